@@ -1,0 +1,195 @@
+"""The only reader of the environment.
+
+Every setting has a description and a bound; `.env.example` and `docs/settings.md` are generated from here.
+A misspelt `COURTSIDE_*` name is refused, and production refuses unsafe combinations, all in one message.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from mcp_server.errors import BadConfiguration
+
+PREFIX = "COURTSIDE_"
+MIB = 1024 * 1024
+
+
+class Profile(StrEnum):
+    development = "development"
+    test = "test"
+    staging = "staging"
+    production = "production"
+
+
+def _split(value: object) -> object:
+    """Accept `a,b` (or the platform's path separator between folders) for a list."""
+    if not isinstance(value, str):
+        return value
+    parts = [part.strip() for part in value.split(",")]
+    return tuple(part for part in parts if part)
+
+
+def _folder(value: object) -> object:
+    return Path(value).expanduser() if isinstance(value, str) and value else value
+
+
+def _folders(value: object) -> object:
+    if isinstance(value, str):
+        value = [part for chunk in value.split(",") for part in chunk.split(os.pathsep)] if value else []
+    if isinstance(value, list | tuple):
+        return tuple(Path(str(part).strip()).expanduser() for part in value if str(part).strip())
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Folder = Annotated[Path, BeforeValidator(_folder)]
+Folders = Annotated[tuple[Path, ...], BeforeValidator(_folders)]
+
+
+def default_data_dir() -> Path:
+    """The platform's folder for a program's own data."""
+    home = Path.home()
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "courtside"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "courtside"
+    return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "courtside"
+
+
+class Settings(BaseModel):
+    """What a person may set, each as `COURTSIDE_<NAME>`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    profile: Profile = Field(
+        Profile.development, description="Which environment this is; production refuses unsafe settings."
+    )
+    data_dir: Folder = Field(default_factory=default_data_dir, description="Where data, models, keys and logs live.")
+    allowed_dirs: Folders = Field(
+        (Path("~/Courtside"),), description="Folders that files may be imported from, separated by commas."
+    )
+    database_url: SecretStr | None = Field(
+        None, description="PostgreSQL as postgresql://user:password@host/name; SQLite in the data folder when empty."
+    )
+    debug: bool = Field(False, description="Verbose logs and timings; secrets and personal data stay redacted.")
+    log_level: str = Field(
+        "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="The least severe level that is logged."
+    )
+    read_only: bool = Field(False, description="Hide and refuse every tool that writes.")
+    api_keys: SecretStr | None = Field(
+        None, description="Keys for HTTP as name:role:key, separated by commas; role is viewer, operator or admin."
+    )
+    allowed_hosts: Names = Field((), description="Further Host header values to answer, such as models.example.org.")
+    allowed_origins: Names = Field((), description="Origin header values to answer, such as https://example.org.")
+    rate_per_second: float = Field(
+        10.0, ge=0, le=100_000, description="Calls a second for each caller and tool; 0 refuses every call."
+    )
+    rate_burst: int = Field(20, ge=0, le=100_000, description="Calls that a caller may make at once to one tool.")
+    queue_seconds: float = Field(2.0, ge=0, le=60, description="How long a call over the rate may wait its turn.")
+    queue_calls: int = Field(100, ge=0, le=10_000, description="How many calls may wait at once for one caller.")
+    concurrency: int = Field(64, ge=1, le=1_000, description="Tool calls that run at once.")
+    tool_seconds: float = Field(30.0, gt=0, le=3_600, description="Time limit of an interactive tool call.")
+    job_seconds: float = Field(3_600.0, gt=0, le=86_400, description="Time limit of a job.")
+    child_memory_mib: int = Field(2_048, ge=256, le=1_048_576, description="Memory limit of a computing process.")
+    child_cpu_seconds: int = Field(60, ge=1, le=86_400, description="CPU limit of reading one untrusted file.")
+    max_import_mib: int = Field(1_024, ge=1, le=1_048_576, description="Largest file that may be imported.")
+    max_inline_kib: int = Field(1_024, ge=1, le=4_096, description="Largest inline text that may be imported.")
+    max_rows: int = Field(5_000_000, ge=1, le=1_000_000_000, description="Most rows of a data set.")
+    max_columns: int = Field(10_000, ge=1, le=10_000, description="Most columns of a data set.")
+    max_predict_rows: int = Field(10_000, ge=1, le=100_000, description="Most rows of one predict call.")
+    worker_idle_seconds: float = Field(
+        300.0, ge=1, le=86_400, description="How long the worker process waits without a job before it ends."
+    )
+
+    @model_validator(mode="after")
+    def _safe_in_production(self) -> Self:
+        if self.profile is not Profile.production:
+            return self
+        problems = []
+        if self.debug:
+            problems.append("COURTSIDE_DEBUG must be off")
+        if self.log_level == "DEBUG":
+            problems.append("COURTSIDE_LOG_LEVEL must be INFO or higher")
+        if "*" in self.allowed_hosts or "*" in self.allowed_origins:
+            problems.append("COURTSIDE_ALLOWED_HOSTS and COURTSIDE_ALLOWED_ORIGINS must not hold *")
+        if self.rate_per_second > 1_000:
+            problems.append("COURTSIDE_RATE_PER_SECOND must be at most 1000")
+        if self.api_keys is not None and any(len(key) < 24 for _, _, key in parse_api_keys(self.api_keys)):
+            problems.append("each key in COURTSIDE_API_KEYS must have at least 24 characters")
+        if any(folder == Path(folder.anchor) or folder == Path.home() for folder in self.allowed_dirs):
+            problems.append("COURTSIDE_ALLOWED_DIRS must not hold the whole disk or a whole home folder")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @model_validator(mode="after")
+    def _keys_are_well_formed(self) -> Self:
+        if self.api_keys is not None:
+            parse_api_keys(self.api_keys)
+        return self
+
+    @property
+    def database(self) -> str:
+        """The database URL without a driver; secret when it holds a password."""
+        if self.database_url is not None and self.database_url.get_secret_value():
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{self.data_dir / 'courtside.db'}"
+
+
+def parse_api_keys(keys: SecretStr) -> list[tuple[str, str, str]]:
+    """Split `name:role:key,...` into triples; the message of a refusal names the entry's position only."""
+    triples = []
+    for position, entry in enumerate(keys.get_secret_value().split(","), start=1):
+        parts = entry.strip().split(":", 2)
+        if len(parts) != 3 or parts[1] not in ("viewer", "operator", "admin") or not parts[0] or len(parts[2]) < 8:
+            raise ValueError(
+                f"entry {position} of COURTSIDE_API_KEYS isn't name:role:key with role viewer, operator or admin "
+                "and a key of at least 8 characters"
+            )
+        triples.append((parts[0], parts[1], parts[2]))
+    return triples
+
+
+def load(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Read the settings.
+
+    Args:
+        environment: names and values; the process's own when None. Empty values count as unset.
+        overrides: values that the command line gives; they win.
+    Raises:
+        BadConfiguration: a name is misspelt, a value is out of bounds, or production would be unsafe; every
+            problem is in one message and no secret value is.
+    """
+    environment = os.environ if environment is None else environment
+    known = {PREFIX + name.upper(): name for name in Settings.model_fields}
+    values: dict[str, Any] = {}
+    problems = []
+    for name, value in environment.items():
+        if not name.upper().startswith(PREFIX) or name == PREFIX + "REQUIRE_SERVICES":
+            continue
+        if name not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1)
+            problems.append(f"{name} isn't a setting" + (f"; did you mean {near[0]}?" if near else ""))
+        elif value != "":
+            values[known[name]] = value
+    values.update({name: value for name, value in overrides.items() if value is not None})
+    try:
+        settings = Settings(**values)
+    except ValidationError as invalid:
+        for error in invalid.errors(include_input=False, include_url=False):
+            where = PREFIX + str(error["loc"][0]).upper() + ": " if error["loc"] else ""
+            problems.append(where + error["msg"].removeprefix("Value error, "))
+    if problems:
+        raise BadConfiguration(
+            "The settings can't be used: " + "; ".join(problems) + ".",
+            hint="See docs/settings.md for every name, default and bound.",
+        )
+    return settings
