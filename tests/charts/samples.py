@@ -1,0 +1,90 @@
+"""One specification of every chart and form, with made-up figures."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from mcp_server.charts.forest import ForestRow, forest
+from mcp_server.charts.history import RunPoint, history
+from mcp_server.charts.reliability import Curve, CurvePoint, reliability
+from mcp_server.charts.theme import Form, Spec
+from mcp_server.core.comparison import Verdict
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><image href="file:///etc/passwd"/>',
+    "&lt;b&gt; & 'quoted'",
+    "datum.value + 1",
+    "{{ expr }} ${signal}",
+    "__proto__",
+    "constructor",
+    "toString",
+    "var(--bad)",
+    '" fill="var(--bad)',
+    "https://example.com/a.csv",
+    "\x1b[31mred\x07",
+    "\u202egnol\u2066",
+    "\ud800 lone",
+    "line\nbreak\ttab",
+    "x" * 500,
+    "",
+    " ",
+)
+
+
+def row(label: str = "ROC AUC", *, difference: float = 0.02, verdict: Verdict = "better", **other: Any) -> ForestRow:
+    around = {"low": difference - 0.01, "high": difference + 0.01}
+    return ForestRow(
+        **{
+            "label": label,
+            "reference": 0.7,
+            "candidate": 0.72,
+            "difference": difference,
+            "verdict": verdict,
+            **around,
+            **other,
+        }
+    )
+
+
+def rows() -> list[ForestRow]:
+    return [
+        row("ROC AUC", difference=0.028, verdict="better"),
+        row("Brier score", difference=0.002, verdict="no detectable difference"),
+        row("Calibration (ECE)", difference=-0.058, verdict="worse"),
+        row("Worst-group recall", difference=-0.01, verdict="no detectable difference", low=None, high=None),
+    ]
+
+
+def a_forest(given: list[ForestRow] | None = None, *, form: Form = "wide", **other: Any) -> Spec:
+    words = {"title": "Ranks better, worse calibrated", "subtitle": "Paired bootstrap · ±0.01 “no practical change”"}
+    names = {"reference": "games@1", "candidate": "games@2"}
+    return forest(given or rows(), form=form, **{**words, **names, "practical": 0.01, **other})
+
+
+def curve(name: str = "games@1", *, bend: float = 1.0) -> Curve:
+    points = tuple(
+        CurvePoint(predicted=p, observed=p**bend, low=max(0.0, p**bend - 0.04), high=min(1.0, p**bend + 0.04), rows=200)
+        for p in (0.05, 0.25, 0.5, 0.75, 0.95)
+    )
+    return Curve(name=name, error=0.031 * bend, points=points, counts=(900, 2100, 400, 350, 1))
+
+
+def a_reliability(curves: list[Curve] | None = None, *, form: Form = "wide", **other: Any) -> Spec:
+    words = {"title": "Predicts too much at every level", "subtitle": "Reliability, 95 % Wilson bands"}
+    return reliability(curves or [curve(), curve("games@2", bend=1.4)], form=form, **{**words, **other})
+
+
+def a_history(runs: list[RunPoint] | None = None, *, form: Form = "wide", **other: Any) -> Spec:
+    values = [0.61, 0.64, None, 0.63, 0.66, None, 0.65]
+    runs = runs or [RunPoint(i, v) for i, v in enumerate(values, 1)]
+    words = {"title": "Best run #5: AUC 0.6600", "subtitle": "7 runs, 2 failed", "metric": "Validation AUC"}
+    settings = {"higher_is_better": True, "baseline": ("production", 0.645)}
+    return history(runs, form=form, **{**words, **settings, **other})
+
+
+EVERY_CHART = {
+    f"{make.__name__}-{form}": make(form=form)  # type: ignore[operator]
+    for make, form in itertools.product((a_forest, a_reliability, a_history), ("wide", "narrow"))
+}
