@@ -1,0 +1,1 @@
+"""Pure computation: values and arrays in, values and arrays out."""
