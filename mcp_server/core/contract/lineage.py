@@ -1,0 +1,61 @@
+"""Which columns are computed from which, and what that makes of a column's role."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from mcp_server.core.expressions import parse
+from mcp_server.core.labels import label
+from mcp_server.errors import DataRejected
+
+
+def in_order(expressions: Mapping[str, str]) -> list[str]:
+    """Order derived columns so that each comes after those that it's computed from.
+
+    Args:
+        expressions: derived name to expression.
+    Returns:
+        the derived names; the stated order where it's possible.
+    Raises:
+        DataRejected: `E_EXPRESSION`: a circle, or an expression that isn't in the language.
+    """
+    known: set[str] = set()
+    waiting = {name: parse(text).columns & expressions.keys() for name, text in expressions.items()}
+    ordered: list[str] = []
+    while waiting:
+        ready = [name for name, needs in waiting.items() if not (needs - known)]
+        if not ready:
+            raise DataRejected(
+                "E_EXPRESSION",
+                f"The derived column {label(next(iter(waiting)))!r} is computed from itself.",
+                hint="Write each derived column from columns of the file or from other derived columns.",
+            )
+        ordered += ready
+        known |= set(ready)
+        waiting = {name: needs for name, needs in waiting.items() if name not in known}
+    return ordered
+
+
+def deciding(target: str, expressions: Mapping[str, str]) -> frozenset[str]:
+    """Every column that the target is computed from, directly or through other derived columns."""
+    found: set[str] = set()
+    reached = [target]
+    while reached:
+        name = reached.pop()
+        if name in expressions:
+            fresh = parse(expressions[name]).columns - found
+            found |= fresh
+            reached += fresh
+    return frozenset(found - {target})
+
+
+def tainted(known_after: Iterable[str], expressions: Mapping[str, str]) -> frozenset[str]:
+    """Every derived column that is computed from one of `known_after`, directly or through others."""
+    sources = frozenset(known_after)
+    found: set[str] = set()
+    grown = True
+    while grown:
+        fresh = {name for name, text in expressions.items() if parse(text).columns & (sources | found)} - found
+        found |= fresh
+        grown = bool(fresh)
+    return frozenset(found - sources)

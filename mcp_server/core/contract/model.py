@@ -1,0 +1,190 @@
+"""A data set's contract: plain data that the server, the computing processes and the stored versions share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from mcp_server.core.contract.lineage import deciding, in_order, tainted
+from mcp_server.core.expressions import Kind, parse
+from mcp_server.core.labels import closest, label
+from mcp_server.errors import DataRejected, InvalidInput
+
+Role = Literal["feature", "target", "time", "key", "known_after", "ignored"]
+"""What a column is for. `known_after`: known only after the event that is predicted, so never a feature."""
+
+MAX_ALLOWED = 200
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _sequence(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Column(BaseModel):
+    """One column.
+
+    Args:
+        name: as in the file's header.
+        nullable: whether values may be missing.
+        unit: free text such as `points`, or None.
+        minimum, maximum: the range seen, in the column's unit; for numbers only.
+        allowed: the values seen, sorted; for categories only, None where they're too many or too long to list.
+        unique: whether no value occurs twice and none is missing.
+        source: `derived` where an expression computes it.
+        personal: whether it looks like data about a person: never shown, hashed in logs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str = Field(min_length=1, max_length=256)
+    kind: Kind
+    role: Role = "feature"
+    nullable: bool = False
+    unit: str | None = Field(default=None, max_length=64)
+    minimum: Finite | None = None
+    maximum: Finite | None = None
+    allowed: Annotated[tuple[str, ...], BeforeValidator(_sequence), Field(max_length=MAX_ALLOWED)] | None = None
+    unique: bool = False
+    source: Literal["file", "derived"] = "file"
+    personal: bool = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        ranged = self.minimum is not None or self.maximum is not None
+        if ranged and self.kind not in {"integer", "number"}:
+            raise ValueError("only a number has a range")
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError("the range is empty")
+        if self.allowed is not None and self.kind != "category":
+            raise ValueError("only a category has allowed values")
+        if self.allowed is not None and list(self.allowed) != sorted(set(self.allowed)):
+            raise ValueError("the allowed values aren't sorted or not distinct")
+        return self
+
+
+class Derived(BaseModel):
+    """A column that an expression computes, such as `home_win` by `home_score > away_score`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str = Field(min_length=1, max_length=256)
+    expression: str = Field(min_length=1, max_length=500)
+
+
+class Contract(BaseModel):
+    """What holds for every row of a data set version.
+
+    Args:
+        columns: at least one, in the table's order; names are distinct.
+        derived: the columns that expressions compute.
+        row_filter: the condition that kept the rows, or None.
+    Raises:
+        DataRejected: `E_CONTRACT`: two targets, a derived column without its expression, or a feature that gives the
+            target away by its definition. `E_EXPRESSION`: an expression isn't in the language, or goes in a circle.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    columns: Annotated[tuple[Column, ...], BeforeValidator(_sequence), Field(min_length=1)]
+    derived: Annotated[tuple[Derived, ...], BeforeValidator(_sequence)] = ()
+    row_filter: str | None = Field(default=None, max_length=500)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [column.name for column in self.columns]
+        if len(set(names)) != len(names):
+            _contradiction("Two columns have the same name.", "Give each column its own name.")
+        for role in ("target", "time"):
+            if len(self._named(role)) > 1:
+                _contradiction(f"Two columns have the role {role}.", f"Choose one {role}.")
+        computed = {column.name for column in self.columns if column.source == "derived"}
+        if computed != set(self.expressions) or len(self.expressions) != len(self.derived):
+            _contradiction("A derived column and its expression don't belong together.", "Import the data again.")
+        in_order(self.expressions)
+        if not all(parse(expression).columns <= set(names) for expression in self.expressions.values()):
+            _contradiction("An expression reads a column that isn't there.", "Import the data again.")
+        hidden = self.not_before_the_event
+        for column in self.features:
+            if column.name in hidden:
+                _contradiction(
+                    f"The feature {label(column.name)!r} is known only after the event, or decides the target.",
+                    "Give it the role known_after.",
+                )
+        return self
+
+    def _named(self, role: str) -> list[str]:
+        return [column.name for column in self.columns if column.role == role]
+
+    @property
+    def expressions(self) -> dict[str, str]:
+        """Derived name to expression."""
+        return {derived.name: derived.expression for derived in self.derived}
+
+    @property
+    def target(self) -> str | None:
+        return next(iter(self._named("target")), None)
+
+    @property
+    def time(self) -> str | None:
+        return next(iter(self._named("time")), None)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The columns that together name a row; empty where none do."""
+        return tuple(self._named("key"))
+
+    @property
+    def features(self) -> tuple[Column, ...]:
+        """The columns with the role `feature`, in order."""
+        return tuple(column for column in self.columns if column.role == "feature")
+
+    @property
+    def not_before_the_event(self) -> frozenset[str]:
+        """Never features: the target and its sources, `known_after`, and what is computed from those."""
+        after = set(self._named("known_after")) | set(self._named("target"))
+        if self.target is not None:
+            after |= deciding(self.target, self.expressions)
+        return frozenset(after) | tainted(after, self.expressions)
+
+    def column(self, name: str) -> Column:
+        """The column with a name.
+
+        Raises:
+            InvalidInput: there is none; the hint says what was probably meant.
+        """
+        for column in self.columns:
+            if column.name == name:
+                return column
+        names = [column.name for column in self.columns]
+        raise InvalidInput(
+            f"There is no column {label(name)!r}.", hint=closest(name, names) or "describe_data lists the names."
+        )
+
+
+def _contradiction(message: str, hint: str) -> None:
+    raise DataRejected("E_CONTRACT", message, hint=hint)
+
+
+def to_dict(contract: Contract) -> dict[str, Any]:
+    """A contract as JSON; `from_dict` gives an equal contract back."""
+    return contract.model_dump(mode="json")
+
+
+def from_dict(value: Mapping[str, Any]) -> Contract:
+    """A contract from JSON.
+
+    Raises:
+        DataRejected: `E_CONTRACT`: not a contract, or one that contradicts itself.
+    """
+    try:
+        return Contract.model_validate(value)
+    except ValidationError as invalid:
+        first = invalid.errors(include_input=False, include_url=False, include_context=False)[0]
+        where = ".".join(label(str(part)) for part in first["loc"])
+        raise DataRejected(
+            "E_CONTRACT", f"The contract isn't well formed at {where or 'its top'}.", hint="Import the data again."
+        ) from None

@@ -1,0 +1,23 @@
+"""Metrics with intervals: each can be asked for the sample and for its resamples."""
+
+from mcp_server.core.metrics.forecasts import PRIMARY, Task, class_probabilities, log_losses, measures, probability
+from mcp_server.core.metrics.measure import Measure
+from mcp_server.core.metrics.reliability import ReliabilityBin, reliability_table, wilson_interval
+from mcp_server.core.metrics.resampling import Estimate, draw, estimate, interval
+
+__all__ = [
+    "PRIMARY",
+    "Estimate",
+    "Measure",
+    "ReliabilityBin",
+    "Task",
+    "class_probabilities",
+    "draw",
+    "estimate",
+    "interval",
+    "log_losses",
+    "measures",
+    "probability",
+    "reliability_table",
+    "wilson_interval",
+]

@@ -1,0 +1,136 @@
+"""From scores to probabilities that come true, and from values to intervals, on rows that weren't learned from.
+
+Source: Platt (1999), Advances in Large Margin Classifiers, with the targets of his section 3 and the Newton method of
+Lin, Lin & Weng (2007), Machine Learning 68; Guo et al. (2017), ICML, for the temperature; Lei et al. (2018), JASA
+113(523), for split conformal intervals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import ceil
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from mcp_server.core.predictor.batch import BatchPredictor, compile_batch, expit
+from mcp_server.core.training.split import MIN_CALIBRATION
+
+FloatArray = NDArray[np.float64]
+
+LEVEL = 0.9
+_MIN_CLASS = 10  # rows of each of two classes, below which two parameters would be guesses
+
+
+def calibrate(
+    form: Mapping[str, Any], rows: pl.DataFrame, target: FloatArray, *, level: float = LEVEL
+) -> dict[str, Any]:
+    """Fit the calibration of a form.
+
+    Args:
+        form: a serving form, not calibrated.
+        rows: held out of learning and of judging, shape (n, columns).
+        target: of these rows, shape (n,): class indexes or numbers.
+        level: of a regression's interval.
+    Returns:
+        a copy of the form: with Platt's two parameters (binary) or a temperature (multiclass) from 200 rows on, with
+        a split conformal interval (regression) from 40 rows on; as it was with fewer, with under ten rows of one of
+        two classes, or where the scores rank the classes the wrong way round.
+    """
+    calibrated = dict(form)
+    if len(target) < MIN_CALIBRATION[form["task"]]:
+        return calibrated
+    predictor = compile_batch(form)
+    outputs = _outputs(predictor, rows)
+    if form["task"] == "regression":
+        half = conformal_half_width(np.abs(target - outputs[:, 0]), level=level)
+        calibrated["interval"] = {"kind": "split_conformal", "half_width": half, "level": level}
+    elif form["task"] == "multiclass":
+        calibrated["calibration"] = {"kind": "temperature", "t": fit_temperature(outputs, target.astype(np.int64))}
+    elif min(target.sum(), (1 - target).sum()) >= _MIN_CLASS:
+        a, b = fit_platt(outputs[:, 0], target == 1.0)
+        if a > 0.0:
+            calibrated["calibration"] = {"kind": "platt", "a": a, "b": b}
+    return calibrated
+
+
+def fit_platt(scores: FloatArray, happened: NDArray[np.bool_]) -> tuple[float, float]:
+    """Platt's scaling: the a and b of `expit(a * score + b)` with the greatest likelihood.
+
+    Args:
+        scores: log-odds, shape (n,).
+        happened: shape (n,), both classes.
+    Returns:
+        (a, b); outcomes count as slightly uncertain, by Platt's prior, so that separable scores stay finite.
+    """
+    positives = int(happened.sum())
+    negatives = len(happened) - positives
+    goal = np.where(happened, (positives + 1.0) / (positives + 2.0), 1.0 / (negatives + 2.0))
+    a, b = 0.0, float(np.log((positives + 1.0) / (negatives + 1.0)))
+    loss = _cross_entropy(a * scores + b, goal)
+    for _ in range(100):
+        shares = expit(a * scores + b)
+        gap, curve = shares - goal, np.maximum(shares * (1.0 - shares), 1e-12)
+        slope = np.array([(gap * scores).sum(), gap.sum()])
+        cross = float((curve * scores).sum())
+        bend = np.array([[(curve * scores**2).sum() + 1e-10, cross], [cross, curve.sum() + 1e-10]])
+        step = np.linalg.solve(bend, slope)
+        size = 1.0
+        while size > 1e-10:
+            tried = _cross_entropy((a - size * step[0]) * scores + b - size * step[1], goal)
+            if tried <= loss:
+                break
+            size /= 2.0
+        a, b, gained, loss = a - size * float(step[0]), b - size * float(step[1]), loss - tried, min(loss, tried)
+        if gained < 1e-12 * len(scores) and float(np.abs(slope).max()) < 1e-8 * len(scores):
+            break
+    return a, b
+
+
+def fit_temperature(outputs: FloatArray, target: NDArray[np.int64]) -> float:
+    """The t > 0 of `softmax(outputs / t)` with the greatest likelihood, between 0.05 and 20.
+
+    Args:
+        outputs: shape (n, classes).
+        target: class indexes, shape (n,).
+    """
+    low, high = np.log(0.05), np.log(20.0)
+    # The loss has one minimum in 1 / t, so in log t too: a golden section search finds it.
+    ratio = (5.0**0.5 - 1.0) / 2.0
+    for _ in range(60):
+        near, far = high - ratio * (high - low), low + ratio * (high - low)
+        if _softmax_loss(outputs / np.exp(near), target) < _softmax_loss(outputs / np.exp(far), target):
+            high = far
+        else:
+            low = near
+    return float(np.exp((low + high) / 2.0))
+
+
+def conformal_half_width(errors: FloatArray, *, level: float = LEVEL) -> float:
+    """The half width that holds at least a share `level` of new errors, if they come like these.
+
+    Args:
+        errors: absolute, of held-out rows, shape (n,), n >= 1.
+    Returns:
+        the ceil((n + 1) * level)-th smallest error; the largest where that is beyond n.
+
+    >>> conformal_half_width(np.arange(1.0, 20.0), level=0.9)
+    18.0
+    """
+    rank = min(len(errors), ceil((len(errors) + 1) * level))
+    return float(np.sort(errors)[rank - 1])
+
+
+def _outputs(predictor: BatchPredictor, rows: pl.DataFrame) -> FloatArray:
+    return predictor.score(predictor.encode(rows))
+
+
+def _cross_entropy(odds: FloatArray, goal: FloatArray) -> float:
+    return float((np.logaddexp(0.0, odds) - goal * odds).sum())
+
+
+def _softmax_loss(outputs: FloatArray, target: NDArray[np.int64]) -> float:
+    shifted = outputs - outputs.max(axis=1, keepdims=True)
+    return float((np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(target)), target]).mean())

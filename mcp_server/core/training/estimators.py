@@ -1,0 +1,192 @@
+"""The two estimators that are always trained: a linear baseline and boosted trees.
+
+Source: Friedman (2001), Annals of Statistics 29(5), for boosting; Ke et al. (2017), NeurIPS, for its histograms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from mcp_server.core.metrics import Task
+from mcp_server.errors import TrainingRefused
+
+FloatArray = NDArray[np.float64]
+
+_LARGEST = 1e100  # squares of larger numbers, which the scaler takes, leave the range of a double
+_NEWTON_CELLS = 1_000  # coefficients up to which Newton's method, which converges to the last digits, is cheap
+
+
+@dataclass(frozen=True, slots=True)
+class BoostingParameters:
+    """What boosting is told; recorded with the model.
+
+    Args:
+        learning_rate: share of each tree that is added.
+        iterations: at most this many trees for each output; fewer where validation rows say so.
+        leaves: of a tree, at most.
+        l2: penalty on a leaf's value.
+        minimum_leaf: rows in a leaf, at least.
+        max_features: share of the features that a split may look at.
+    """
+
+    learning_rate: float = 0.05
+    iterations: int = 300
+    leaves: int = 15
+    l2: float = 1.0
+    minimum_leaf: int = 20
+    max_features: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A fitted scikit-learn estimator on the encoded matrix.
+
+    Args:
+        estimator: `Pipeline` of a scaler and a linear model, or a histogram gradient boosting.
+        task: of the target.
+        parameters: what it was told and what was chosen, as JSON.
+    """
+
+    estimator: Any
+    task: Task
+    parameters: dict[str, Any]
+
+
+def fit_linear(matrix: FloatArray, target: FloatArray, *, task: Task, penalty: float = 1.0) -> Fitted:
+    """Logistic regression, or ridge regression for numbers, on standardised columns.
+
+    Args:
+        matrix: shape (n, width), finite, of a `linear` preparation.
+        target: shape (n,), class indexes, each at least once, or numbers.
+        penalty: of the squared coefficients of the standardised columns, at least 0.
+    Returns:
+        the same for the same input: one thread, a method that converges to the last digits where that's affordable.
+    Raises:
+        TrainingRefused: numbers are too large to be squared.
+    """
+    _require_moderate(matrix, target if task == "regression" else None)
+    model: Any
+    if task == "regression":
+        model = Ridge(alpha=penalty, solver="cholesky")
+    else:
+        cells = matrix.shape[1] * (len(np.unique(target)) if task == "multiclass" else 1)
+        newton = cells <= _NEWTON_CELLS
+        model = LogisticRegression(
+            C=1.0 / penalty if penalty else np.inf,
+            solver="newton-cholesky" if newton else "lbfgs",
+            tol=1e-8 if newton else 1e-6,
+            max_iter=200 if newton else 2_000,
+        )
+        target = target.astype(np.int64)
+    estimator = Pipeline([("scale", StandardScaler()), ("model", model)])
+    # Threads would add the same products in another order.
+    with threadpool_limits(limits=1, user_api="blas"):
+        estimator.fit(matrix, target)
+    return Fitted(estimator, task, {"algorithm": "linear", "penalty": penalty})
+
+
+def fit_boosting(
+    matrix: FloatArray,
+    target: FloatArray,
+    *,
+    task: Task,
+    validation: tuple[FloatArray, FloatArray] | None = None,
+    parameters: BoostingParameters | None = None,
+    threads: int = 1,
+    rng: np.random.Generator,
+) -> Fitted:
+    """Histogram gradient boosting.
+
+    Args:
+        matrix: shape (n, width), of a `trees` preparation; NaN where missing.
+        target: shape (n,), class indexes, each at least once, or numbers.
+        validation: (matrix, target) of rows that aren't in `matrix`, later ones where there is a time: the number of
+            iterations with the least loss on them is taken, and all rows are learned from with it. Without them, or
+            where their classes aren't all in `target`, a third of the iterations are made.
+        threads: to compute with; the result doesn't depend on it. On a busy machine more than one is many times
+            slower, because they wait for each other at every step.
+        rng: seeds the choice of features at a split, where `max_features` is below 1.
+    Returns:
+        the same for the same input and seed.
+    """
+    told = parameters or BoostingParameters()
+    seed = int(rng.integers(2**31 - 1))
+    iterations = max(1, told.iterations // 3)
+    chosen_on = 0
+    with threadpool_limits(limits=threads, user_api="openmp"):
+        if validation is not None and len(validation[1]) and _covered(target, validation[1], task):
+            iterations = _best_iterations(matrix, target, validation, task, told, seed)
+            chosen_on = len(validation[1])
+        if validation is not None:
+            matrix = np.concatenate([matrix, validation[0]])
+            target = np.concatenate([target, validation[1]])
+        estimator = _boosting(task, told, iterations, seed)
+        estimator.fit(matrix, _typed(target, task))
+    # Needed while fitting only; without it the stored form holds no random generator to rebuild.
+    estimator._feature_subsample_rng = None
+    made = {
+        "algorithm": "boosting",
+        **asdict(told),
+        "iterations": iterations,
+        "validation_rows": chosen_on,
+        "seed": seed,
+    }
+    return Fitted(estimator, task, made)
+
+
+def _best_iterations(
+    matrix: FloatArray,
+    target: FloatArray,
+    validation: tuple[FloatArray, FloatArray],
+    task: Task,
+    told: BoostingParameters,
+    seed: int,
+) -> int:
+    trial = _boosting(task, told, told.iterations, seed)
+    trial.set_params(early_stopping=True, n_iter_no_change=20, tol=0.0, scoring="loss")
+    trial.fit(matrix, _typed(target, task), X_val=validation[0], y_val=_typed(validation[1], task))
+    # The first score is of the constant forecast, before any tree.
+    return max(1, int(np.argmax(trial.validation_score_)))
+
+
+def _boosting(task: Task, told: BoostingParameters, iterations: int, seed: int) -> Any:
+    kind = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
+    return kind(
+        learning_rate=told.learning_rate,
+        max_iter=iterations,
+        max_leaf_nodes=told.leaves,
+        l2_regularization=told.l2,
+        min_samples_leaf=told.minimum_leaf,
+        max_features=told.max_features,
+        categorical_features=None,
+        early_stopping=False,
+        random_state=seed,
+    )
+
+
+def _typed(target: FloatArray, task: Task) -> NDArray[Any]:
+    return target if task == "regression" else target.astype(np.int64)
+
+
+def _covered(target: FloatArray, validation: FloatArray, task: Task) -> bool:
+    return task == "regression" or bool(np.isin(validation, target).all())
+
+
+def _require_moderate(matrix: FloatArray, target: FloatArray | None) -> None:
+    largest = max(
+        (float(np.abs(part).max()) for part in (matrix, target) if part is not None and part.size), default=0.0
+    )
+    if not largest < _LARGEST:
+        raise TrainingRefused(
+            "A number is too large for a linear model.",
+            hint="Check the units and the outliers with validate_data.",
+        )

@@ -1,0 +1,138 @@
+"""Serving forms for tests, built by hand and at random."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def an_input(
+    name: str, kind: str = "number", low: float | None = 0.0, high: float | None = 100.0, **rest: Any
+) -> dict[str, Any]:
+    numeric = kind in ("number", "integer", "boolean")
+    base = {
+        "name": name,
+        "kind": kind,
+        "minimum": low if numeric else None,
+        "maximum": high if numeric else None,
+        "p01": low if numeric else None,
+        "p99": high if numeric else None,
+        "median": (low + high) / 2 if numeric and low is not None and high is not None else None,
+        "missing_rate": 0.0,
+        "unit": None,
+        "allowed": None,
+    }
+    return base | rest
+
+
+def number(column: str, fill: float | None = None) -> dict[str, Any]:
+    return {"column": column, "as": "number", "fill": fill}
+
+
+def leaf(value: float) -> list[dict[str, Any]]:
+    return [{"v": value}]
+
+
+def stump(feature: int, threshold: float, low: float, high: float, *, missing_left: int = 1) -> list[dict[str, Any]]:
+    return [{"f": feature, "t": threshold, "l": 1, "r": 2, "m": missing_left}, {"v": low}, {"v": high}]
+
+
+def a_form(**changes: Any) -> dict[str, Any]:
+    """A binary model of one stump on `height`: log-odds -1 up to 50, else 1."""
+    form: dict[str, Any] = {
+        "format": "courtside.model/1",
+        "task": "binary",
+        "target": "win",
+        "classes": ["no", "yes"],
+        "derived": [],
+        "inputs": [an_input("height")],
+        "encoder": [number("height")],
+        "estimator": {"kind": "trees", "base": [0.0], "trees": [stump(0, 50.0, -1.0, 1.0)]},
+        "calibration": {"kind": "none"},
+        "interval": None,
+    }
+    return form | changes
+
+
+def a_linear_form(**changes: Any) -> dict[str, Any]:
+    """A regression: 2 + 3 * height, median 50."""
+    form = a_form(
+        task="regression",
+        classes=None,
+        encoder=[number("height", 50.0)],
+        estimator={"kind": "linear", "coefficients": [[3.0]], "intercepts": [2.0]},
+    )
+    return form | changes
+
+
+def grown(rng: np.random.Generator, width: int, depth: int) -> list[dict[str, Any]]:
+    """A random tree, children after their parents."""
+    nodes: list[dict[str, Any]] = []
+
+    def add(left: int) -> int:
+        at = len(nodes)
+        nodes.append({})
+        if left == 0 or (left < depth and rng.random() < 0.2):
+            nodes[at] = {"v": float(rng.normal())}
+            return at
+        low = add(left - 1)
+        high = add(left - 1)
+        nodes[at] = {
+            "f": int(rng.integers(width)),
+            "t": float(rng.normal() * 40),
+            "l": low,
+            "r": high,
+            "m": int(rng.integers(2)),
+        }
+        return at
+
+    add(depth)
+    return nodes
+
+
+def a_mixed_form(rng: np.random.Generator, *, task: str = "binary", linear: bool = False) -> dict[str, Any]:
+    """All kinds of inputs and encoders, a derived column that isn't given, a random estimator."""
+    outputs = 3 if task == "multiclass" else 1
+    fill = 1.0 if linear else None
+    teams = ["BOS", "CHI", "LAL"]
+    form = a_form(
+        task=task,
+        classes={"binary": ["0", "1"], "multiclass": ["a", "b", "c"], "regression": None}[task],
+        derived=[{"name": "gap", "expression": "home - away"}, {"name": "double", "expression": "gap * 2"}],
+        inputs=[
+            an_input("home", low=-50.0, high=50.0),
+            an_input("away", "integer", low=-40, high=40),
+            an_input("neutral", "boolean", low=0.0, high=1.0),
+            an_input("team", "category", allowed=teams),
+            an_input("day", "date"),
+            an_input("gap", low=-80.0, high=80.0),
+        ],
+        encoder=[
+            number("home", fill),
+            number("away", fill),
+            number("neutral", fill),
+            {"column": "team", "as": "onehot" if linear else "ordinal", "values": teams},
+            {"column": "day", "as": "month", "fill": fill},
+            {"column": "day", "as": "weekday", "fill": fill},
+            number("gap", fill),
+            number("double", fill),
+        ],
+        calibration={
+            "binary": {"kind": "platt", "a": 0.8, "b": 0.1},
+            "multiclass": {"kind": "temperature", "t": 1.7},
+            "regression": {"kind": "none"},
+        }[task],
+        interval={"kind": "split_conformal", "half_width": 2.5, "level": 0.9} if task == "regression" else None,
+    )
+    width = 11 if linear else 8
+    if linear:
+        form["estimator"] = {
+            "kind": "linear",
+            "coefficients": (rng.normal(size=(outputs, width)) / 20).tolist(),
+            "intercepts": rng.normal(size=outputs).tolist(),
+        }
+    else:
+        trees = [grown(rng, width, 4) for _ in range(12 * outputs)]
+        form["estimator"] = {"kind": "trees", "base": rng.normal(size=outputs).tolist(), "trees": trees}
+    return form

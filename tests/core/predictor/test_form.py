@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.predictor.forms import a_form, a_linear_form, a_mixed_form, an_input, leaf, number, stump
+from mcp_server.core.predictor import compile_form
+from mcp_server.errors import CorruptArtefact
+
+THREE_CLASSES = a_mixed_form(np.random.default_rng(0), task="multiclass")
+
+
+def with_trees(*trees: Any, **changes: Any) -> dict[str, Any]:
+    return a_form(estimator={"kind": "trees", "base": [0.0], "trees": list(trees)}, **changes)
+
+
+def branch(**changes: Any) -> list[dict[str, Any]]:
+    tree = stump(0, 50.0, -1.0, 1.0)
+    tree[0] |= changes
+    return tree
+
+
+def linear(coefficients: list[float]) -> dict[str, Any]:
+    estimator = {"kind": "linear", "coefficients": [coefficients], "intercepts": [0.0]}
+    return a_linear_form(estimator=estimator)
+
+
+ZERO: dict[str, Any] = {"kind": "linear", "coefficients": [[0.0]], "intercepts": [0.0]}
+
+
+def with_values(values: list[str], style: str = "onehot", times: int = 1) -> dict[str, Any]:
+    encoder = [{"column": "team", "as": style, "values": values}] * times
+    return a_form(inputs=[an_input("team", "category")], encoder=encoder)
+
+
+def with_derived(**expressions: str) -> dict[str, Any]:
+    return a_form(derived=[{"name": name, "expression": text} for name, text in expressions.items()])
+
+
+def a_chain(depth: int) -> list[dict[str, Any]]:
+    nodes: list[dict[str, Any]] = []
+    for level in range(depth):
+        nodes += [{"f": 0, "t": 0.0, "l": 2 * level + 1, "r": 2 * level + 2, "m": 0}, {"v": 0.0}]
+    return [*nodes, {"v": 1.0}]
+
+
+def test_a_tree_as_deep_as_allowed_compiles() -> None:
+    assert compile_form(with_trees(a_chain(64))).answer({"height": 1.0}).value == "yes"
+
+
+@pytest.mark.parametrize(
+    ("fault", "form"),
+    [
+        ("another format", a_form(format="courtside.model/2")),
+        ("an unknown part", a_form(code="import os")),
+        ("a missing part", {key: value for key, value in a_form().items() if key != "target"}),
+        ("one class", a_form(classes=["yes"])),
+        ("the same class twice", a_form(classes=["yes", "yes"])),
+        ("classes of a regression", a_linear_form(classes=["a", "b"])),
+        ("an interval of classes", a_form(interval={"kind": "split_conformal", "half_width": 1.0, "level": 0.9})),
+        ("a temperature for two classes", a_form(calibration={"kind": "temperature", "t": 1.0})),
+        (
+            "a temperature of zero",
+            a_mixed_form(np.random.default_rng(0), task="multiclass")
+            | {"calibration": {"kind": "temperature", "t": 0.0}},
+        ),
+        ("an infinite calibration", a_form(calibration={"kind": "platt", "a": float("inf"), "b": 0.0})),
+        ("a number as text", a_form(calibration={"kind": "platt", "a": "1", "b": 0.0})),
+        ("no input", a_form(inputs=[])),
+        ("an input twice", a_form(inputs=[an_input("height"), an_input("height")])),
+        ("an encoder of an unknown column", a_form(encoder=[number("weight")])),
+        ("a category as a number", a_form(inputs=[an_input("height", "category")])),
+        ("a date of a number", a_form(encoder=[{"column": "height", "as": "year", "fill": None}])),
+        ("a linear form without a fill", a_linear_form(encoder=[number("height")])),
+        (
+            "coefficients of another width",
+            linear([1.0, 2.0]),
+        ),
+        (
+            "an infinite coefficient",
+            linear([float("nan")]),
+        ),
+        ("two outputs for two classes", a_form(estimator={"kind": "trees", "base": [0.0, 0.0], "trees": []})),
+        ("a derived column from nothing known", with_derived(x="weight + 1")),
+        (
+            "derived columns in a circle",
+            with_derived(x="y + 1", y="x + 1"),
+        ),
+        ("a derived column twice", a_form(derived=[{"name": "x", "expression": "height + 1"}] * 2)),
+        ("a value twice", with_values(["a", "b", "a"])),
+        ("an encoding wider than allowed", with_values([str(index) for index in range(1_000)], times=21)),
+        ("a linear form of positions", with_values(["a", "b"], style="ordinal") | {"estimator": ZERO}),
+        ("two rows of coefficients for two classes", a_linear_form(estimator=ZERO | {"coefficients": [[1.0]] * 2})),
+        ("an expression outside the language", with_derived(x="__import__('os')")),
+        ("an empty tree", with_trees([])),
+        ("a tree that is no list", with_trees({"v": 1.0})),
+        ("a leaf that is no number", with_trees([{"v": "1"}])),
+        ("an infinite leaf", with_trees(leaf(float("inf")))),
+        ("an infinite threshold", with_trees(branch(t=float("inf")))),
+        ("a feature out of range", with_trees(branch(f=1))),
+        ("a negative feature", with_trees(branch(f=-1))),
+        ("a boolean index", with_trees(branch(f=False))),
+        ("a child out of range", with_trees(branch(r=3))),
+        ("a child that is its parent", with_trees(branch(l=0))),
+        ("a negative child", with_trees(branch(l=-1))),
+        ("one child twice", with_trees(branch(l=2))),
+        ("a node without a parent", with_trees([*stump(0, 1.0, 0.0, 1.0), {"v": 1.0}])),
+        ("another direction for missing values", with_trees(branch(m=2))),
+        ("a part too many in a node", with_trees([*branch(x=1)])),
+        ("a tree deeper than allowed", with_trees(a_chain(65))),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_malformed_form_is_refused(fault: str, form: dict[str, Any]) -> None:
+    with pytest.raises(CorruptArtefact) as refusal:
+        compile_form(form)
+    assert "malformed at" in refusal.value.message
+    assert refusal.value.hint
+
+
+def test_two_parents_of_one_node_are_refused() -> None:
+    shared = [
+        {"f": 0, "t": 0.0, "l": 1, "r": 2, "m": 0},
+        {"f": 0, "t": 0.0, "l": 3, "r": 4, "m": 0},
+        {"f": 0, "t": 0.0, "l": 3, "r": 4, "m": 0},
+        {"v": 0.0},
+        {"v": 1.0},
+    ]
+    with pytest.raises(CorruptArtefact):
+        compile_form(with_trees(shared))
+
+
+def test_a_form_survives_json() -> None:
+    form = a_mixed_form(np.random.default_rng(3))
+    row = {"home": 3.0, "away": 1, "neutral": False, "team": "LAL", "day": "2015-03-01"}
+    again = json.loads(json.dumps(form))
+    assert compile_form(again).answer(row) == compile_form(form).answer(row)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    found = [path] if path else []
+    if isinstance(value, dict):
+        for key, part in value.items():
+            found += places(part, (*path, key))
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            found += places(part, (*path, index))
+    return found
+
+
+FORM = a_mixed_form(np.random.default_rng(5))
+PLACES = places(FORM)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(place=st.sampled_from(PLACES), value=JSON)
+def test_a_damaged_form_is_refused_or_still_answers(place: tuple[Any, ...], value: Any) -> None:
+    damaged = copy.deepcopy(FORM)
+    part: Any = damaged
+    for step in place[:-1]:
+        part = part[step]
+    part[place[-1]] = value
+    try:
+        predictor = compile_form(damaged)
+    except CorruptArtefact:
+        return
+    answer = predictor.answer({name: None if name != "away" else 3 for name in predictor.required} | {"away": 3})
+    assert answer.probability is not None
+    assert 0.0 <= answer.probability <= 1.0
