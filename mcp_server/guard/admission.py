@@ -1,0 +1,177 @@
+"""Admission: who calls, may they, not too often, once; then one log line, whatever happens.
+
+The one adapter to the SDK's middleware, whose signature may change within 2.x. It wraps every request of both
+protocol eras: tool calls, resources, prompts, completions, and the lists.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import structlog
+from mcp.shared.exceptions import MCPError
+from mcp.types import CallToolResult
+from opentelemetry import trace
+
+from mcp_server import telemetry
+from mcp_server.context import Caller, Clock
+from mcp_server.errors import CourtsideError, Forbidden, InvalidInput, Unauthenticated
+from mcp_server.guard.calls import LOCAL, CurrentCall, reset_current, set_current
+from mcp_server.guard.shaping import as_data, refusal, typed
+from mcp_server.guard.spec import ToolSpec
+from mcp_server.guard.text import bound_json, clean, clean_json, cut
+from mcp_server.guard.throttle import Throttle
+
+INVALID_PARAMS, REFUSED, INTERNAL = -32602, -32000, -32603
+THROTTLED_METHODS = {
+    "resources/read": "resources",
+    "prompts/get": "prompts",
+    "completion/complete": "completions",
+    "tools/list": "lists",
+    "resources/list": "lists",
+    "resources/templates/list": "lists",
+    "prompts/list": "lists",
+}
+LONGEST_ID = 128
+
+_log = structlog.get_logger("courtside.call")
+
+Next = Callable[[Any], Awaitable[Any]]
+
+
+class Admission:
+    """The middleware.
+
+    Args:
+        specs: the tools of ours by name, for their scopes.
+        throttle: the rate of each caller and tool.
+        clock: durations are on its monotonic side.
+    """
+
+    def __init__(self, specs: Mapping[str, ToolSpec], throttle: Throttle, clock: Clock) -> None:
+        self._specs = specs
+        self._throttle = throttle
+        self._clock = clock
+        self._running: set[tuple[int, Any]] = set()
+
+    async def __call__(self, ctx: Any, call_next: Next) -> Any:
+        if ctx.request_id is None:
+            return await call_next(ctx)
+        params = ctx.params or {}
+        tool = str(params.get("name", ""))[:128] if ctx.method == "tools/call" else ""
+        current = CurrentCall(caller=_caller(ctx), trace_id=_trace_id())
+        token = set_current(current)
+        started = self._clock.monotonic()
+        structlog.contextvars.bind_contextvars(
+            request=current.request_id, caller=current.caller.id, method=ctx.method, **({"tool": tool} if tool else {})
+        )
+        if current.trace_id:
+            structlog.contextvars.bind_contextvars(trace=current.trace_id)
+        try:
+            with telemetry.running():
+                return await self._admitted(ctx, call_next, current, tool, params)
+        except asyncio.CancelledError:
+            current.outcome = "cancelled"
+            raise
+        finally:
+            seconds = self._clock.monotonic() - started
+            label = tool if tool in self._specs else ctx.method
+            telemetry.record_call(label, current.outcome, seconds, reference=current.request_id)
+            _log.info("call", outcome=current.outcome, duration_ms=round(seconds * 1000, 3))
+            structlog.contextvars.unbind_contextvars("request", "caller", "method", "tool", "trace")
+            reset_current(token)
+
+    async def _admitted(
+        self, ctx: Any, call_next: Next, current: CurrentCall, tool: str, params: Mapping[str, Any]
+    ) -> Any:
+        identity = (id(ctx.session), ctx.request_id)
+        try:
+            self._check_id(identity, ctx.request_id)
+            self._check_scope(tool, current.caller)
+            await self._take(ctx.method, tool, current.caller, params)
+        except CourtsideError as error:
+            current.outcome = error.code
+            if ctx.method == "tools/call":
+                return refusal(error, current.request_id)
+            raise _protocol_error(error, current.request_id) from None
+        self._running.add(identity)
+        try:
+            result = await call_next(ctx)
+        except MCPError as error:
+            current.outcome = f"rpc {error.error.code}"
+            raise MCPError(
+                code=error.error.code, message=cut(clean(error.error.message), 500), data=clean_json(error.error.data)
+            ) from None
+        except Exception as error:  # noqa: BLE001 - the guard's edge
+            shaped = typed(error, current.request_id)
+            current.outcome = shaped.code
+            raise _protocol_error(shaped, current.request_id) from None
+        finally:
+            self._running.discard(identity)
+        return _outgoing(ctx.method, result, current)
+
+    def _check_id(self, identity: tuple[int, Any], request_id: Any) -> None:
+        if isinstance(request_id, str) and len(request_id) > LONGEST_ID:
+            raise InvalidInput(
+                f"The request id is longer than {LONGEST_ID} characters.", hint="Use a short id or a number."
+            )
+        if identity in self._running:
+            raise InvalidInput(
+                "A request with this id is still running on this connection.", hint="Give each request its own id."
+            )
+
+    def _check_scope(self, tool: str, caller: Caller) -> None:
+        if caller.id == "anonymous":
+            raise Unauthenticated("No valid API key was given.", hint="Send Authorization: Bearer <key>.")
+        needed = self._specs[tool].scope if tool in self._specs else "read"
+        if needed not in caller.scopes:
+            raise Forbidden(
+                f"This needs the scope {needed}, which {caller.id} doesn't have.",
+                hint="Use a key whose role has it, or ask whoever runs this server.",
+                details={"scope": needed},
+            )
+
+    async def _take(self, method: str, tool: str, caller: Caller, params: Mapping[str, Any]) -> None:
+        if method == "tools/call":
+            if "inputResponses" in params or "requestState" in params:
+                return  # a further leg of a call that was charged already
+            await self._throttle.take(caller.id, tool if tool in self._specs else "unknown tool")
+        elif method in THROTTLED_METHODS:
+            await self._throttle.take(caller.id, THROTTLED_METHODS[method])
+
+
+def _caller(ctx: Any) -> Caller:
+    """Stdio and in-process are the local user; HTTP requests carry what the web guard established."""
+    request = ctx.request
+    if request is None:
+        return LOCAL
+    caller = getattr(getattr(request, "state", None), "caller", None)
+    return caller if isinstance(caller, Caller) else Caller("anonymous", frozenset())
+
+
+def _trace_id() -> str | None:
+    context = trace.get_current_span().get_span_context()
+    return f"{context.trace_id:032x}" if context.is_valid else None
+
+
+def _protocol_error(error: CourtsideError, reference: str) -> MCPError:
+    code = {"E_ARG": INVALID_PARAMS, "E_NOT_FOUND": INVALID_PARAMS, "E_INTERNAL": INTERNAL}.get(error.code, REFUSED)
+    data, names = as_data(error, reference)
+    if "uri" in error.details:
+        data["uri"] = clean(str(error.details["uri"]))  # where the protocol wants a missing resource named
+    if names:
+        data["untrusted"] = names
+    return MCPError(code=code, message=f"{data['code']}: {data['message']} {data['hint']}".strip(), data=data)
+
+
+def _outgoing(method: str, result: Any, current: CurrentCall) -> Any:
+    if method == "tools/call":
+        failed = result.is_error if isinstance(result, CallToolResult) else bool((result or {}).get("isError"))
+        if failed and current.outcome == "ok":
+            current.outcome = "tool_error"
+        return result
+    if method in ("resources/read", "prompts/get", "completion/complete") and isinstance(result, dict):
+        return bound_json(clean_json(result))
+    return result
