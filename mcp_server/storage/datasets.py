@@ -1,0 +1,161 @@
+"""Data set versions: immutable, numbered under a name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, func, insert, select
+
+from mcp_server.core.names import check_name, fold_name, parse_reference
+from mcp_server.errors import NotFound
+from mcp_server.storage import versions
+from mcp_server.storage.pages import contains, number_after, page_of, rows_wanted, text_after
+from mcp_server.storage.records import DatasetSummary, DatasetVersion, Json, Page
+from mcp_server.storage.tables import datasets
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
+    from mcp_server.storage.transaction import Transaction
+
+_ALL = [column for column in datasets.c if column.name not in ("id", "folded")]
+_SUMMARY = [datasets.c[name] for name in ("name", "version", "digest", "rows", "columns", "created_at", "created_by")]
+
+
+async def add_version(
+    tx: Transaction,
+    *,
+    name: str,
+    digest: str,
+    artefact: str,
+    rows: int,
+    columns: int,
+    contract: Json,
+    profile: Json,
+    source: Json,
+    parent: str | None,
+    created_by: str,
+) -> DatasetVersion:
+    """Add a version, or give the one that has this digest under this name already.
+
+    Args:
+        digest: `sha256:<hex>`, of whatever makes two versions the same.
+        artefact: digest of the Parquet bytes; they must be in the artefact store before.
+    Returns:
+        the version; a fresh one has `created_at == tx.now`.
+    Raises:
+        DataRejected: `E_NAME`; the name isn't allowed.
+        AlreadyExists: the name differs from a taken one only in case.
+    """
+    number = await versions.next_version(tx, datasets, name)
+    existing = await _find(tx, name, datasets.c.digest == digest)
+    if existing is not None:
+        return existing
+    version = DatasetVersion(
+        name=name,
+        version=number,
+        digest=digest,
+        artefact=artefact,
+        rows=rows,
+        columns=columns,
+        contract=contract,
+        profile=profile,
+        source=source,
+        parent=parent,
+        created_at=tx.now,
+        created_by=created_by,
+    )
+    values = {column.name: getattr(version, column.name) for column in _ALL}
+    await tx.execute(insert(datasets).values(folded=fold_name(name), **values))
+    return version
+
+
+async def get(tx: Transaction, name: str, version: int | None = None) -> DatasetVersion:
+    """A version; the newest where no number is given.
+
+    Raises:
+        DataRejected: `E_NAME`; the name isn't well formed.
+        NotFound: there's no such data set or version.
+    """
+    check_name(name)
+    found = await _find(tx, name, *(() if version is None else (datasets.c.version == version,)))
+    if found is not None:
+        return found
+    if version is not None and await _find(tx, name) is not None:
+        raise NotFound(f"Data set {name} has no version {version}.", hint=f"Call describe_data for {name}'s versions.")
+    raise NotFound(
+        f"There is no data set {name}.", hint="describe_data without a name lists them; import_data makes one."
+    )
+
+
+async def resolve(tx: Transaction, reference: str) -> DatasetVersion:
+    """The version that `name` (the newest) or `name@version` stands for.
+
+    Raises:
+        DataRejected, NotFound: as for `get`.
+    """
+    return await get(tx, *parse_reference(reference))
+
+
+async def list_page(
+    tx: Transaction, *, search: str | None = None, cursor: str | None = None, limit: int = 20
+) -> Page[DatasetSummary]:
+    """The newest version of each data set, by name.
+
+    Args:
+        search: a part of the name, in any case.
+    Raises:
+        InvalidInput: the cursor isn't one of ours, or the limit is out of bounds.
+    """
+    newest = select(datasets.c.folded, func.max(datasets.c.version).label("version")).group_by(datasets.c.folded)
+    if search:
+        newest = newest.where(datasets.c.folded.like(contains(fold_name(search)), escape="\\"))
+    after = text_after(cursor)
+    if after is not None:
+        newest = newest.where(datasets.c.folded > after)
+    latest = newest.order_by(datasets.c.folded).limit(rows_wanted(limit)).subquery()
+    query = (
+        select(*_SUMMARY)
+        .join(latest, and_(datasets.c.folded == latest.c.folded, datasets.c.version == latest.c.version))
+        .order_by(datasets.c.folded)
+    )
+    found = [DatasetSummary(**row) for row in (await tx.execute(query)).mappings()]
+    return page_of(found, limit, lambda summary: fold_name(summary.name))
+
+
+async def list_versions(
+    tx: Transaction, name: str, *, cursor: str | None = None, limit: int = 20
+) -> Page[DatasetSummary]:
+    """The versions of one data set, the newest first; empty where there's none of the name.
+
+    Raises:
+        InvalidInput: the cursor isn't one of ours, or the limit is out of bounds.
+    """
+    query = select(*_SUMMARY).where(datasets.c.folded == fold_name(check_name(name)))
+    before = number_after(cursor)
+    if before is not None:
+        query = query.where(datasets.c.version < before)
+    rows = await tx.execute(query.order_by(datasets.c.version.desc()).limit(rows_wanted(limit)))
+    return page_of([DatasetSummary(**row) for row in rows.mappings()], limit, lambda summary: summary.version)
+
+
+async def names(tx: Transaction, prefix: str = "", limit: int = 100) -> list[str]:
+    """Names that begin with a prefix, for completion."""
+    return await versions.names(tx, datasets, prefix, limit)
+
+
+async def count(tx: Transaction) -> int:
+    """How many data sets there are, versions not counted."""
+    query = select(func.count(datasets.c.folded.distinct()))
+    return int((await tx.execute(query)).scalar_one())
+
+
+async def _find(tx: Transaction, name: str, *conditions: ColumnElement[bool]) -> DatasetVersion | None:
+    query = (
+        select(*_ALL)
+        .where(datasets.c.folded == fold_name(name), *conditions)
+        .order_by(datasets.c.version.desc())
+        .limit(1)
+    )
+    row: Any = (await tx.execute(query)).mappings().first()
+    return None if row is None else DatasetVersion(**row)

@@ -1,0 +1,45 @@
+"""Ids of what storage keeps: in the order of making, and past guessing."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from base64 import b32hexencode
+from datetime import datetime
+
+_lock = threading.Lock()
+_last = (0, 0)  # Milliseconds, and how many ids were made in them.
+_COUNTS = 1 << 16
+
+
+def new_id(prefix: str, now: datetime) -> str:
+    """One id; see `new_ids`."""
+    return new_ids(prefix, 1, now)[0]
+
+
+def new_ids(prefix: str, count: int, now: datetime) -> list[str]:
+    """Make ids: the time, a counter and 128 random bits, in 39 digits and lower-case letters that sort as bytes do.
+
+    Args:
+        prefix: `p` for a prediction, `j` for a job, `r` for a run.
+        count: >= 0.
+        now: aware.
+    Returns:
+        ids such as `p_0pb1...`, ascending, and after all that this process made before, whatever the clock did.
+    """
+    global _last
+    moment = int(now.timestamp() * 1000)
+    ids = []
+    for _ in range(count):
+        with _lock:
+            milliseconds, used = _last
+            if moment > milliseconds:
+                milliseconds, used = moment, 0
+            elif used + 1 < _COUNTS:
+                used += 1
+            else:
+                milliseconds, used = milliseconds + 1, 0
+            _last = (milliseconds, used)
+        content = milliseconds.to_bytes(6, "big") + used.to_bytes(2, "big") + secrets.token_bytes(16)
+        ids.append(f"{prefix}_{b32hexencode(content).decode().rstrip('=').lower()}")
+    return ids

@@ -1,0 +1,218 @@
+"""Model versions: immutable, numbered under a name, and what their verifications said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Select, and_, desc, func, insert, or_, select
+
+from mcp_server.core.names import check_name, fold_name, parse_reference
+from mcp_server.errors import Conflict, NotFound
+from mcp_server.storage import versions
+from mcp_server.storage.pages import contains, number_after, page_of, rows_wanted
+from mcp_server.storage.records import Json, ModelSummary, ModelVersion, Page, Verdict, Verification
+from mcp_server.storage.tables import models, verifications
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
+    from mcp_server.storage.transaction import Transaction
+
+_ALL = [column for column in models.c if column.name not in ("id", "folded")]
+_SUMMARY = [
+    models.c[name]
+    for name in (
+        *("name", "version", "digest", "task", "target", "metrics"),
+        *("dataset", "run_id", "created_at", "created_by"),
+    )
+]
+
+
+async def add_version(
+    tx: Transaction,
+    *,
+    name: str,
+    digest: str,
+    task: str,
+    target: str,
+    artefact: str,
+    training_artefact: str | None,
+    manifest: Json,
+    signature: bytes,
+    metrics: Json,
+    dataset: str,
+    run_id: str,
+    created_by: str,
+) -> ModelVersion:
+    """Add a version, or give the one that this name has already for this digest or this run.
+
+    A training step that is repeated after a crash therefore adds one version.
+
+    Args:
+        digest: over the canonical serving form, contract and parameters.
+        artefact: digest of the serving form's bytes; they must be in the artefact store before.
+        manifest: exactly what `signature` signs.
+    Returns:
+        the version; a fresh one has `created_at == tx.now`.
+    Raises:
+        DataRejected: `E_NAME`; the name isn't allowed.
+        AlreadyExists: the name differs from a taken one only in case.
+    """
+    number = await versions.next_version(tx, models, name)
+    existing = await _find(tx, name, or_(models.c.digest == digest, models.c.run_id == run_id))
+    if existing is not None:
+        return existing
+    version = ModelVersion(
+        name=name,
+        version=number,
+        digest=digest,
+        task=task,
+        target=target,
+        artefact=artefact,
+        training_artefact=training_artefact,
+        manifest=manifest,
+        signature=signature,
+        metrics=metrics,
+        dataset=dataset,
+        run_id=run_id,
+        created_at=tx.now,
+        created_by=created_by,
+    )
+    values = {column.name: getattr(version, column.name) for column in _ALL}
+    await tx.execute(insert(models).values(folded=fold_name(name), **values))
+    return version
+
+
+async def get(tx: Transaction, name: str, version: int | None = None) -> ModelVersion:
+    """A version; the newest where no number is given.
+
+    Raises:
+        DataRejected: `E_NAME`; the name isn't well formed.
+        NotFound: there's no such model or version.
+    """
+    check_name(name)
+    found = await _find(tx, name, *(() if version is None else (models.c.version == version,)))
+    if found is not None:
+        return found
+    if version is not None and await _find(tx, name) is not None:
+        raise NotFound(f"Model {name} has no version {version}.", hint="Call search_models to see its versions.")
+    raise NotFound(f"There is no model {name}.", hint="Call search_models for the names, or train_model to make it.")
+
+
+async def resolve(tx: Transaction, reference: str) -> ModelVersion:
+    """The version that `name@version`, or `name` where there is one version alone, stands for.
+
+    Raises:
+        Conflict: the name has several versions and the reference says none.
+        DataRejected, NotFound: as for `get`.
+    """
+    name, number = parse_reference(reference)
+    version = await get(tx, name, number)
+    if number is None and version.version > 1:
+        raise Conflict(
+            f"Model {version.name} has {version.version} versions.",
+            hint=f"Say which one: {version.name}@{version.version} is the newest; search_models shows all.",
+        )
+    return version
+
+
+async def list_page(
+    tx: Transaction,
+    *,
+    search: str | None = None,
+    name: str | None = None,
+    task: str | None = None,
+    cursor: str | None = None,
+    limit: int = 20,
+) -> Page[ModelSummary]:
+    """Versions, the newest first, each with the verdict of its latest verification.
+
+    Args:
+        search: a part of the name, the target or the data set's name; ASCII letters in any case.
+        name: one model's versions only.
+    Raises:
+        InvalidInput: the cursor isn't one of ours, or the limit is out of bounds.
+    """
+    query = _summaries().add_columns(models.c.id)
+    if search:
+        pattern = contains(fold_name(search))
+        columns = (models.c.folded, func.lower(models.c.target), func.lower(models.c.dataset))
+        query = query.where(or_(*(column.like(pattern, escape="\\") for column in columns)))
+    if name is not None:
+        query = query.where(models.c.folded == fold_name(check_name(name)))
+    if task is not None:
+        query = query.where(models.c.task == task)
+    before = number_after(cursor)
+    if before is not None:
+        query = query.where(models.c.id < before)
+    rows = (await tx.execute(query.order_by(models.c.id.desc()).limit(rows_wanted(limit)))).mappings().all()
+    page = page_of(rows, limit, lambda row: int(row["id"]))
+    return Page(tuple(_summary(row) for row in page.items), page.next_cursor)
+
+
+async def set_verification(
+    tx: Transaction, name: str, version: int, *, verdict: Verdict, checks: list[Json]
+) -> Verification:
+    """Record what a verification found; the latest counts.
+
+    Raises:
+        NotFound: there's no such version.
+    """
+    known = (
+        await tx.execute(select(models.c.name).where(models.c.folded == fold_name(name), models.c.version == version))
+    ).scalar()
+    if known is None:
+        raise NotFound("There is no such model version.", hint="Call search_models to see the versions.")
+    found = Verification(name=known, version=version, verdict=verdict, checks=checks, at=tx.now)
+    await tx.execute(
+        insert(verifications).values(name=known, version=version, verdict=verdict, checks=checks, at=tx.now)
+    )
+    return found
+
+
+async def latest_verification(tx: Transaction, name: str, version: int) -> Verification | None:
+    """The latest verification of a version, or None where there was none."""
+    columns = [column for column in verifications.c if column.name != "id"]
+    query = (
+        select(*columns)
+        .where(verifications.c.name == name, verifications.c.version == version)
+        .order_by(verifications.c.id.desc())
+        .limit(1)
+    )
+    row: Any = (await tx.execute(query)).mappings().first()
+    return None if row is None else Verification(**row)
+
+
+async def names(tx: Transaction, prefix: str = "", limit: int = 100) -> list[str]:
+    """Names that begin with a prefix, for completion."""
+    return await versions.names(tx, models, prefix, limit)
+
+
+async def count(tx: Transaction) -> int:
+    """How many model versions there are."""
+    return int((await tx.execute(select(func.count()).select_from(models))).scalar_one())
+
+
+def _summaries() -> Select[Any]:
+    newest = (
+        select(verifications.c.name, verifications.c.version, func.max(verifications.c.id).label("id"))
+        .group_by(verifications.c.name, verifications.c.version)
+        .subquery()
+    )
+    return (
+        select(*_SUMMARY, verifications.c.verdict, verifications.c.at.label("verified_at"))
+        .outerjoin(newest, and_(newest.c.name == models.c.name, newest.c.version == models.c.version))
+        .outerjoin(verifications, verifications.c.id == newest.c.id)
+    )
+
+
+def _summary(row: Any) -> ModelSummary:
+    return ModelSummary(**{name: value for name, value in row.items() if name != "id"})
+
+
+async def _find(tx: Transaction, name: str, *conditions: ColumnElement[bool]) -> ModelVersion | None:
+    query = (
+        select(*_ALL).where(models.c.folded == fold_name(name), *conditions).order_by(desc(models.c.version)).limit(1)
+    )
+    row: Any = (await tx.execute(query)).mappings().first()
+    return None if row is None else ModelVersion(**row)

@@ -1,0 +1,262 @@
+"""What storage hands out and takes in: frozen values, no rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+
+T = TypeVar("T")
+
+Json = dict[str, Any]
+Verdict = Literal["passed", "failed"]
+JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+RunStatus = Literal["running", "succeeded", "failed", "cancelled"]
+
+FINAL_STATES: tuple[JobState, ...] = ("succeeded", "failed", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A bounded part of a list.
+
+    Args:
+        items: in the list's order.
+        next_cursor: hand it back for the next part; None at the end.
+    """
+
+    items: tuple[T, ...]
+    next_cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetVersion:
+    """An immutable version of a data set.
+
+    Args:
+        version: from 1, without gaps, for each name.
+        digest: `sha256:<hex>`; unique under the name.
+        artefact: digest of the Parquet bytes.
+        parent: `name@version` that it was made from, or None.
+    """
+
+    name: str
+    version: int
+    digest: str
+    artefact: str
+    rows: int
+    columns: int
+    contract: Json
+    profile: Json
+    source: Json
+    parent: str | None
+    created_at: datetime
+    created_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSummary:
+    """The newest version of a data set, without what is large.
+
+    Args:
+        version: the newest; as versions have no gaps, also their number.
+    """
+
+    name: str
+    version: int
+    digest: str
+    rows: int
+    columns: int
+    created_at: datetime
+    created_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """An immutable version of a model.
+
+    Args:
+        version: from 1, without gaps, for each name.
+        digest: over the canonical serving form, contract and parameters; unique under the name.
+        task: `binary`, `multiclass` or `regression`.
+        artefact: digest of the serving form's bytes.
+        training_artefact: digest of the trained estimator's bytes, or None where there is none.
+        manifest: what `signature` signs, in its canonical form.
+        dataset: `name@version` that it was trained on.
+    """
+
+    name: str
+    version: int
+    digest: str
+    task: str
+    target: str
+    artefact: str
+    training_artefact: str | None
+    manifest: Json
+    signature: bytes
+    metrics: Json
+    dataset: str
+    run_id: str
+    created_at: datetime
+    created_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSummary:
+    """A version of a model, without what is large, and what its last verification said.
+
+    Args:
+        verdict: of the latest verification; None where there was none.
+        verified_at: when that was.
+    """
+
+    name: str
+    version: int
+    digest: str
+    task: str
+    target: str
+    metrics: Json
+    dataset: str
+    run_id: str
+    created_at: datetime
+    created_by: str
+    verdict: Verdict | None
+    verified_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """One verification of a model version.
+
+    Args:
+        checks: one object a check, as the verifier writes them.
+    """
+
+    name: str
+    version: int
+    verdict: Verdict
+    checks: list[Json]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training run: what went in and what came out."""
+
+    id: str
+    model: str
+    dataset: str
+    parameters: Json
+    metrics: Json
+    status: RunStatus
+    job_id: str | None
+    started_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A piece of long work.
+
+    Args:
+        progress: 0.0 to 1.0.
+        error: `code`, `message`, `hint` and `details` of a failure.
+        runtime_version: of the program that may run it.
+        worker: who runs it, or None.
+        heartbeat_at: when that worker was last heard of.
+    """
+
+    id: str
+    kind: str
+    arguments: Json
+    caller: str
+    state: JobState
+    progress: float
+    message: str
+    result: Json | None
+    error: Json | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    cancel_requested: bool
+    runtime_version: str
+    worker: str | None = None
+    heartbeat_at: datetime | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.state in FINAL_STATES
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """Something that changed, was refused or was decided.
+
+    Args:
+        id: from 1, in the order of commits.
+        action: `change`, `deny`, ...
+        outcome: `ok` or an error code.
+        subject: what it was about, such as `model:games@3`.
+    """
+
+    id: int
+    at: datetime
+    request_id: str
+    caller: str
+    tool: str
+    action: str
+    outcome: str
+    subject: str | None
+    arguments_digest: str
+    trace_id: str | None
+    details: Json
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionRecord:
+    """A prediction to be stored; the same record stored twice is stored once.
+
+    Args:
+        id: from `ids.new_ids("p", ...)`.
+        at: aware; when it was made.
+        digest: of the model version.
+        features: column -> JSON scalar, as the caller sent them.
+        value: the answer: a class or a number.
+        probability: of `value`, 0.0 to 1.0, or None for a number.
+        answer: what else was answered (`probabilities`, `interval`).
+        flags: one object a flag.
+        personal: the columns of `features` that are stored as a keyed hash.
+    """
+
+    id: str
+    at: datetime
+    model: str
+    version: int
+    digest: str
+    caller: str
+    request_id: str
+    features: Mapping[str, Any]
+    value: str | float
+    probability: float | None = None
+    answer: Json = field(default_factory=dict)
+    flags: list[Json] = field(default_factory=list)
+    personal: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPrediction:
+    """A prediction as it was stored: decrypted, personal columns hashed."""
+
+    id: str
+    at: datetime
+    model: str
+    version: int
+    digest: str
+    caller: str
+    request_id: str
+    features: Json
+    value: str | float
+    probability: float | None
+    answer: Json
+    flags: list[Json]

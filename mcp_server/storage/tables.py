@@ -1,0 +1,232 @@
+"""The tables, in types that SQLite and PostgreSQL both keep exactly."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime in UTC; SQLite itself would hand it back without its zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a datetime without a zone can't be stored")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def sqlite_moment(at: datetime) -> str:
+    """How `UtcDateTime` writes a moment in SQLite; for the writer that goes around SQLAlchemy.
+
+    >>> sqlite_moment(datetime(2026, 1, 2, 3, 4, 5, 6, UTC))
+    '2026-01-02 03:04:05.000006'
+    """
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
+
+
+def _exact_json() -> JSON:
+    # JSONB rewrites numbers (1e16 comes back as an integer, -0.0 as 0) and forgets the order of keys, which would
+    # break the digests and signatures over what is stored. Nothing is searched inside these values.
+    return JSON(none_as_null=True)
+
+
+_big = BigInteger().with_variant(Integer, "sqlite")  # Only INTEGER counts up by itself in SQLite.
+_name = String(64)
+_id = String(64)
+_digest = String(80)
+_caller = String(256)
+
+
+def _required(name: str, kind: Any, **options: Any) -> Column[Any]:
+    return Column(name, kind, nullable=False, **options)
+
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("id", _big, primary_key=True, autoincrement=True),
+    _required("name", _name),
+    _required("folded", _name),
+    _required("version", Integer),
+    _required("digest", _digest),
+    _required("artefact", _digest),
+    _required("rows", BigInteger),
+    _required("columns", Integer),
+    _required("contract", _exact_json()),
+    _required("profile", _exact_json()),
+    _required("source", _exact_json()),
+    Column("parent", String(80)),
+    _required("created_at", UtcDateTime),
+    _required("created_by", _caller),
+    UniqueConstraint("folded", "version"),
+    UniqueConstraint("folded", "digest"),
+    Index(None, "digest"),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("id", _big, primary_key=True, autoincrement=True),
+    _required("name", _name),
+    _required("folded", _name),
+    _required("version", Integer),
+    _required("digest", _digest),
+    _required("task", String(20)),
+    _required("target", Text),
+    _required("artefact", _digest),
+    Column("training_artefact", _digest),
+    _required("manifest", _exact_json()),
+    _required("signature", LargeBinary),
+    _required("metrics", _exact_json()),
+    _required("dataset", String(80)),
+    _required("run_id", _id),
+    _required("created_at", UtcDateTime),
+    _required("created_by", _caller),
+    UniqueConstraint("folded", "version"),
+    UniqueConstraint("folded", "digest"),
+    Index(None, "run_id"),
+    Index(None, "dataset"),
+)
+
+verifications = Table(
+    "verifications",
+    metadata,
+    Column("id", _big, primary_key=True, autoincrement=True),
+    _required("name", _name),
+    _required("version", Integer),
+    _required("verdict", String(10)),
+    _required("checks", _exact_json()),
+    _required("at", UtcDateTime),
+    Index(None, "name", "version", "id"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", _id, primary_key=True),
+    _required("model", _name),
+    _required("dataset", String(80)),
+    _required("parameters", _exact_json()),
+    _required("metrics", _exact_json()),
+    _required("status", String(10)),
+    Column("job_id", _id),
+    _required("started_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Index(None, "model", "id"),
+    Index(None, "job_id"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", _id, primary_key=True),
+    _required("kind", String(40)),
+    _required("arguments", _exact_json()),
+    _required("caller", _caller),
+    _required("state", String(10)),
+    _required("progress", Float),
+    _required("message", Text),
+    Column("result", _exact_json()),
+    Column("error", _exact_json()),
+    _required("created_at", UtcDateTime),
+    Column("started_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    _required("cancel_requested", Boolean),
+    _required("runtime_version", String(64)),
+    Column("worker", String(128)),
+    Column("heartbeat_at", UtcDateTime),
+    Index(None, "state", "id"),
+    Index(None, "caller", "id"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _big, primary_key=True, autoincrement=True),
+    _required("at", UtcDateTime),
+    _required("request_id", String(128)),
+    _required("caller", _caller),
+    _required("tool", _name),
+    _required("action", String(20)),
+    _required("outcome", String(40)),
+    Column("subject", String(256)),
+    _required("arguments_digest", _digest),
+    Column("trace_id", String(32)),
+    _required("details", _exact_json()),
+    Index(None, "caller", "id"),
+    Index(None, "request_id"),
+    Index(None, "at"),
+    sqlite_autoincrement=True,  # The number of a deleted last row must not be given again.
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("caller", _caller, primary_key=True),
+    Column("tool", _name, primary_key=True),
+    Column("key", String(256), primary_key=True),
+    _required("arguments_digest", _digest),
+    _required("request_id", String(128)),
+    Column("answer", LargeBinary),
+    Column("answer_artefact", _digest),
+    _required("created_at", UtcDateTime),
+    _required("expires_at", UtcDateTime),
+    Index(None, "expires_at"),
+)
+
+predictions = Table(
+    "predictions",
+    metadata,
+    Column("id", _id, primary_key=True),
+    _required("at", UtcDateTime),
+    _required("model", _name),
+    _required("version", Integer),
+    _required("digest", _digest),
+    _required("caller", _caller),
+    _required("request_id", String(128)),
+    _required("value", _exact_json()),
+    Column("probability", Float),
+    _required("answer", _exact_json()),
+    _required("flags", _exact_json()),
+    _required("features", LargeBinary),
+    Index(None, "model", "version", "id"),
+    Index(None, "at"),
+)

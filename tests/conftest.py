@@ -1,0 +1,54 @@
+"""What every test shares: what is skipped for want of a service is counted, and fails where services are required."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcp_server.storage import sqlite_library
+
+# Before anything imports sqlite3, as in every process of ours.
+sqlite_library.install()
+
+pytest_plugins = ["storage.fixtures"]
+
+REQUIRED = os.environ.get("COURTSIDE_REQUIRE_SERVICES") == "1"
+_skipped: Counter[str] = Counter()
+_faults: Counter[str] = Counter()
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Doctests are looked for in the package; what stands beside the tests is run by them, not imported."""
+    beside = collection_path.suffix == ".py" and not collection_path.name.startswith("test_")
+    return True if beside or "node_modules" in collection_path.parts else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skip of a test marked `services` into a failure where services are required."""
+    report = yield
+    if report.skipped and item.get_closest_marker("services") and not hasattr(report, "wasxfail"):
+        reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+        if REQUIRED:
+            report.outcome = "failed"
+            report.longrepr = f"{reason}: required where COURTSIDE_REQUIRE_SERVICES=1"
+        else:
+            _skipped[reason.removeprefix("Skipped: ")] += 1
+    if call.when == "call" and item.get_closest_marker("fault"):
+        _faults[report.outcome] += 1
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for reason, count in sorted(_skipped.items()):
+        terminalreporter.write_line(f"skipped {count} for want of a service: {reason}")
+    if _faults:
+        told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(_faults.items()))
+        terminalreporter.write_line(f"fault tests: {told}")
