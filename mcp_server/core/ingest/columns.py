@@ -1,0 +1,178 @@
+"""One column of a file: each block is read as what it looks like, and the whole becomes what all blocks agree on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from mcp_server.core.ingest.dates import looks_like_date, read_dates
+from mcp_server.core.ingest.numbers import (
+    KINDS,
+    LEADING_ZERO,
+    SHORT,
+    looks_like_number,
+    plain_kind,
+    read_numbers,
+    rounding,
+)
+from mcp_server.core.ingest.options import CsvOptions
+from mcp_server.core.ingest.reading import Found, Reading, Sighting, sighting, text_because
+from mcp_server.core.ingest.rows import Block
+
+_TRUTH = ["true", "false"]
+NUMERIC = frozenset(KINDS)
+TEMPORAL = frozenset({"date", "datetime"})
+
+
+@dataclass(slots=True)
+class ColumnReader:
+    """What has been read of one column.
+
+    Attributes:
+        name, position: as in the file; from 1.
+        readings: one for each block.
+        seen: sightings, with data rows (from 1) in place of indices.
+        kind: what all blocks so far fit; once it's text, it stays text.
+    """
+
+    name: str
+    position: int
+    kind: Found = "unknown"
+    readings: list[Reading] = field(default_factory=list)
+    seen: dict[str, Sighting] = field(default_factory=dict)
+
+    def add(self, reading: Reading, rows_before: int) -> None:
+        """Keep a block's reading."""
+        self.readings.append(reading)
+        self.kind = join(self.kind, reading.kind)
+        self.see(reading.sightings, rows_before)
+
+    def see(self, sightings: list[Sighting], rows_before: int) -> None:
+        """Add sightings of a block to those of the column."""
+        for sight in sightings:
+            known = self.seen.get(sight.about)
+            row = rows_before + sight.index + 1 if known is None else known.index
+            self.seen[sight.about] = Sighting(sight.about, row, sight.count + (known.count if known else 0))
+
+
+def _which(frame: pl.DataFrame, conditions: dict[int, pl.Expr]) -> set[int]:
+    """Under which keys the condition holds for some row."""
+    held = frame.select(condition.any() for condition in conditions.values()).row(0) if conditions else ()
+    return {at for at, holds in zip(conditions, held, strict=True) if holds}
+
+
+def _strange(values: pl.Series) -> pl.Expr:
+    """Too large for a float, or perhaps too small."""
+    column = pl.col(values.name)
+    return ~column.is_finite() | (column == 0.0)
+
+
+def join(one: Found, other: Found) -> Found:
+    """The kind that two blocks of a column fit both."""
+    if one == other or other == "unknown":
+        return one
+    if one == "unknown":
+        return other
+    both = {one, other}
+    if both <= NUMERIC:
+        return max(one, other, key=KINDS.index)
+    return "datetime" if both <= TEMPORAL else "text"
+
+
+class Typist:
+    """Reads frames of text as typed columns.
+
+    Args:
+        names: of the columns, as in the file.
+    """
+
+    def __init__(self, names: tuple[str, ...], options: CsvOptions) -> None:
+        self._missing = frozenset(options.missing)
+        self._decimal = options.decimal
+        stay = frozenset(options.text_columns)
+        self.columns = [
+            ColumnReader(name, position, kind="text" if name in stay else "unknown")
+            for position, name in enumerate(names, start=1)
+        ]
+
+    def add(self, block: Block, rows_before: int) -> None:
+        """Read some rows of all columns."""
+        texts = block.frame.get_columns()
+        quick = self._quickly(block, texts)
+        for index, (column, text) in enumerate(zip(self.columns, texts, strict=True)):
+            column.add(quick.get(index) or self._read(column, text), rows_before)
+
+    def _quickly(self, block: Block, texts: list[pl.Series]) -> dict[int, Reading]:
+        """Read all columns at once that are expected to be plain numbers; those that aren't are left out."""
+        expected = self._expected(block.frame) if self._decimal == "." else {}
+        casts = [pl.col(texts[at].name).cast(dtype, strict=False) for at, dtype in expected.items()]
+        typed = dict(zip(expected, block.frame.select(casts).get_columns(), strict=True))
+        typed = {at: values for at, values in typed.items() if values.null_count() == texts[at].null_count()}
+        suspects = typed.keys() if block.zero_led is None else typed.keys() & block.zero_led
+        zero_led = _which(block.frame, {at: pl.col(texts[at].name).str.contains(LEADING_ZERO) for at in suspects})
+        floats = {at: values for at, values in typed.items() if values.dtype == pl.Float64}
+        strange = _which(pl.DataFrame(list(floats.values())), {at: _strange(values) for at, values in floats.items()})
+        strange |= _which(block.frame, {at: pl.col(texts[at].name).str.len_bytes() > SHORT for at in floats})
+        found: dict[int, Reading] = {}
+        for at, values in typed.items():
+            if at in zero_led:
+                continue
+            if values.dtype == pl.Int64:
+                found[at] = Reading("integer", values)
+            elif at not in strange:
+                found[at] = Reading("decimal", values)
+            elif values.is_finite().all():
+                found[at] = Reading("decimal", values, rounding(texts[at], values))
+        return found
+
+    def _expected(self, frame: pl.DataFrame) -> dict[int, pl.DataType]:
+        """By index, the type of each column that was numbers so far, or begins with one."""
+        expected: dict[int, pl.DataType] = {}
+        for at, (column, cell) in enumerate(zip(self.columns, frame.row(0), strict=True)):
+            kind = column.kind
+            if kind == "unknown" and cell is not None:
+                kind = plain_kind(cell)
+            if kind in {"integer", "decimal"}:
+                expected[at] = pl.Int64() if kind == "integer" else pl.Float64()
+        return expected
+
+    def _read(self, column: ColumnReader, text: pl.Series) -> Reading:
+        if column.kind == "text":
+            return Reading("text", text)
+        cell = self._first_telling(text)
+        if cell is None:
+            return self._nothing(text)
+        if looks_like_number(cell):
+            return read_numbers(text, self._missing, self._decimal)
+        if looks_like_date(cell):
+            return read_dates(text, self._missing)
+        if cell.strip().lower() in _TRUTH:
+            return self._read_truth(text)
+        return self._plain_text(text)
+
+    def _first_telling(self, text: pl.Series) -> str | None:
+        """The first cell that isn't missing in any kind of column."""
+        for cell in text.drop_nulls().head(100):
+            if cell not in self._missing:
+                return str(cell)
+        telling = text.filter(text.is_not_null() & ~text.is_in(list(self._missing))).head(1)
+        return str(telling[0]) if telling.len() else None
+
+    def _nothing(self, text: pl.Series) -> Reading:
+        return Reading("unknown", text.clear(text.len()), sighting("missing_words", text.is_not_null()))
+
+    def _read_truth(self, text: pl.Series) -> Reading:
+        words = text.is_in(list(self._missing)).fill_null(False)
+        cells = text.set(words, None).str.strip_chars(" \t").str.to_lowercase()
+        wrong = cells.is_not_null() & ~cells.is_in(_TRUTH)
+        if wrong.any():
+            return text_because("not_true_or_false", text, wrong)
+        return Reading("boolean", cells == "true", sighting("missing_words", words))
+
+    def _plain_text(self, text: pl.Series) -> Reading:
+        """Text; told where most of it would have been numbers."""
+        numeric = text.cast(pl.Float64, strict=False).is_not_null()
+        if numeric.sum() * 2 > text.len() - text.null_count():
+            return text_because("not_a_number", text, text.is_not_null() & ~numeric)
+        return Reading("text", text)

@@ -1,0 +1,135 @@
+"""What a typed table shows about itself: kinds, ranges, allowed values, what names a row, what orders rows in time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import polars as pl
+
+from mcp_server.core.contract import Column, Kind
+from mcp_server.core.ingest.personal import looks_personal
+from mcp_server.errors import InvalidInput
+
+MAX_CATEGORIES = 200
+DTYPES: dict[Kind, pl.DataType] = {
+    "integer": pl.Int64(),
+    "number": pl.Float64(),
+    "boolean": pl.Boolean(),
+    "category": pl.String(),
+    "text": pl.String(),
+    "date": pl.Date(),
+    "datetime": pl.Datetime("us", "UTC"),
+}
+"""How each kind of column is held in memory and in Parquet."""
+
+_KINDS: dict[pl.DataType, Kind] = {dtype: kind for kind, dtype in DTYPES.items() if kind != "category"}
+_HEAD = 10_000
+# Together the contract has to stay small enough to be stored and sent.
+_ALLOWED_LENGTH = 8_000
+_ALLOWED_TOTAL = 1_000_000
+_TIME_NAME = re.compile(r"(?:^|[^a-z])(?:date|day|time|timestamp|datetime|when)(?:$|[^a-z])", re.IGNORECASE)
+_KEY_NAME = re.compile(
+    r"(?:^|[^a-z])(?:id|key|uuid|guid|no|nr|number|index|code)$|(?<=[a-z])(?:Id|ID|Key)$", re.IGNORECASE
+)
+
+
+def kind_of_dtype(dtype: pl.DataType) -> Kind:
+    """The kind of a column in memory; `text` for String, whatever its values.
+
+    Raises:
+        InvalidInput: a type that tables of ours don't have.
+    """
+    if dtype not in _KINDS:
+        raise InvalidInput("A column has a type that isn't supported.", hint="Use numbers, text, true/false or dates.")
+    return _KINDS[dtype]
+
+
+def infer_columns(frame: pl.DataFrame, derived: Sequence[str] = ()) -> tuple[Column, ...]:
+    """One column of the contract for each column of the frame; time and key have their roles.
+
+    Args:
+        frame: at least one row; the types of `DTYPES`.
+        derived: the names of those that an expression computed.
+    """
+    budget = _ALLOWED_TOTAL
+    columns: list[Column] = []
+    for values in frame.get_columns():
+        column = _infer(values, derived=values.name in derived)
+        length = sum(map(len, column.allowed or ()))
+        if length > min(budget, _ALLOWED_LENGTH):
+            column = column.model_copy(update={"allowed": None})
+        else:
+            budget -= length
+        columns.append(column)
+    time = _time_column(columns)
+    key = _key_column(columns, frame, time)
+    return tuple(
+        column.model_copy(update={"role": "time" if column.name == time else "key"})
+        if column.name in {time, key}
+        else column
+        for column in columns
+    )
+
+
+def _infer(values: pl.Series, *, derived: bool) -> Column:
+    kind = kind_of_dtype(values.dtype)
+    low = high = None
+    if kind in {"integer", "number"} and values.null_count() < values.len():
+        low, high = (float(bound) for bound in (values.min(), values.max()))  # type: ignore[arg-type]
+    allowed = None
+    if kind == "text":
+        allowed = categories(values)
+        kind = "text" if allowed is None else "category"
+    return Column(
+        name=values.name,
+        kind=kind,
+        nullable=values.null_count() > 0,
+        minimum=low,
+        maximum=high,
+        allowed=allowed,
+        unique=kind not in {"number", "boolean"} and all_unique(values),
+        source="derived" if derived else "file",
+        personal=looks_personal(values),
+    )
+
+
+def categories(values: pl.Series) -> tuple[str, ...] | None:
+    """The distinct texts, sorted, where they are fewer than 200 and than half the rows; otherwise None."""
+    bound = min(MAX_CATEGORIES, values.len() / 2)
+    if values.head(_HEAD).drop_nulls().n_unique() >= bound:
+        return None
+    distinct = values.drop_nulls().unique()
+    return tuple(sorted(distinct.to_list())) if 0 < distinct.len() < bound else None
+
+
+def all_unique(values: pl.Series) -> bool:
+    """Whether no value occurs twice and none is missing."""
+    if values.null_count():
+        return False
+    head = values.head(_HEAD)
+    return head.n_unique() == head.len() and (head.len() == values.len() or values.n_unique() == values.len())
+
+
+def _time_column(columns: list[Column]) -> str | None:
+    timely = [column.name for column in columns if column.kind in {"date", "datetime"} and not column.personal]
+    if len(timely) == 1:
+        return timely[0]
+    return next((name for name in timely if _TIME_NAME.search(name)), None)
+
+
+def _key_column(columns: list[Column], frame: pl.DataFrame, time: str | None) -> str | None:
+    """The one column that names rows: text, or whole numbers that are called an id or count the rows."""
+    unique = [column for column in columns if column.unique and column.source == "file" and column.name != time]
+    named = [column.name for column in unique if _KEY_NAME.search(column.name)]
+    if len(named) == 1:
+        return named[0]
+    texts = [column.name for column in unique if column.kind in {"text", "category"}]
+    counters = [column.name for column in unique if column.kind == "integer" and _counts(frame[column.name])]
+    candidates = named or [*texts, *counters]
+    return candidates[0] if len(candidates) == 1 and frame.height > 1 else None
+
+
+def _counts(values: pl.Series) -> bool:
+    """Whether whole numbers run 0, 1, 2.. or 1, 2, 3.. down the rows."""
+    return values[0] in {0, 1} and bool((values.diff().drop_nulls() == 1).all())

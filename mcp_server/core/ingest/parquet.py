@@ -1,0 +1,49 @@
+"""A data set version as Parquet: the same table gives the same bytes, and what is read back is what was written."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import BinaryIO
+
+import polars as pl
+
+from mcp_server.core.ingest.infer import DTYPES
+from mcp_server.errors import CorruptArtefact
+
+_ROW_GROUP = 131_072
+_LEVEL = 1  # Level 3 takes twice the time for 6 % fewer bytes.
+
+
+def write_parquet(frame: pl.DataFrame, target: BinaryIO | Path) -> None:
+    """Write a table: zstd, with statistics.
+
+    The bytes depend on the values and on the version of polars, not on how the table lies in memory.
+    """
+    frame.rechunk().write_parquet(
+        target, compression="zstd", compression_level=_LEVEL, statistics=True, row_group_size=_ROW_GROUP
+    )
+
+
+def to_parquet_bytes(frame: pl.DataFrame) -> bytes:
+    """A table as the bytes that `write_parquet` writes."""
+    buffer = io.BytesIO()
+    write_parquet(frame, buffer)
+    return buffer.getvalue()
+
+
+def read_parquet(source: BinaryIO | bytes | Path) -> pl.DataFrame:
+    """Read a table that `write_parquet` wrote; for our own artefacts only, after their digest was checked.
+
+    Raises:
+        CorruptArtefact: not Parquet, or a table with types that ours don't have.
+    """
+    try:
+        frame = pl.read_parquet(source, glob=False)
+    except (pl.exceptions.PolarsError, OSError):
+        raise CorruptArtefact(
+            "The stored table can't be read.", hint="Import the data again, or restore a backup."
+        ) from None
+    if not set(frame.dtypes) <= set(DTYPES.values()):
+        raise CorruptArtefact("The stored table has columns of another type than was written.", hint="Import it again.")
+    return frame
