@@ -1,0 +1,112 @@
+"""What a check of a table found, in a size that fits a conversation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mcp_server.core.labels import label
+
+Severity = Literal["fail", "warn", "info"]
+Verdict = Literal["pass", "warn", "fail"]
+
+MAX_ROWS = 20
+MAX_COLUMNS = 20
+MAX_BYTES = 12_000
+
+_ORDER = {"fail": 0, "warn": 1, "info": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong or worth knowing.
+
+    Args:
+        rule: a stable id, such as `duplicates.rows`.
+        severity: `fail` makes training wrong, `warn` wants a look, `info` is a property.
+        columns: their names, in the order in which `reason` speaks of them.
+        count: rows that it concerns; of a finding about whole columns, their number.
+        rows: 1-based numbers of the rows, rising.
+        reason: one sentence of ours, without names or values from the data.
+        statistic: the figure that decided, as `reason` explains; None where there is none.
+    """
+
+    rule: str
+    severity: Severity
+    columns: tuple[str, ...]
+    count: int
+    rows: tuple[int, ...]
+    reason: str
+    statistic: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON: at most 20 columns and 20 rows, names shortened and without hidden characters."""
+        return {
+            "rule": self.rule,
+            "severity": self.severity,
+            "columns": [label(name) for name in self.columns[:MAX_COLUMNS]],
+            "count": self.count,
+            "rows": list(self.rows[:MAX_ROWS]),
+            "reason": self.reason,
+            "statistic": self.statistic,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationReport:
+    """The verdict on a table.
+
+    Args:
+        verdict: the worst severity found; `pass` if that is `info`.
+        rows, columns: the table's size.
+        findings: worst first, each with every row that it concerns.
+        not_looked_for: what this check can't see, one sentence each.
+    """
+
+    verdict: Verdict
+    rows: int
+    columns: int
+    findings: tuple[Finding, ...]
+    not_looked_for: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON of at most 12 kB: the last findings, the mildest, are left out if need be, and counted."""
+        shown = [finding.to_dict() for finding in self.findings]
+        document = {
+            "verdict": self.verdict,
+            "rows": self.rows,
+            "columns": self.columns,
+            "findings": shown,
+            "findings_left_out": 0,
+            "not_looked_for": list(self.not_looked_for),
+        }
+        while shown and len(json.dumps(document, ensure_ascii=False).encode()) > MAX_BYTES:
+            shown.pop()
+            document["findings_left_out"] = len(self.findings) - len(shown)
+        return document
+
+
+def rows_of(mask: npt.NDArray[np.bool_]) -> tuple[int, ...]:
+    """1-based numbers of the rows where a mask holds."""
+    return tuple((np.flatnonzero(mask) + 1).tolist())
+
+
+def summarize(
+    findings: Iterable[Finding], *, rows: int, columns: int, not_looked_for: Iterable[str]
+) -> ValidationReport:
+    """Order the findings and give the verdict."""
+    ordered = tuple(sorted(findings, key=lambda finding: (_ORDER[finding.severity], -finding.count)))
+    severities = {finding.severity for finding in ordered}
+    verdict: Verdict = "fail" if "fail" in severities else "warn" if "warn" in severities else "pass"
+    rounded = tuple(replace(finding, statistic=_rounded(finding.statistic)) for finding in ordered)
+    return ValidationReport(verdict, rows, columns, rounded, tuple(not_looked_for))
+
+
+def _rounded(statistic: float | None) -> float | None:
+    """Six significant digits, and nothing that JSON can't hold."""
+    return None if statistic is None or not np.isfinite(statistic) else float(f"{statistic:.6g}")
