@@ -1,0 +1,283 @@
+"""The first code that a request meets: pure ASGI, in front of every route.
+
+In this order: header bounds, Host, Origin, key, then the body, whole, in time and in size, and what is meant for MCP
+as strict JSON. Which route a request is for is read from the path alone, never from a URL that the Host header is part
+of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import orjson
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mcp_server import log
+from mcp_server.context import Caller
+from mcp_server.errors import Unauthenticated
+from mcp_server.guard.wire import SLOW_BYTES, WireError, check_message
+from mcp_server.web.access import CALLER, Access
+from mcp_server.web.hosts import HostPolicy
+from mcp_server.web.limits import HttpLimits
+
+MCP_PATH = "/mcp"
+LIVE_PATH = "/livez"
+LISTEN = "subscriptions/listen"
+LINGER_SECONDS = 1.0
+LINGER_BYTES = 16 * 1024 * 1024
+MOST_OWNERS = 1_000
+
+_log = log.get("courtside.web")
+_JSON = (b"content-type", b"application/json")
+_CLOSE = (b"connection", b"close")
+
+
+class Refusal(Exception):
+    """A request that no route sees."""
+
+    def __init__(
+        self, status: int, code: str, message: str, hint: str = "", headers: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.headers = headers
+
+    def body(self) -> bytes:
+        return orjson.dumps({"error": {"code": self.code, "message": self.message, "hint": self.hint}})
+
+
+@dataclass(slots=True)
+class Lifecycle:
+    """Where the server is between start and end.
+
+    Args:
+        started: the application has started and was ready once.
+        draining: it's about to stop: not ready, but still serving.
+        stopping: set when what would never end by itself has to: open event streams.
+    """
+
+    started: bool = False
+    draining: bool = False
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Edge:
+    """The guard in front of the routes.
+
+    Args:
+        app: what serves an admitted request.
+        access: who may call.
+        hosts: which Host and Origin are ours.
+        limits: bounds on headers and body.
+        lifecycle: shared with the server, which stops it.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, access: Access, hosts: HostPolicy, limits: HttpLimits, lifecycle: Lifecycle
+    ) -> None:
+        self._app = app
+        self._access = access
+        self._hosts = hosts
+        self._limits = limits
+        self._lifecycle = lifecycle
+        self._owners: OrderedDict[str, str] = OrderedDict()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == LIVE_PATH:
+            # Answered for whoever asks, by whatever name: it says only that the event loop turns.
+            await _respond(send, 200, b'{"status":"alive"}', (_JSON, _CLOSE))
+            return
+        try:
+            caller = self._admit(scope)
+            body = await self._read(scope, receive)
+            if body is None:
+                return
+            method = await self._checked(scope, body)
+        except Refusal as refusal:
+            _log.info(
+                "request refused",
+                status=refusal.status,
+                code=refusal.code,
+                path=scope["path"][:128],
+                message=refusal.message,
+            )
+            await _refuse(refusal, receive, send)
+            return
+        except WireError as error:
+            await _respond(send, 400, error.reply(), (_JSON,))
+            return
+        scope.setdefault("state", {})["caller"] = caller
+        token = CALLER.set(caller)
+        try:
+            outgoing = self._outgoing(caller, send)
+            if scope["path"] == MCP_PATH and (scope["method"] == "GET" or method == LISTEN):
+                await self._stream(scope, _replayed(body, self._until_stopped(receive)), outgoing)
+            else:
+                await self._app(scope, _replayed(body, receive), outgoing)
+        finally:
+            CALLER.reset(token)
+
+    def _admit(self, scope: Scope) -> Caller:
+        headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
+        limits = self._limits
+        size = sum(len(name) + len(value) + 4 for name, value in headers)
+        if len(headers) > limits.headers or size > limits.header_bytes:
+            raise Refusal(431, "E_SIZE", f"At most {limits.headers} headers of {limits.header_bytes:,} bytes are read.")
+        if not self._hosts.allows_host(_all(headers, b"host")):
+            raise Refusal(
+                421,
+                "E_AUTH",
+                "This server doesn't answer to that Host.",
+                "COURTSIDE_ALLOWED_HOSTS lists further names.",
+            )
+        if not self._hosts.allows_origin(_all(headers, b"origin")):
+            raise Refusal(
+                403,
+                "E_AUTH",
+                "That Origin isn't allowed.",
+                "COURTSIDE_ALLOWED_ORIGINS lists the web pages that may call.",
+            )
+        try:
+            caller = self._access.identify(headers, scope.get("client"))
+        except Unauthenticated as refused:
+            challenge = (b"www-authenticate", b'Bearer realm="courtside"')
+            raise Refusal(401, refused.code, refused.message, refused.hint, (challenge,)) from None
+        if scope["path"] == MCP_PATH:
+            self._check_session(headers, caller)
+        return caller
+
+    def _check_session(self, headers: Sequence[tuple[bytes, bytes]], caller: Caller) -> None:
+        """A session serves only who opened it; to anyone else it doesn't exist."""
+        for session in _all(headers, b"mcp-session-id"):
+            if self._owners.get(session.decode("latin-1")) != caller.id:
+                raise Refusal(404, "E_NOT_FOUND", "There is no such session.", "Initialize a new one.")
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
+        """The whole body, or None where the client has gone."""
+        limit = self._limits.body_bytes
+        too_large = Refusal(413, "E_SIZE", f"The body is larger than {limit:,} bytes.", "Send less at once.")
+        declared = _all(scope["headers"], b"content-length")
+        if declared and (len(declared[0]) > 12 or int(declared[0]) > limit):
+            raise too_large
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                while True:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        return None
+                    body += message.get("body", b"")
+                    if len(body) > limit:
+                        raise too_large
+                    if not message.get("more_body", False):
+                        return bytes(body)
+        except TimeoutError:
+            raise Refusal(408, "E_DEADLINE", "The body didn't arrive in time.", "Send it without pauses.") from None
+
+    async def _checked(self, scope: Scope, body: bytes) -> str:
+        """The JSON-RPC method of a strict message; empty for what isn't one."""
+        if scope["path"] != MCP_PATH or scope["method"] != "POST":
+            return ""
+        message = await asyncio.to_thread(check_message, body) if len(body) > SLOW_BYTES else check_message(body)
+        return str(message.get("method", ""))
+
+    def _outgoing(self, caller: Caller, send: Send) -> Send:
+        async def outgoing(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message.get("headers", ()))
+                for session in _all(headers, b"mcp-session-id"):
+                    self._remember(session.decode("latin-1"), caller)
+                message = {**message, "headers": [*headers, (b"x-content-type-options", b"nosniff")]}
+            await send(message)
+
+        return outgoing
+
+    def _remember(self, session: str, caller: Caller) -> None:
+        self._owners.setdefault(session, caller.id)
+        self._owners.move_to_end(session)
+        if len(self._owners) > MOST_OWNERS:
+            self._owners.popitem(last=False)
+
+    def _until_stopped(self, receive: Receive) -> Receive:
+        """To an endless stream, a stopping server looks like a client that has gone."""
+
+        async def until_stopped() -> Message:
+            message = asyncio.ensure_future(receive())
+            stop = asyncio.ensure_future(self._lifecycle.stopping.wait())
+            try:
+                await asyncio.wait((message, stop), return_when=asyncio.FIRST_COMPLETED)
+                return message.result() if message.done() else {"type": "http.disconnect"}
+            finally:
+                message.cancel()
+                stop.cancel()
+
+        return until_stopped
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a stream, and end it properly where it was cut short."""
+        state = {"open": False}
+
+        async def watched(message: Message) -> None:
+            state["open"] = message["type"] == "http.response.start" or bool(message.get("more_body"))
+            await send(message)
+
+        await self._app(scope, receive, watched)
+        if state["open"]:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _all(headers: Sequence[tuple[bytes, bytes]], wanted: bytes) -> list[bytes]:
+    return [value for name, value in headers if name == wanted]
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    waiting = [body]
+
+    async def replayed() -> Message:
+        if waiting:
+            return {"type": "http.request", "body": waiting.pop(), "more_body": False}
+        return await receive()
+
+    return replayed
+
+
+async def _respond(send: Send, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _refuse(refusal: Refusal, receive: Receive, send: Send) -> None:
+    body = refusal.body()
+    headers = [_JSON, (b"content-length", str(len(body)).encode()), _CLOSE, *refusal.headers]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    if refusal.status != 408:
+        await _linger(receive)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _linger(receive: Receive) -> None:
+    """Read on for a moment: closing on a client that still sends would destroy the answer on its way."""
+    left = LINGER_BYTES
+    try:
+        async with asyncio.timeout(LINGER_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
+    except TimeoutError:
+        return
