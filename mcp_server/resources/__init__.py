@@ -1,0 +1,52 @@
+"""Read-only addresses: runbooks, experiment history, model cards, data profiles; with completion of names."""
+
+from __future__ import annotations
+
+from mcp.types import Completion, PromptReference, ResourceTemplateReference
+
+from mcp_server.guard.server import GuardedServer
+from mcp_server.resources import data, experiments, models, runbooks
+
+MOST_COMPLETIONS = 50
+
+
+def register(server: GuardedServer) -> None:
+    """Add every resource, template and the one completion handler to a server."""
+    runbooks.register(server)
+    experiments.register(server)
+    models.register(server)
+    data.register(server)
+
+    @server.completion()  # type: ignore[no-untyped-call, untyped-decorator]
+    async def complete(ref: object, argument: object, _context: object) -> Completion | None:
+        name, value = getattr(argument, "name", ""), str(getattr(argument, "value", ""))[:128]
+        if isinstance(ref, ResourceTemplateReference):
+            found = await _of_template(server, ref.uri, value)
+        elif isinstance(ref, PromptReference):
+            found = await _of_argument(server, name, value)
+        else:
+            return None
+        values = found[:MOST_COMPLETIONS]
+        return Completion(values=values, total=len(found), has_more=len(found) > len(values))
+
+
+async def _of_template(server: GuardedServer, uri: str, value: str) -> list[str]:
+    if uri.startswith("runbook://"):
+        return [name for name in runbooks.names() if name.startswith(value)]
+    if uri.startswith("experiment://runs/"):
+        return await experiments.run_ids(server.app, value)
+    if uri.startswith(("experiment://", "model://")):
+        return await models.names(server.app, value)
+    if uri.startswith("data://"):
+        return await data.names(server.app, value)
+    return []
+
+
+async def _of_argument(server: GuardedServer, name: str, value: str) -> list[str]:
+    if name == "model":
+        return await models.names(server.app, value)
+    if name == "dataset":
+        return await data.names(server.app, value)
+    if name in ("code", "runbook"):
+        return [book for book in runbooks.names() if book.startswith(value)]
+    return []

@@ -1,0 +1,89 @@
+"""Experiment history: the runs of a model, and one run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from mcp_server.guard.server import GuardedServer
+from mcp_server.workflows.app import App
+
+if TYPE_CHECKING:
+    from mcp_server.storage.records import Run
+
+MOST_RUNS = 50
+
+
+def register(server: GuardedServer) -> None:
+    @server.resource("experiment://{model}/history", title="Experiment history", mime_type="application/json")
+    async def history(model: str) -> str:
+        """The runs of a model, newest first: parameters, data version, metrics with intervals."""
+        from mcp_server.core.names import check_name
+        from mcp_server.storage import runs
+
+        storage = await server.app.storage()
+        async with storage.database.reading() as tx:
+            page = await runs.list_page(tx, model=check_name(model), limit=MOST_RUNS)
+        return _document(page.items, model=model, more=page.next_cursor is not None)
+
+    @server.resource("experiment://runs/{id}", title="Training run", mime_type="application/json")
+    async def run(id: str) -> str:
+        """One run: parameters, data version, metrics with intervals, status."""
+        from mcp_server.storage import runs
+
+        storage = await server.app.storage()
+        async with storage.database.reading() as tx:
+            return _document([await runs.get(tx, id)])
+
+
+async def run_ids(app: App, start: str) -> list[str]:
+    """Ids of the newest runs that begin so."""
+    from mcp_server.storage import runs
+
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        page = await runs.list_page(tx, limit=100)
+    return [run.id for run in page.items if run.id.startswith(start)]
+
+
+OURS = ("seed", "algorithm", "allow_leaks")
+FIGURES = ("test", "train", "baseline", "rows", "calibration", "interval", "error")
+
+
+def _document(runs: Sequence[Run], **facts: Any) -> str:
+    """Runs as JSON; what names columns stands under `untrusted`."""
+    return _json(
+        {
+            **facts,
+            "runs": [_row(run) for run in runs],
+            "untrusted": {run.id: {**_part(run.parameters, OURS, inside=False), **_split(run)} for run in runs},
+        }
+    )
+
+
+def _row(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "model": run.model,
+        "dataset": run.dataset,
+        "status": run.status,
+        "parameters": _part(run.parameters, OURS),
+        "metrics": _part(run.metrics, FIGURES),
+        "job": run.job_id,
+        "started_at": run.started_at.isoformat(timespec="seconds"),
+        "ended_at": run.ended_at.isoformat(timespec="seconds") if run.ended_at else None,
+    }
+
+
+def _part(values: dict[str, Any], names: tuple[str, ...], *, inside: bool = True) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if (name in names) is inside}
+
+
+def _split(run: Run) -> dict[str, Any]:
+    return _part(run.metrics, ("split",))
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()

@@ -1,0 +1,1 @@
+"""The deployed models in memory."""

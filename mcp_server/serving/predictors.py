@@ -1,0 +1,127 @@
+"""Compiled models, kept while they are verified.
+
+A version is loaded once: its record, its latest verification, its manifest's signature, its form's digest; then it's
+compiled. What was verified is looked at again after a few seconds, so that a version which fails a verification in
+another process stops answering here too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+
+from mcp_server.context import Clock
+from mcp_server.core.canonical import canonical_bytes
+from mcp_server.core.predictor import Predictor, compile_form
+from mcp_server.errors import CorruptArtefact, Unverified
+from mcp_server.storage.records import ModelVersion
+
+if TYPE_CHECKING:
+    from mcp_server.storage import Storage
+
+MOST_LOADED = 64
+FRESH_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model version that may answer.
+
+    Args:
+        personal: columns that the prediction log stores as keyed hashes.
+    """
+
+    name: str
+    version: int
+    digest: str
+    predictor: Predictor
+    personal: frozenset[str]
+    checked: float
+
+    @property
+    def reference(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+class Predictors:
+    """The loaded models of one server.
+
+    Args:
+        storage: where models, verifications and artefacts are.
+        clock: freshness is on its monotonic side.
+    """
+
+    def __init__(self, storage: Storage, clock: Clock) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._loaded: OrderedDict[str, Loaded] = OrderedDict()
+        self._loading: dict[str, asyncio.Lock] = {}
+
+    async def get(self, reference: str) -> Loaded:
+        """The version, compiled.
+
+        Args:
+            reference: `name@version`, or `name` where there is one version.
+        Raises:
+            NotFound: there is no such model or version.
+            Conflict: the name alone, where there are several versions.
+            Unverified: it was never verified, or its latest verification failed.
+            CorruptArtefact: what is stored isn't what was signed.
+        """
+        loaded = self._loaded.get(reference)
+        if loaded is not None and self._clock.monotonic() - loaded.checked < FRESH_SECONDS:
+            self._loaded.move_to_end(reference)
+            return loaded
+        async with self._loading.setdefault(reference, asyncio.Lock()):
+            loaded = self._loaded.get(reference)
+            if loaded is None or self._clock.monotonic() - loaded.checked >= FRESH_SECONDS:
+                try:
+                    loaded = await self._load(reference, loaded)
+                except BaseException:
+                    self._loaded.pop(reference, None)
+                    raise
+                self._loaded[reference] = loaded
+                if len(self._loaded) > MOST_LOADED:
+                    gone, _ = self._loaded.popitem(last=False)
+                    self._loading.pop(gone, None)
+        return loaded
+
+    def evict(self, name: str, version: int) -> None:
+        """Forget a version, so that the next call looks at it anew."""
+        for reference in (name, f"{name}@{version}"):
+            self._loaded.pop(reference, None)
+
+    async def _load(self, reference: str, known: Loaded | None) -> Loaded:
+        from mcp_server.storage import models
+
+        async with self._storage.database.reading() as tx:
+            record = await models.resolve(tx, reference)
+            verification = await models.latest_verification(tx, record.name, record.version)
+        if verification is None or verification.verdict != "passed":
+            state = "was never verified" if verification is None else "failed its latest verification"
+            raise Unverified(
+                f"{record.name}@{record.version} {state}, so it doesn't answer.",
+                hint=f"Call verify_model with model {record.name}@{record.version}, or train again.",
+            )
+        if known is not None and known.digest == record.digest:
+            return Loaded(
+                known.name, known.version, known.digest, known.predictor, known.personal, self._clock.monotonic()
+            )
+        return await self._compiled(record)
+
+    async def _compiled(self, record: ModelVersion) -> Loaded:
+        signed = self._storage.keys.verify(canonical_bytes(record.manifest), record.signature)
+        if not signed or record.manifest.get("files", {}).get("form.json") != record.artefact:
+            raise CorruptArtefact(
+                f"{record.name}@{record.version} isn't what was signed when it was trained.",
+                hint=f"Call verify_model with model {record.name}@{record.version} to see which check fails.",
+            )
+        raw = await self._storage.artefacts.get(record.artefact)
+        document = await asyncio.to_thread(orjson.loads, raw)
+        predictor = await asyncio.to_thread(compile_form, document["form"])
+        personal = frozenset(column["name"] for column in document["contract"]["columns"] if column.get("personal"))
+        return Loaded(record.name, record.version, record.digest, predictor, personal, self._clock.monotonic())

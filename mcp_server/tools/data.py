@@ -1,0 +1,76 @@
+"""Data: bring it in, look at it, check it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mcp_server.context import CallContext
+from mcp_server.guard.spec import ADDS_ONCE, READ_ONLY
+from mcp_server.tools.params import Column, DatasetRef, Expression, NewName
+from mcp_server.tools.toolset import Toolset
+from mcp_server.workflows import describing, importing, validating
+from mcp_server.workflows.app import App
+from mcp_server.workflows.data_answers import Described, Imported, Validated
+
+toolset = Toolset("data")
+
+Role = Literal["feature", "known_after", "ignored", "time", "key", "target"]
+
+
+@toolset.tool(title="Import data", scope="data", hints=ADDS_ONCE, seconds=300.0, keyed=True)
+async def import_data(
+    app: App,
+    call: CallContext,
+    name: NewName,
+    path: Annotated[str | None, Field(max_length=4096)] = None,
+    text: Annotated[str | None, Field(max_length=4_194_304, description="CSV itself, instead of path")] = None,
+    target: Column | None = None,
+    time: Column | None = None,
+    roles: dict[str, Role] | None = None,
+    derived: Annotated[dict[str, Expression] | None, Field(max_length=50, description='{"win": "home > away"}')] = None,
+    filter: Annotated[Expression | None, Field(description='rows to keep: "season >= 1985"')] = None,
+    options: Annotated[
+        dict[str, str | list[str]] | None,
+        Field(description="delimiter, encoding, decimal, date_order, missing, short_rows"),
+    ] = None,
+) -> Imported:
+    """Store a CSV file from an allowed folder, or inline text, as an immutable data set version with a contract.
+
+    Set `target` (it may be derived); columns it is computed from become known_after. Strict: bad input is refused with
+    row and column. Next: validate_data.
+    """
+    request = importing.ImportRequest(
+        name=name,
+        path=path,
+        text=text,
+        target=target,
+        time=time,
+        roles=roles or {},
+        derived=derived or {},
+        row_filter=filter,
+        options=options or {},
+    )
+    return await importing.import_data(app, call, request)
+
+
+@toolset.tool(title="Describe data", scope="read", hints=READ_ONLY)
+async def describe_data(app: App, dataset: DatasetRef | None = None) -> Described:
+    """Show the profile and contract of a data set version: columns, kinds, roles, ranges, missing values.
+
+    Without `dataset`, list the data sets. Use before training or when predict flags a row. Next: validate_data.
+    """
+    return await describing.describe(app, dataset)
+
+
+@toolset.tool(title="Validate data", scope="read", hints=READ_ONLY, seconds=120.0)
+async def validate_data(
+    app: App, call: CallContext, dataset: DatasetRef, baseline: DatasetRef | None = None
+) -> Validated:
+    """Check a data set version: contract, completeness, duplicates, ranges, leaks, contradictions, poisoned rows.
+
+    Use before training. Answers pass, warn or fail with rows and reasons, and what it didn't look for. Next: fix the
+    source and import again, or train_model.
+    """
+    return await validating.validate(app, call, dataset, baseline)

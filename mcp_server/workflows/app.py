@@ -1,0 +1,93 @@
+"""What the tools and workflows of one server share: settings, clock, and parts that load when first needed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from mcp_server.context import Clock
+from mcp_server.settings import MIB, Settings
+
+if TYPE_CHECKING:
+    from mcp_server.jobs.compute import Compute
+    from mcp_server.jobs.queue import JobQueue
+    from mcp_server.serving.predictors import Predictors
+    from mcp_server.storage import Storage
+
+OPERATIONS = "mcp_server.workflows.operations"
+
+
+class App:
+    """One server's parts.
+
+    Storage, the computing child and the predictors are made on first use: importing and opening them at start
+    would delay the first answer of every conversation.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.started_at = clock.now()
+        self._storage: Storage | None = None
+        self._opening = asyncio.Lock()
+        self._compute: Compute | None = None
+        self._queue: JobQueue | None = None
+        self._predictors: Predictors | None = None
+
+    @property
+    def opened(self) -> Storage | None:
+        """The storage where it is open already."""
+        return self._storage
+
+    async def storage(self) -> Storage:
+        """The storage, opened and migrated on first use."""
+        if self._storage is None:
+            async with self._opening:
+                if self._storage is None:
+                    from mcp_server.storage import open_storage
+
+                    self._storage = await open_storage(
+                        database_url=self.settings.database, data_dir=self.settings.data_dir, clock=self.clock
+                    )
+        return self._storage
+
+    async def compute(self) -> Compute:
+        """The computing child of this server; of the data folder it may read the artefacts alone, never the keys."""
+        await self.storage()
+        if self._compute is None:
+            from mcp_server.jobs.compute import Compute
+
+            self._compute = Compute(
+                OPERATIONS,
+                memory_bytes=self.settings.child_memory_mib * MIB,
+                cpu_seconds=self.settings.child_cpu_seconds,
+                scratch=self.settings.data_dir / "scratch",
+                readable=[self.settings.data_dir / "artefacts"],
+            )
+        return self._compute
+
+    async def queue(self) -> JobQueue:
+        """The server's side of the job queue."""
+        storage = await self.storage()
+        if self._queue is None:
+            from mcp_server.jobs.queue import JobQueue
+
+            self._queue = JobQueue(storage, self.settings)
+        return self._queue
+
+    async def predictors(self) -> Predictors:
+        """The compiled models that are in memory."""
+        storage = await self.storage()
+        if self._predictors is None:
+            from mcp_server.serving.predictors import Predictors
+
+            self._predictors = Predictors(storage, self.clock)
+        return self._predictors
+
+    async def close(self) -> None:
+        """End the child and close the storage; waits for predictions that are being written."""
+        if self._compute is not None:
+            await self._compute.close()
+        if self._storage is not None:
+            await self._storage.close()
+        self._compute = self._queue = self._predictors = self._storage = None

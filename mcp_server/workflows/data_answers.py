@@ -1,0 +1,84 @@
+"""What the data tools answer."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from mcp_server.workflows.reply import Reply, counted
+
+MOST_ROWS_TOLD = 8
+
+
+class Imported(Reply):
+    """A new data set version, or the one that held the same content already."""
+
+    dataset: str
+    rows: int
+    columns: int
+    target: str | None = None
+    notes: list[str] = Field(default_factory=list)
+    digest: str
+    existing: bool = False
+
+    def lines(self) -> list[str]:
+        what = "held the same content already" if self.existing else "stored"
+        size = f"{counted(self.rows, 'row')} × {counted(self.columns, 'column')}"
+        return [f"{self.dataset}: {size}, {what} ({self.digest[:19]}…).", *self.notes]
+
+
+class Described(Reply):
+    """Profile and contract of a version; or, where none was named, the newest version of each data set."""
+
+    dataset: str | None = None
+    rows: int = 0
+    columns: int = 0
+    digest: str = ""
+    created_at: str = ""
+    roles: dict[str, int] = Field(default_factory=dict)
+    datasets: list[dict[str, Any]] | None = None
+
+    def lines(self) -> list[str]:
+        if self.datasets is not None:
+            return [f"{counted(len(self.datasets), 'data set')}."] + [
+                f"- {one['dataset']}: {counted(one['rows'], 'row')} × {counted(one['columns'], 'column')}"
+                for one in self.datasets
+            ]
+        roles = ", ".join(f"{n} {role}" for role, n in self.roles.items())
+        return [
+            f"{self.dataset}: {counted(self.rows, 'row')} × {counted(self.columns, 'column')} ({roles}), "
+            f"stored {self.created_at}, {self.digest[:19]}…."
+        ]
+
+
+class Validated(Reply):
+    """The verdict on a version, with rows and reasons."""
+
+    dataset: str
+    verdict: Literal["pass", "warn", "fail"]
+    failures: int
+    warnings: int
+    findings: list[dict[str, Any]]
+    not_looked_for: list[str]
+
+    def lines(self) -> list[str]:
+        told = [
+            f"{self.dataset}: {self.verdict.upper()} with {counted(self.failures, 'failure')} and "
+            f"{counted(self.warnings, 'warning')}."
+        ]
+        for finding in self.findings[:12]:
+            where = f" [{', '.join(finding['columns'])}]" if finding["columns"] else ""
+            told.append(f"- {finding['severity']} {finding['rule']}{where}: {finding['reason']}{_rows(finding)}")
+        if len(self.findings) > 12:
+            told.append(f"- and {len(self.findings) - 12} more in the structure.")
+        told.append("Not looked for:")
+        return told + [f"- {what}" for what in self.not_looked_for]
+
+
+def _rows(finding: dict[str, Any]) -> str:
+    rows = finding["rows"]
+    if not rows:
+        return ""
+    listed = ", ".join(str(row) for row in rows[:MOST_ROWS_TOLD])
+    return f" ({counted(finding['count'], 'row')}: {listed}{', …' if finding['count'] > MOST_ROWS_TOLD else ''})"

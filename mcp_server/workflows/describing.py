@@ -1,0 +1,62 @@
+"""What a data set version is: its profile and its contract."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from mcp_server.workflows.app import App
+from mcp_server.workflows.data_answers import Described
+
+if TYPE_CHECKING:
+    from mcp_server.storage.records import DatasetVersion
+
+MOST_LISTED = 100
+
+
+async def describe(app: App, dataset: str | None) -> Described:
+    """The profile and contract of a version, of the newest where no number is given; without a name, the list."""
+    if dataset is None:
+        return await _listed(app)
+    record = await find(app, dataset)
+    reference = f"{record.name}@{record.version}"
+    return Described(
+        dataset=reference,
+        rows=record.rows,
+        columns=record.columns,
+        digest=record.digest,
+        created_at=record.created_at.isoformat(timespec="seconds"),
+        roles=dict(Counter(column["role"] for column in record.contract["columns"])),
+        next=f"validate_data with dataset {reference}.",
+        untrusted={
+            "profile": record.profile,
+            "derived": record.contract.get("derived", []),
+            "row_filter": record.contract.get("row_filter"),
+            "source": _source(record.source),
+        },
+    )
+
+
+async def _listed(app: App) -> Described:
+    from mcp_server.storage import datasets
+
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        page = await datasets.list_page(tx, limit=MOST_LISTED)
+    listed = [{"dataset": f"{one.name}@{one.version}", "rows": one.rows, "columns": one.columns} for one in page.items]
+    return Described(datasets=listed, next="describe_data with one of them." if listed else "import_data makes one.")
+
+
+async def find(app: App, dataset: str) -> DatasetVersion:
+    """The record of a version; the newest where none is named. Raises NotFound."""
+    from mcp_server.storage import datasets
+
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        return await datasets.resolve(tx, dataset)
+
+
+def _source(source: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: source[name] for name in ("kind", "name", "bytes", "digest", "encoding", "delimiter") if name in source
+    }

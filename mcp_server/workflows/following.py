@@ -1,0 +1,80 @@
+"""Following and ending jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcp_server.context import CallContext
+from mcp_server.errors import NotFound
+from mcp_server.workflows.app import App
+from mcp_server.workflows.model_answers import JobReport
+
+if TYPE_CHECKING:
+    from mcp_server.storage.records import Job
+
+CANCEL_SECONDS = 5.0
+MOST_SEARCHED = 100
+
+
+async def get(app: App, call: CallContext, job: str | None, wait: float) -> JobReport:
+    """A job by id, or the newest of a model; waits up to `wait` seconds for its end."""
+    found = await find(app, job)
+    queue = await app.queue()
+    if not found.ended:
+        await queue.ensure_worker()
+        if wait > 0:
+            found = await queue.wait(found.id, wait, progress=call.report)
+    return answer(found)
+
+
+async def cancel(app: App, call: CallContext, job: str) -> JobReport:
+    """Ask a job to end, and wait a little for it."""
+    from mcp_server.storage import jobs
+
+    found = await find(app, job)
+    if not found.ended:
+        storage = await app.storage()
+        async with storage.database.transaction(call) as tx:
+            await jobs.request_cancel(tx, found.id)
+            tx.about(f"job:{found.id}")
+        queue = await app.queue()
+        found = await queue.wait(found.id, CANCEL_SECONDS)
+    return answer(found)
+
+
+async def find(app: App, job: str | None) -> Job:
+    """By id, the newest job of the model of that name, or the newest of all. Raises NotFound."""
+    from mcp_server.storage import jobs
+
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        page = await jobs.list_page(tx, limit=MOST_SEARCHED)
+        newest = next((one for one in page.items if job in (None, one.id, one.arguments.get("model"))), None)
+        if newest is not None:
+            return newest
+        if job is None:
+            raise NotFound("There is no job yet.", hint="train_model starts one.")
+        return await jobs.get(tx, job)
+
+
+def answer(job: Job) -> JobReport:
+    """A job's state as a tool answers it."""
+    return JobReport(
+        job=job.id,
+        state=job.state,
+        progress=round(job.progress, 3),
+        message=job.message,
+        result=job.result if job.state == "succeeded" else None,
+        error=job.error if job.state == "failed" else None,
+        next=_next(job),
+    )
+
+
+def _next(job: Job) -> str:
+    if job.state == "succeeded" and job.result:
+        return str(job.result.get("next", "search_models"))
+    if job.state == "failed":
+        return "Follow the hint, then call train_model again. See runbook://job-failed."
+    if job.state == "cancelled":
+        return "Nothing was kept. Call train_model when it is wanted again."
+    return f"get_job with job {job.id} and wait 30."

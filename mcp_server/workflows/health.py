@@ -1,0 +1,168 @@
+"""Is everything well: what needs attention and its runbook first, then each part."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from mcp_server import telemetry
+from mcp_server.errors import CODES, CourtsideError
+from mcp_server.workflows.app import App
+from mcp_server.workflows.model_answers import HealthReport
+
+STALE = timedelta(days=90)
+LOW_DISK_MIB = 1_024
+PROBE_SECONDS = 5.0
+MOST_LISTED = 10
+
+
+async def report(app: App) -> HealthReport:
+    """Probe every dependency and sum up models, jobs, errors, speed and disk."""
+    attention: list[dict[str, str]] = []
+    dependencies = [
+        await _probe(app, "database", lambda: _database(app)),
+        await _probe(app, "artefact store", lambda: _artefacts(app)),
+        await _probe(app, "computing child", lambda: _child(app)),
+        await _worker(app),
+    ]
+    attention += [
+        {"what": f"{part['name']} is failing: {part['error']}.", "runbook": _book(part["code"])}
+        for part in dependencies
+        if part["status"] == "failing"
+    ]
+    stored = all(part["status"] != "failing" for part in dependencies[:2])
+    models = await _models(app, attention) if stored else {"versions": 0, "verified": 0}
+    jobs = await _jobs(app, attention) if stored else {}
+    errors = telemetry.recent_errors(MOST_LISTED)
+    disk = await asyncio.to_thread(_disk, app.settings.data_dir)
+    if disk["free_mib"] < LOW_DISK_MIB:
+        attention.append({"what": f"Only {disk['free_mib']:,} MiB of disk are free.", "runbook": "runbook://disk-full"})
+    if internal := sum(error["code"] == "E_INTERNAL" for error in errors):
+        attention.append({"what": f"{internal} unexpected errors lately.", "runbook": "runbook://internal-error"})
+    failing = any(part["status"] == "failing" for part in dependencies)
+    status: Literal["ok", "attention", "failing"] = "failing" if failing else "attention" if attention else "ok"
+    return HealthReport(
+        status=status,
+        attention=attention[:MOST_LISTED],
+        dependencies=dependencies,
+        models=models,
+        jobs=jobs,
+        errors=errors,
+        slowest=telemetry.slowest(5),
+        disk=disk,
+        next=f"Read {attention[0]['runbook']}." if attention else None,
+    )
+
+
+async def readiness(app: App) -> dict[str, str | None]:
+    """What requests depend on, each with the reason why it isn't ready, or None."""
+    rows = [
+        await _probe(app, "database", lambda: _database(app)),
+        await _probe(app, "artefact store", lambda: _artefacts(app)),
+    ]
+    return {row["name"]: row.get("error") for row in rows}
+
+
+async def _probe(app: App, name: str, probe: Callable[[], Awaitable[object]]) -> dict[str, Any]:
+    started = app.clock.monotonic()
+    row: dict[str, Any] = {"name": name, "status": "ok"}
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            await probe()
+    except CourtsideError as failed:
+        row |= {"status": "failing", "error": failed.message.rstrip("."), "code": failed.code}
+    except TimeoutError:
+        row |= {"status": "failing", "error": f"no answer in {PROBE_SECONDS:.0f} s", "code": "E_TRANSIENT"}
+    row["latency_ms"] = round((app.clock.monotonic() - started) * 1000, 1)
+    return row
+
+
+async def _database(app: App) -> None:
+    from mcp_server.storage import models
+
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        await models.count(tx)
+
+
+async def _artefacts(app: App) -> None:
+    storage = await app.storage()
+    await storage.artefacts.probe()
+
+
+async def _child(app: App) -> None:
+    await (await app.compute()).run("ping", {}, timeout=PROBE_SECONDS)
+
+
+async def _worker(app: App) -> dict[str, Any]:
+    """An idle system has no worker: that's well. Waiting jobs without one are not."""
+    started = app.clock.monotonic()
+    queue = await app.queue()
+    running = await queue.worker()
+    return {
+        "name": "worker",
+        "status": "ok" if running else "idle",
+        "latency_ms": round((app.clock.monotonic() - started) * 1000, 1),
+    }
+
+
+async def _models(app: App, attention: list[dict[str, str]]) -> dict[str, Any]:
+    from mcp_server.storage import models
+
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        page = await models.list_page(tx, limit=100)
+        total = await models.count(tx)
+    now = app.clock.now()
+    rows = []
+    for model in page.items:
+        reference = f"{model.name}@{model.version}"
+        age = now - model.created_at
+        rows.append({"model": reference, "age_days": age.days, "verification": model.verdict or "not verified"})
+        if model.verdict == "failed":
+            attention.append(
+                {
+                    "what": f"{reference} failed its verification and doesn't answer.",
+                    "runbook": "runbook://verification-failed",
+                }
+            )
+        elif model.verdict is None:
+            attention.append({"what": f"{reference} was never verified.", "runbook": "runbook://verification-failed"})
+        if age > STALE:
+            attention.append(
+                {"what": f"{reference} was trained {age.days} days ago.", "runbook": "runbook://stale-model"}
+            )
+    return {
+        "versions": total,
+        "verified": sum(row["verification"] == "passed" for row in rows),
+        "newest": rows[:MOST_LISTED],
+    }
+
+
+async def _jobs(app: App, attention: list[dict[str, str]]) -> dict[str, Any]:
+    from mcp_server.storage import jobs
+
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        counts = await jobs.count_by_state(tx)
+        page = await jobs.list_page(tx, states=["failed"], limit=3)
+    recent = app.clock.now() - timedelta(days=1)
+    for job in page.items:
+        if job.ended_at is not None and job.ended_at > recent:
+            code = (job.error or {}).get("code", "E_JOB")
+            attention.append({"what": f"Job {job.id} failed with {code}.", "runbook": _book(code)})
+    return counts
+
+
+def _disk(folder: Path) -> dict[str, Any]:
+    used = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
+    free = shutil.disk_usage(folder).free if folder.exists() else shutil.disk_usage(folder.anchor or "/").free
+    return {"used_mib": used // 2**20, "free_mib": free // 2**20}
+
+
+def _book(code: str) -> str:
+    return f"runbook://{CODES[code].runbook if code in CODES else 'internal-error'}"

@@ -1,0 +1,152 @@
+"""What the model and serving tools answer."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from mcp_server.workflows.reply import Reply, bounds, counted, number
+
+
+class JobReport(Reply):
+    """A training job, with its result once it has one."""
+
+    job: str
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    progress: float = 0.0
+    message: str = ""
+    result: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+
+    def lines(self) -> list[str]:
+        if self.state == "succeeded" and self.result:
+            return [f"Job {self.job} succeeded.", *trained_lines(self.result)]
+        if self.state == "failed" and self.error:
+            told = [f"Job {self.job} failed with {self.error.get('code')}: {self.error.get('message')}"]
+            return told + ([f"Hint: {self.error['hint']}"] if self.error.get("hint") else [])
+        return [f"Job {self.job} is {self.state} ({self.progress:.0%}{', ' + self.message if self.message else ''})."]
+
+
+def trained_lines(result: dict[str, Any]) -> list[str]:
+    """A training result in sentences."""
+    told = [f"Split: {result['split']}"]
+    for version in result["versions"]:
+        shown = "; ".join(
+            f"{name} {number(metric['value'])}{bounds(metric)}" for name, metric in version["metrics"].items()
+        )
+        told.append(f"- {version['model']} ({version['algorithm']}, {version['verification']}): {shown}")
+    told.append(result["sentence"])
+    return told
+
+
+class Compared(Reply):
+    """Two sets of forecasts on the same rows."""
+
+    first: str
+    second: str
+    rows: int
+    verdict: Literal["better", "worse", "no detectable difference"]
+    sentence: str
+    metrics: list[dict[str, Any]]
+    cost: dict[str, Any] = Field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        told = [self.sentence]
+        told += [
+            f"- {one['metric']}: {number(one['first'])} against {number(one['second'])}, difference "
+            f"{number(one['difference'])}{bounds(one)}: {one['verdict']}"
+            for one in self.metrics
+        ]
+        told += [
+            f"- {name}: {cost['microseconds_a_row']:g} µs a row, {cost['bytes']:,} bytes"
+            for name, cost in self.cost.items()
+        ]
+        return told
+
+
+class Verified(Reply):
+    """Each check of one version: passed, failed or not done."""
+
+    model: str
+    verdict: Literal["passed", "failed"]
+    checks: list[dict[str, str]]
+    digest: str
+
+    def lines(self) -> list[str]:
+        told = [f"{self.model}: verification {self.verdict} ({self.digest[:19]}…)."]
+        return told + [
+            f"- {check['name']}: {check['state'].replace('_', ' ')}; {check['detail']}" for check in self.checks
+        ]
+
+
+class Predicted(Reply):
+    """Answers with what is odd about each row, and which model gave them."""
+
+    model: str
+    digest: str
+    count: int
+    predictions: list[dict[str, Any]]
+    flagged: int = 0
+    truncated: bool = False
+
+    def lines(self) -> list[str]:
+        told = [f"{self.model} ({self.digest[:19]}…) answered {counted(self.count, 'row')}; {self.flagged} with flags."]
+        for index, one in enumerate(self.predictions[:10], start=1):
+            odd = f"; check: {', '.join(one['flags'])}" if one.get("flags") else ""
+            told.append(f"{index}. {_value(one)}{odd} ({one['id']})")
+        if self.count > 10:
+            told.append(
+                f"… {self.count - min(10, len(self.predictions))} more; the structure holds {len(self.predictions)}."
+            )
+        return told
+
+
+def _value(one: dict[str, Any]) -> str:
+    if "probability" in one:
+        return f"{one['value']} with probability {number(one['probability'])}"
+    if "interval" in one:
+        low, high = one["interval"]
+        return f"{number(one['value'])} ({one['level']:.0%} interval {number(low)} to {number(high)})"
+    return str(one["value"])
+
+
+class Models(Reply):
+    """A page of models."""
+
+    models: list[dict[str, Any]]
+    cursor: str | None = None
+
+    def lines(self) -> list[str]:
+        told = [f"{counted(len(self.models), 'model version')}, newest first."]
+        told += [
+            f"- {one['model']}: {one['algorithm']} for {one['task']}, {one['verification']}, on {one['dataset']}, "
+            f"trained {one['created_at']}"
+            for one in self.models
+        ]
+        return told + (["More with the cursor."] if self.cursor else [])
+
+
+class HealthReport(Reply):
+    """What needs attention first, then everything else."""
+
+    status: Literal["ok", "attention", "failing"]
+    attention: list[dict[str, str]]
+    dependencies: list[dict[str, Any]]
+    models: dict[str, Any]
+    jobs: dict[str, Any]
+    errors: list[dict[str, Any]]
+    slowest: list[dict[str, Any]]
+    disk: dict[str, Any]
+
+    def lines(self) -> list[str]:
+        told = [f"Status: {self.status}."]
+        told += [f"- {item['what']} See {item['runbook']}." for item in self.attention]
+        told += [f"- {d['name']}: {d['status']}, {d['latency_ms']} ms" for d in self.dependencies]
+        told.append(
+            f"Models: {self.models['versions']} versions, {self.models['verified']} verified. Jobs: {self.jobs}."
+        )
+        if self.slowest:
+            told.append("Slowest: " + ", ".join(f"{t['tool']} p95 {t['p95_ms']} ms" for t in self.slowest))
+        told.append(f"Disk: {self.disk['used_mib']:,} MiB used, {self.disk['free_mib']:,} MiB free.")
+        return told

@@ -1,0 +1,30 @@
+"""What the computing child does: `(arguments, report) -> dict`, JSON in and out, tables as paths.
+
+Nothing here runs in the server process. The child looks operations up by their names in this module; each is imported
+when it's first asked for, so that reading a file doesn't wait for scikit-learn.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "ping": "tables",
+    "parse_table": "tables",
+    "read_rows": "tables",
+    "validate": "checking",
+    "compare": "comparing",
+    "plan_training": "fitting",
+    "train_algorithm": "fitting",
+    "summarise_training": "fitting",
+    "verify_model": "loading",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

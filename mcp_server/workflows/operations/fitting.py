@@ -1,0 +1,189 @@
+"""The computing steps of a training job. They leave their files in the job's folder and answer with what is small."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import polars as pl
+
+from mcp_server.core.canonical import canonical_bytes, digest
+from mcp_server.core.comparison import compare_predictions
+from mcp_server.core.contract import Contract, Overrides, apply_overrides, from_dict, to_dict
+from mcp_server.core.ingest import read_parquet
+from mcp_server.core.leakage import find_leaks
+from mcp_server.core.predictor.batch import compile_batch
+from mcp_server.core.training.evaluate import evaluate, golden_rows
+from mcp_server.core.training.learn import learn
+from mcp_server.core.training.parity import parity, require_parity
+from mcp_server.core.training.prepare import default_features
+from mcp_server.core.training.split import Split, plan_split
+from mcp_server.core.training.target import Target, describe_target, target_values
+from mcp_server.core.training.training_form import training_form_bytes
+from mcp_server.errors import LeakFound
+
+Report = Callable[[float, str], None]
+
+# Each use of randomness has its own stream, so that adding one doesn't move the others.
+SPLIT, LEAKS, FIT, METRICS, GOLDEN, PARITY, COMPARE = range(7)
+LIBRARIES = ("numpy", "scikit-learn", "polars", "skops")
+
+
+def plan_training(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Decide target, features and split; refuse leaks.
+
+    Args:
+        arguments: path, contract, target, features, test, seed, allow_leaks, and out for the plan.
+    Returns:
+        task, target, features, split (a sentence).
+    Raises:
+        LeakFound: a feature gives the target away.
+        BadTarget, TrainingRefused, InvalidInput: as training says.
+    """
+    report(0.1, "Planning")
+    frame = read_parquet(Path(arguments["path"]))
+    contract = _contract(arguments)
+    target = describe_target(frame, contract)
+    features = list(arguments["features"] or default_features(contract))
+    split = plan_split(frame, contract, target, test=arguments["test"], rng=_rng(arguments, SPLIT))
+    if not arguments["allow_leaks"]:
+        report(0.5, "Looking for leaks")
+        _refuse_leaks(frame, contract, features, split, _rng(arguments, LEAKS))
+    Path(arguments["out"]).write_bytes(orjson.dumps({"split": split.to_dict(), "contract": to_dict(contract)}))
+    return {"task": target.task, "target": target.name, "features": features, "split": split.how}
+
+
+def _refuse_leaks(
+    frame: pl.DataFrame, contract: Contract, features: list[str], split: Split, rng: np.random.Generator
+) -> None:
+    # On rows that are learned from: the test rows decide nothing.
+    known = frame[split.train.tolist()]
+    leaks = [leak for leak in find_leaks(known, contract, rng=rng) if set(leak.columns) <= set(features)]
+    if leaks:
+        names = " and ".join(repr(name[:64]) for name in leaks[0].columns)
+        more = f" {len(leaks) - 1} more like it." if len(leaks) > 1 else ""
+        raise LeakFound(
+            f"{names} gives the target away: {leaks[0].reason}{more}",
+            hint="Import the data with the role known_after for what isn't known when predicting, or leave it out of "
+            "features; allow_leaks=true overrides this for experiments.",
+            details={"columns": [list(leak.columns) for leak in leaks[:10]]},
+        )
+
+
+def train_algorithm(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Fit, calibrate, write the serving form, check parity, evaluate.
+
+    Args:
+        arguments: path, contract, plan, algorithm, features, allow_leaks, seed, and out: the folder for form.json,
+            estimator.skops, test_rows.json and golden.json.
+    Returns:
+        digest (of the version), algorithm, metrics, parity, environment.
+    Raises:
+        ParityFailed: the serving form doesn't answer as the estimator does.
+    """
+    report(0.05, f"Fitting {arguments['algorithm']}")
+    frame = read_parquet(Path(arguments["path"]))
+    plan = orjson.loads(Path(arguments["plan"]).read_bytes())
+    contract, split = from_dict(plan["contract"]), Split.from_dict(plan["split"])
+    target = describe_target(frame, contract)
+    learned = learn(
+        frame,
+        contract,
+        target,
+        split,
+        algorithm=arguments["algorithm"],
+        features=arguments["features"],
+        allow_leaks=arguments["allow_leaks"],
+        rng=_rng(arguments, FIT),
+    )
+    report(0.5, f"Evaluating {arguments['algorithm']}")
+    metrics = _metrics(learned.form, arguments["algorithm"], frame, contract, target, split, _rng(arguments, METRICS))
+    report(0.8, "Checking that the serving form answers alike")
+    test = frame[split.test.tolist()]
+    found = parity(learned.form, learned.fitted.estimator, test, rng=_rng(arguments, PARITY))
+    require_parity(found)
+    parameters = {**learned.fitted.parameters, "algorithm": arguments["algorithm"], "seed": arguments["seed"]}
+    document = {"form": learned.form, "contract": to_dict(contract), "parameters": parameters}
+    folder = Path(arguments["out"])
+    folder.mkdir(exist_ok=True)
+    (folder / "form.json").write_bytes(canonical_bytes(document))
+    (folder / "estimator.skops").write_bytes(training_form_bytes(learned.fitted.estimator))
+    (folder / "test_rows.json").write_bytes(orjson.dumps(split.test.tolist()))
+    golden = golden_rows(learned.form, test, rng=_rng(arguments, GOLDEN))
+    (folder / "golden.json").write_bytes(canonical_bytes(golden))
+    return {
+        "digest": digest(document),
+        "algorithm": arguments["algorithm"],
+        "metrics": metrics,
+        "notes": list(learned.notes),
+        "parity": {"largest": found.largest, "rows": found.held_out + found.adversarial, "vectors": found.vectors},
+        "environment": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+    }
+
+
+def _metrics(
+    form: dict[str, Any],
+    algorithm: str,
+    frame: pl.DataFrame,
+    contract: Contract,
+    target: Target,
+    split: Split,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    found = evaluate(form, frame, contract, target, split, rng=rng)
+    return {
+        "algorithm": algorithm,
+        "split": split.how,
+        "calibration": form["calibration"]["kind"],
+        "test": found["metrics"],
+        "train": found["train"],
+        "baseline": found["baseline"],
+        "base_rate": found["base_rate"],
+        "rows": found["rows"],
+        "reliability": found["reliability"],
+        "interval": found["interval"],
+    }
+
+
+def summarise_training(arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
+    """How the trained versions compare on the test rows, and which to take.
+
+    Args:
+        arguments: path, forms (algorithm to path), plan, seed.
+    Returns:
+        recommended (an algorithm) and a sentence.
+    """
+    names = list(arguments["forms"])
+    if len(names) < 2:
+        return {"recommended": names[0], "sentence": "There is nothing to compare it with yet."}
+    frame = read_parquet(Path(arguments["path"]))
+    plan = orjson.loads(Path(arguments["plan"]).read_bytes())
+    contract, split = from_dict(plan["contract"]), Split.from_dict(plan["split"])
+    target = describe_target(frame, contract)
+    test = frame[split.test.tolist()]
+    forecasts = [
+        compile_batch(orjson.loads(Path(path).read_bytes())["form"]).answer(test).forecast
+        for path in arguments["forms"].values()
+    ]
+    judged = target_values(frame, contract, target)[split.test]
+    found = compare_predictions(judged, forecasts[1], forecasts[0], task=target.task, rng=_rng(arguments, COMPARE))
+    # A model isn't better until statistics say so: until then the simpler one is taken.
+    best = names[1] if found.verdict == "better" else names[0]
+    return {"recommended": best, "sentence": f"{names[1]} against {names[0]}, {len(judged):,} rows: {found.sentence}"}
+
+
+def _contract(arguments: dict[str, Any]) -> Contract:
+    contract = from_dict(arguments["contract"])
+    stated = arguments["target"]
+    if stated is None or stated == contract.target:
+        return contract
+    return apply_overrides(contract, Overrides(target=stated))
+
+
+def _rng(arguments: dict[str, Any], stream: int) -> np.random.Generator:
+    return np.random.default_rng([arguments["seed"], stream])

@@ -1,0 +1,99 @@
+"""Tables: from a file to a typed table with its contract, and back to rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from mcp_server.core.contract import Contract, Derived, to_dict
+from mcp_server.core.ingest import CsvOptions, Limits, read_csv, read_parquet, shape_table, write_parquet
+from mcp_server.core.labels import label
+from mcp_server.core.profile import profile
+from mcp_server.errors import InvalidInput
+
+Report = Callable[[float, str], None]
+
+PREVIEW_COLUMNS = 50
+
+
+def ping(_arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
+    """Answer, to show that the child does."""
+    return {"ok": True}
+
+
+def parse_table(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Read a file strictly, shape it, and write it as Parquet.
+
+    Args:
+        arguments: path, out, options (of `CsvOptions`), target, time, roles, derived (name to expression),
+            row_filter, max_bytes, max_rows, max_columns.
+    Returns:
+        rows, columns, contract, profile, notes, preview, encoding, delimiter.
+    Raises:
+        DataRejected, InvalidInput, BadTarget: the content or a statement about it is refused; nothing is written.
+    """
+    limits = Limits(size=arguments["max_bytes"], rows=arguments["max_rows"], columns=arguments["max_columns"])
+    with open(arguments["path"], "rb") as source:
+        table = read_csv(
+            source,
+            limits=limits,
+            options=_options(arguments["options"]),
+            report=lambda share, what: report(0.8 * share, what),
+        )
+    report(0.8, "Inferring the contract")
+    frame, contract = shape_table(
+        table.frame,
+        target=arguments["target"],
+        time=arguments["time"],
+        roles=arguments["roles"],
+        row_filter=arguments["row_filter"],
+        derived=[Derived(name=name, expression=text) for name, text in arguments["derived"].items()],
+    )
+    described = profile(frame, contract)
+    report(0.9, "Writing")
+    write_parquet(frame, Path(arguments["out"]))
+    return {
+        "rows": frame.height,
+        "columns": frame.width,
+        "contract": to_dict(contract),
+        "profile": described,
+        "notes": [note.to_dict() for note in table.notes],
+        "preview": _preview(contract),
+        "encoding": table.encoding,
+        "delimiter": table.delimiter,
+    }
+
+
+def _options(given: dict[str, Any]) -> CsvOptions:
+    try:
+        return CsvOptions(**given)
+    except ValidationError as invalid:
+        wrong = sorted({str(error["loc"][0])[:64] for error in invalid.errors() if error["loc"]})
+        raise InvalidInput(
+            f"options: not valid: {', '.join(wrong)}.",
+            hint=f"Known options: {', '.join(CsvOptions.model_fields)}.",
+        ) from None
+
+
+def _preview(contract: Contract) -> dict[str, Any]:
+    listed = [[label(column.name), column.kind, column.role] for column in contract.columns[:PREVIEW_COLUMNS]]
+    rest = len(contract.columns) - len(listed)
+    return {"columns": listed, **({"further_columns": rest} if rest else {})}
+
+
+def read_rows(arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
+    """The rows of a table as objects, for columns that it has.
+
+    Args:
+        arguments: path (Parquet), columns.
+    """
+    frame = read_parquet(Path(arguments["path"]))
+    frame = frame.select([name for name in arguments["columns"] if name in frame.columns])
+    return {"rows": [{name: _plain(value) for name, value in row.items()} for row in frame.iter_rows(named=True)]}
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if hasattr(value, "isoformat") else value

@@ -1,0 +1,170 @@
+"""Predictions: answered by a verified version, stored before they are answered."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from mcp_server.context import CallContext
+from mcp_server.errors import InvalidInput, QuotaExceeded
+from mcp_server.workflows.app import App
+from mcp_server.workflows.describing import find
+from mcp_server.workflows.model_answers import Predicted
+from mcp_server.workflows.reply import token
+
+if TYPE_CHECKING:
+    from mcp_server.core.predictor import Answer
+    from mcp_server.serving.predictors import Loaded
+    from mcp_server.storage.records import PredictionRecord
+
+# About 5 ms of work; the loop serves others in between.
+ROWS_AT_ONCE = 100
+MOST_FLAGS = 8
+
+
+async def predict(
+    app: App, call: CallContext, model: str, rows: list[dict[str, Any]] | None, dataset: str | None, show: int
+) -> Predicted:
+    """Answer rows, or every row of a data set version.
+
+    Raises:
+        InvalidInput: not exactly one of rows and dataset, or a row that doesn't fit the model (which one is said).
+        QuotaExceeded: more rows than one call may have.
+        Unverified, NotFound, CorruptArtefact: the model may not answer.
+    """
+    if (rows is None) == (dataset is None):
+        raise InvalidInput(
+            "Give either rows or dataset.", hint='rows as [{"column": value}], or dataset as name@version.'
+        )
+    loaded = await (await app.predictors()).get(model)
+    if rows is None:
+        assert dataset is not None
+        rows = await _rows_of(app, call, loaded, dataset)
+    if len(rows) > app.settings.max_predict_rows:
+        raise QuotaExceeded(
+            f"{len(rows):,} rows; one call may have {app.settings.max_predict_rows:,}.",
+            hint="Send them in several calls.",
+            details={"limit": app.settings.max_predict_rows},
+        )
+    answers = await _answers(loaded, rows)
+    records = _records(app, call, loaded, rows, answers)
+    answer = _predicted(loaded, records, answers, show)
+    storage = await app.storage()
+    if call.key is None:
+        await storage.predictions.append(records)
+        return answer
+    from mcp_server.storage import predictions
+
+    async with storage.database.transaction(call) as tx:
+        await predictions.add(tx, records)
+        tx.answer(answer.model_dump(mode="json", exclude_none=True))
+        tx.about(f"model:{loaded.reference}")
+    return answer
+
+
+async def _answers(loaded: Loaded, rows: list[dict[str, Any]]) -> list[Answer]:
+    answers = []
+    for index, row in enumerate(rows):
+        if index and index % ROWS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        try:
+            answers.append(loaded.predictor.answer(row))
+        except InvalidInput as refused:
+            if len(rows) == 1:
+                raise
+            raise InvalidInput(
+                f"Row {index + 1}: {refused.message}", hint=refused.hint, details=refused.details
+            ) from None
+    return answers
+
+
+async def _rows_of(app: App, call: CallContext, loaded: Loaded, dataset: str) -> list[dict[str, Any]]:
+    record = await find(app, dataset)
+    if record.rows > app.settings.max_predict_rows:
+        raise QuotaExceeded(
+            f"{record.name}@{record.version} has {record.rows:,} rows; one call may have "
+            f"{app.settings.max_predict_rows:,}.",
+            hint="Import the rows you want answered as a data set of their own, with a filter.",
+        )
+    storage = await app.storage()
+    path = await storage.artefacts.local_path(record.artefact)
+    read = await (await app.compute()).run(
+        "read_rows",
+        {"path": str(path), "columns": list(loaded.predictor.required + loaded.predictor.optional)},
+        timeout=call.remaining(),
+    )
+    rows: list[dict[str, Any]] = read["rows"]
+    return rows
+
+
+def _records(
+    app: App, call: CallContext, loaded: Loaded, rows: list[dict[str, Any]], answers: list[Answer]
+) -> list[PredictionRecord]:
+    from mcp_server.storage.ids import new_ids
+    from mcp_server.storage.records import PredictionRecord
+
+    now = app.clock.now()
+    ids = new_ids("p", len(rows), now)
+    return [
+        PredictionRecord(
+            id=id,
+            at=now,
+            model=loaded.name,
+            version=loaded.version,
+            digest=loaded.digest,
+            caller=call.caller.id,
+            request_id=call.request_id,
+            features=row,
+            value=answer.value,
+            probability=answer.probability,
+            answer=_rest(answer),
+            flags=[{"column": flag.column, "kind": flag.kind, "detail": flag.detail} for flag in answer.flags],
+            personal=loaded.personal,
+        )
+        for id, row, answer in zip(ids, rows, answers, strict=True)
+    ]
+
+
+def _rest(answer: Answer) -> dict[str, Any]:
+    rest: dict[str, Any] = {}
+    if answer.probabilities is not None:
+        rest["probabilities"] = answer.probabilities
+    if answer.interval is not None:
+        rest["interval"] = list(answer.interval)
+    return rest
+
+
+def _predicted(loaded: Loaded, records: list[PredictionRecord], answers: list[Answer], show: int) -> Predicted:
+    shown = [_shown(loaded, record, answer) for record, answer in zip(records[:show], answers[:show], strict=True)]
+    flagged = sum(bool(answer.flags) for answer in answers)
+    details = [{"id": record.id, "flags": record.flags[:MOST_FLAGS]} for record in records[:show] if record.flags]
+    return Predicted(
+        model=loaded.reference,
+        digest=loaded.digest,
+        count=len(records),
+        predictions=shown,
+        flagged=flagged,
+        truncated=len(records) > len(shown),
+        next="Check the flagged rows: their values lie outside what the model was trained on." if flagged else None,
+        untrusted={"flags": details} if details else None,
+    )
+
+
+def _shown(loaded: Loaded, record: PredictionRecord, answer: Answer) -> dict[str, Any]:
+    form = loaded.predictor.form
+    value: Any = answer.value
+    if isinstance(value, str):
+        value = token(value, f"class {list(form.classes or ()).index(value) + 1}")
+    one: dict[str, Any] = {"id": record.id, "value": value}
+    if answer.probability is not None:
+        one["probability"] = round(answer.probability, 6)
+    if answer.interval is not None:
+        one["interval"] = [round(bound, 6) for bound in answer.interval]
+        one["level"] = form.interval.level if form.interval else None
+    if answer.flags:
+        inputs = loaded.predictor.required + loaded.predictor.optional
+        one["flags"] = [
+            f"{flag.kind} {token(flag.column, f'input {inputs.index(flag.column) + 1}')}"
+            for flag in answer.flags[:MOST_FLAGS]
+        ]
+    return one

@@ -1,0 +1,5 @@
+"""The job workflows by the name of their kind; what the worker loads."""
+
+from mcp_server.workflows.training_job import train
+
+WORKFLOWS = {"train": train}

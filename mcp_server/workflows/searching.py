@@ -1,0 +1,42 @@
+"""Finding models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mcp_server.core.names import check_name
+from mcp_server.workflows.app import App
+from mcp_server.workflows.model_answers import Models
+
+if TYPE_CHECKING:
+    from mcp_server.storage.records import ModelSummary
+
+SHOWN = ("log_loss", "roc_auc", "accuracy", "rmse", "r2", "macro_roc_auc")
+
+
+async def search(app: App, query: str | None, limit: int, cursor: str | None) -> Models:
+    """A page of model versions, newest first; `query` is a part of their names."""
+    from mcp_server.storage import models
+
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        page = await models.list_page(tx, search=query, limit=limit, cursor=cursor)
+    return Models(
+        models=[_row(model) for model in page.items],
+        cursor=page.next_cursor,
+        next="predict or compare_models with name@version." if page.items else "train_model makes the first version.",
+    )
+
+
+def _row(model: ModelSummary) -> dict[str, Any]:
+    metrics = model.metrics.get("test", {})
+    return {
+        "model": f"{check_name(model.name)}@{model.version}",
+        "algorithm": model.metrics.get("algorithm", "unknown"),
+        "task": model.task,
+        "dataset": model.dataset,
+        "metrics": {name: round(metrics[name]["value"], 4) for name in SHOWN if name in metrics},
+        "verification": model.verdict or "not verified",
+        "created_at": model.created_at.isoformat(timespec="seconds"),
+        "digest": model.digest,
+    }

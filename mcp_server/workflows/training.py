@@ -1,0 +1,93 @@
+"""From a data set version to a training job; the job itself is `training_job`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from mcp_server.context import CallContext
+from mcp_server.core.names import check_name
+from mcp_server.errors import BadTarget, LeakFound
+from mcp_server.workflows import following
+from mcp_server.workflows.app import App
+from mcp_server.workflows.describing import find
+from mcp_server.workflows.model_answers import JobReport
+
+if TYPE_CHECKING:
+    from mcp_server.core.contract import Contract
+
+# A handle within 2 s in any case; the result itself where it comes first.
+WAIT_SECONDS = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRequest:
+    """What train_model was asked."""
+
+    model: str
+    dataset: str
+    target: str | None = None
+    features: list[str] | None = None
+    test: str | None = None
+    algorithm: str = "both"
+    seed: int = 0
+    allow_leaks: bool = False
+
+
+async def start(app: App, call: CallContext, request: TrainingRequest) -> JobReport:
+    """Check what can be checked at once, put the job into the queue, and wait a moment for its end.
+
+    Raises:
+        NotFound: the data set version doesn't exist.
+        InvalidInput: a feature isn't a column.
+        BadTarget: no target is stated anywhere.
+        LeakFound: a feature is known only after the event, and leaks aren't allowed.
+    """
+    from mcp_server.core.contract import from_dict
+    from mcp_server.jobs.versions import RUNTIME_VERSION
+    from mcp_server.storage import jobs
+    from mcp_server.storage.ids import new_id
+
+    check_name(request.model)
+    record = await find(app, request.dataset)
+    contract = from_dict(record.contract)
+    target = _target(contract, request)
+    _check_features(contract, request, target)
+    storage = await app.storage()
+    arguments = {**asdict(request), "dataset": f"{record.name}@{record.version}", "target": target}
+    async with storage.database.transaction(call) as tx:
+        job = await jobs.enqueue(
+            tx,
+            id=new_id("j", tx.now),
+            kind="train",
+            arguments=arguments,
+            caller=call.caller.id,
+            runtime_version=RUNTIME_VERSION,
+        )
+        tx.answer(following.answer(job).model_dump(mode="json", exclude_none=True))
+        tx.about(f"job:{job.id}")
+    queue = await app.queue()
+    await queue.ensure_worker()
+    return following.answer(await queue.wait(job.id, WAIT_SECONDS, progress=call.report))
+
+
+def _target(contract: Contract, request: TrainingRequest) -> str:
+    target = request.target or contract.target
+    if target is None:
+        raise BadTarget(
+            "Neither the call nor the data set's contract says what to predict.",
+            hint="Give target, or import the data with one.",
+        )
+    return contract.column(target).name
+
+
+def _check_features(contract: Contract, request: TrainingRequest, target: str) -> None:
+    after = contract.not_before_the_event
+    for name in request.features or ():
+        column = contract.column(name)
+        if name == target or (name in after and not request.allow_leaks):
+            raise LeakFound(
+                f"{column.name[:64]!r} is known only after the event, so a model can't have it when it predicts.",
+                hint="Leave it out of features; allow_leaks=true overrides this for experiments.",
+                details={"column": column.name[:64]},
+            )

@@ -1,0 +1,86 @@
+"""Real server processes for tests: started as a client starts them, ended for certain."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from mcp import Client, StdioServerParameters
+
+ERAS = ("auto", "legacy")
+TRANSPORTS = ("stdio", "http")
+
+
+def environment(data_dir: Path, **settings: str) -> dict[str, str]:
+    """The environment of a server that keeps everything in `data_dir`."""
+    base = {name: value for name, value in os.environ.items() if not name.startswith("COURTSIDE_")}
+    allowed = data_dir / "files"
+    allowed.mkdir(parents=True, exist_ok=True)
+    return {
+        **base,
+        "COURTSIDE_PROFILE": "test",
+        "COURTSIDE_DATA_DIR": str(data_dir / "data"),
+        "COURTSIDE_ALLOWED_DIRS": str(allowed),
+        "COURTSIDE_WORKER_IDLE_SECONDS": "20",
+        **{f"COURTSIDE_{name.upper()}": value for name, value in settings.items()},
+    }
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def http_server(command: list[str], port: int, env: dict[str, str], log: Path) -> Iterator[str]:
+    """Run a server until the block ends; yields the address of its MCP endpoint."""
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr)
+    try:
+        until_live(port, process)
+        yield f"http://127.0.0.1:{port}/mcp"
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def until_live(port: int, process: subprocess.Popen[bytes], seconds: float = 30.0) -> None:
+    """Wait for /livez; fail as soon as the process ends."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"the server ended with {process.returncode}"
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=1) as page:
+            if page.status == 200:
+                return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.05)
+    raise AssertionError("the server didn't come up")
+
+
+@asynccontextmanager
+async def stdio_client(arguments: list[str], env: dict[str, str], era: str, log: Path) -> AsyncIterator[Client]:
+    """A client over stdio with the server's stderr in a file."""
+    from mcp.client.stdio import stdio_client as transport
+
+    with log.open("w") as stderr:
+        parameters = StdioServerParameters(command=sys.executable, args=arguments, env=env)
+        async with Client(transport(parameters, errlog=stderr), mode=era) as client:
+            yield client
+
+
+def text_of(result: Any) -> str:
+    return "\n".join(block.text for block in result.content if block.type == "text")

@@ -1,0 +1,187 @@
+"""A model that isn't what was trained doesn't answer, whatever was changed; and what was mended answers again."""
+
+import asyncio
+import contextlib
+import os
+import random
+from pathlib import Path
+
+import pytest
+from mcp import Client
+from sqlalchemy import delete, update
+
+from acceptance.processes import environment, text_of
+from mcp_server import settings
+from mcp_server.server import build_server
+from mcp_server.storage import tables
+
+TABLE = "x,z,y\n" + "".join(f"{i % 17},{i % 5},{int((i % 17) + (i * 7919) % 13 > 12)}\n" for i in range(600))
+ROW = {"x": 3, "z": 1}
+
+
+@pytest.fixture(scope="module")
+def env(tmp_path_factory):
+    """A data folder with two verified versions, y@1 and y@2."""
+    env = environment(tmp_path_factory.mktemp("tampering"), rate_per_second="1000", rate_burst="1000")
+
+    async def scene():
+        async with Client(build_server(settings.load(env))) as client:
+            await told(client, "import_data", name="table", text=TABLE, target="y")
+            await told(client, "train_model", model="y", dataset="table@1")
+            job = await told(client, "get_job", job="y", wait=50.0)
+            assert job.structured_content["state"] == "succeeded", text_of(job)
+
+    asyncio.run(scene())
+    return env
+
+
+async def told(client: Client, tool: str, **arguments):
+    result = await client.call_tool(tool, arguments)
+    assert not result.is_error, (tool, text_of(result))
+    return result
+
+
+async def code_of(client: Client, tool: str, **arguments) -> str:
+    result = await client.call_tool(tool, arguments)
+    return result.structured_content["error"]["code"] if result.is_error else "ok"
+
+
+def in_server(env, scene):
+    async def run():
+        server = build_server(settings.load(env))
+        async with Client(server) as client:
+            return await scene(server, client)
+
+    return asyncio.run(run())
+
+
+def path_of(env: dict, digest: str) -> Path:
+    name = digest.removeprefix("sha256:")
+    (path,) = [file for file in (Path(env["COURTSIDE_DATA_DIR"]) / "artefacts").rglob(f"*{name[2:]}") if file.is_file()]
+    return path
+
+
+async def record_of(server, version=1):
+    from mcp_server.storage import models
+
+    storage = await server.app.storage()
+    async with storage.database.reading() as tx:
+        return await models.get(tx, "y", version)
+
+
+@contextlib.contextmanager
+def changed(path: Path, content: bytes):
+    before = path.read_bytes()
+    mode = path.stat().st_mode
+    os.chmod(path, 0o600)
+    path.write_bytes(content)
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+        os.chmod(path, mode)
+
+
+@pytest.mark.parametrize("file", ["form.json", "estimator.skops", "golden.json", "test_rows.json"])
+def test_a_changed_byte_in_any_file_fails_the_verification_and_stops_predictions(env, file):
+    async def scene(server, client):
+        assert await code_of(client, "predict", model="y@1", rows=[ROW]) == "ok"
+        record = await record_of(server)
+        path = path_of(env, record.manifest["files"][file])
+        content = bytearray(path.read_bytes())
+        place = random.Random(file).randrange(len(content))
+        content[place] ^= 0x20
+        with changed(path, bytes(content)):
+            found = await told(client, "verify_model", model="y@1")
+            assert found.structured_content["verdict"] == "failed"
+            states = {check["name"]: check["state"] for check in found.structured_content["checks"]}
+            assert "failed" in states.values()
+            assert states["parity"] == "not_done", "what wasn't checked is named"
+            assert await code_of(client, "predict", model="y@1", rows=[ROW]) == "E_UNVERIFIED"
+            assert await code_of(client, "predict", model="y@2", rows=[ROW]) == "ok"
+        mended = await told(client, "verify_model", model="y@1")
+        assert mended.structured_content["verdict"] == "passed", text_of(mended)
+        assert await code_of(client, "predict", model="y@1", rows=[ROW]) == "ok"
+
+    in_server(env, scene)
+
+
+def test_a_changed_form_is_refused_when_it_is_loaded_even_before_anyone_verifies(env):
+    async def scene(server, client):
+        path = path_of(env, (await record_of(server)).artefact)
+        with changed(path, path.read_bytes().replace(b'"task":"binary"', b'"task":"binarx"')):
+            assert await code_of(client, "predict", model="y@1", rows=[ROW]) == "E_CORRUPT"
+
+    in_server(env, scene)
+
+
+def test_a_missing_file_fails(env):
+    async def scene(server, client):
+        path = path_of(env, (await record_of(server)).training_artefact)
+        aside = path.with_name("aside")
+        path.rename(aside)
+        try:
+            assert (await told(client, "verify_model", model="y@1")).structured_content["verdict"] == "failed"
+        finally:
+            aside.rename(path)
+        assert (await told(client, "verify_model", model="y@1")).structured_content["verdict"] == "passed"
+
+    in_server(env, scene)
+
+
+async def rewrite(server, **values):
+    """Change the record of y@1 behind the product's back, as someone with the database could."""
+    storage = await server.app.storage()
+    async with storage.database.transaction(None) as tx:
+        await tx.execute(
+            update(tables.models).where(tables.models.c.name == "y", tables.models.c.version == 1).values(**values)
+        )
+
+
+@pytest.mark.parametrize("what", ["artefact", "digest", "metrics", "signature", "manifest"])
+def test_a_record_that_was_rewritten_fails(env, what):
+    async def scene(server, client):
+        before, other = await record_of(server), await record_of(server, 2)
+        forged = {
+            "artefact": other.artefact,
+            "digest": "sha256:" + "0" * 64,
+            "metrics": {**before.metrics, "split": "a better one"},
+            "signature": bytes(64),
+            "manifest": other.manifest,
+        }[what]
+        await rewrite(server, **{what: forged})
+        try:
+            found = await told(client, "verify_model", model="y@1")
+            assert found.structured_content["verdict"] == "failed", text_of(found)
+            assert await code_of(client, "predict", model="y@1", rows=[ROW]) == "E_UNVERIFIED"
+        finally:
+            await rewrite(server, **{what: getattr(before, what)})
+        assert (await told(client, "verify_model", model="y@1")).structured_content["verdict"] == "passed"
+
+    in_server(env, scene)
+
+
+def test_a_version_that_was_never_verified_does_not_answer(env):
+    async def scene(server, client):
+        storage = await server.app.storage()
+        async with storage.database.transaction(None) as tx:
+            await tx.execute(delete(tables.verifications))
+        assert await code_of(client, "predict", model="y@2", rows=[ROW]) == "E_UNVERIFIED"
+        assert await code_of(client, "compare_models", first="y@1", second="y@2") == "E_UNVERIFIED"
+        health = await told(client, "health_report")
+        assert "was never verified" in text_of(health)
+        for version in ("y@1", "y@2"):
+            assert (await told(client, "verify_model", model=version)).structured_content["verdict"] == "passed"
+        assert await code_of(client, "compare_models", first="y@1", second="y@2") == "ok"
+
+    in_server(env, scene)
+
+
+def test_the_same_seed_and_data_give_the_same_digest(env):
+    async def scene(server, client):
+        first = [(await record_of(server, version)).digest for version in (1, 2)]
+        await told(client, "train_model", model="twin", dataset="table@1")
+        job = await told(client, "get_job", job="twin", wait=50.0)
+        assert [one["digest"] for one in job.structured_content["result"]["versions"]] == first
+
+    in_server(env, scene)
