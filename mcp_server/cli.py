@@ -1,0 +1,207 @@
+"""The command line: arguments in, exit code out. Standard output belongs to JSON-RPC while serving."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mcp_server import __version__
+from mcp_server.errors import CourtsideError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 done; 1 the command found something wrong; 2 it could not be run as asked; 130 interrupted.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.command(arguments))
+    except CourtsideError as error:
+        print(f"{error.code}: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"Next: {error.hint}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="courtside", description="An MCP server that looks after models on tables.")
+    parser.add_argument("--version", action="version", version=f"courtside {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="serve MCP over stdio, or over HTTP with --http")
+    serve.add_argument("--http", metavar="HOST:PORT", help="serve /mcp and the health pages over HTTP")
+    serve.add_argument(
+        "--insecure-loopback", action="store_true", help="no key over HTTP, for this machine alone; never elsewhere"
+    )
+    serve.add_argument("--read-only", action="store_true", default=None, help="hide and refuse what writes")
+    serve.add_argument("--allow", action="append", metavar="DIR", help="a folder that files may be imported from")
+    serve.add_argument("--conformance", action="store_true", help=argparse.SUPPRESS)
+    serve.set_defaults(command=_serve)
+
+    worker = commands.add_parser("worker", help="run jobs until idle; the server starts one by itself")
+    worker.set_defaults(command=_worker)
+
+    demo = commands.add_parser("demo", help="the whole path on simulated or your own games")
+    demo.add_argument("--games", type=Path, metavar="FILE", help="a CSV of real games instead of the simulated ones")
+    demo.add_argument("--keep", type=Path, metavar="DIR", help="keep data and pictures in this folder")
+    demo.set_defaults(command=_demo)
+
+    doctor = commands.add_parser("doctor", help="say what works here and how to mend what doesn't")
+    doctor.add_argument("--json", action="store_true", help="for machines")
+    doctor.set_defaults(command=_doctor)
+
+    install = commands.add_parser("install", help="add this server to a client's configuration")
+    install.add_argument("client", choices=["claude-desktop", "claude-code"])
+    install.add_argument("--allow", action="append", metavar="DIR", help="a folder that files may be imported from")
+    install.add_argument("--dry-run", action="store_true", help="show what would be written")
+    install.set_defaults(command=_install)
+
+    call = commands.add_parser("call", help="call one tool of a server over stdio")
+    call.add_argument("tool")
+    call.add_argument("arguments", nargs="*", metavar="NAME=VALUE", help="values are JSON, or text")
+    call.add_argument("--json", metavar="ARGS", dest="document", help="all arguments as one JSON object; - reads it")
+    call.set_defaults(command=_call)
+
+    tokens = commands.add_parser("tokens", help="what the tools cost in a conversation")
+    tokens.set_defaults(command=_tokens)
+    return parser
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from mcp_server import settings
+    from mcp_server.server import build_server
+
+    allowed = tuple(Path(folder).expanduser().resolve() for folder in arguments.allow) if arguments.allow else None
+    loaded = settings.load(read_only=arguments.read_only, allowed_dirs=allowed)
+    if arguments.http is None:
+        from mcp_server.guard.stdio import serve_stdio
+
+        server = build_server(loaded, conformance=arguments.conformance)
+        asyncio.run(serve_stdio(server))
+        return 0
+    from mcp_server.web import serve_http
+    from mcp_server.workflows import health
+
+    host, port = _address(arguments.http)
+    server = build_server(loaded, conformance=arguments.conformance)
+    asyncio.run(
+        serve_http(
+            server,
+            loaded,
+            host,
+            port,
+            insecure_loopback=arguments.insecure_loopback,
+            readiness=lambda: health.readiness(server.app),
+        )
+    )
+    return 0
+
+
+def _address(text: str) -> tuple[str, int]:
+    from mcp_server.errors import BadConfiguration
+
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or not 0 <= int(port) <= 65_535:
+        raise BadConfiguration(f"{text[:64]!r} isn't HOST:PORT.", hint="Such as --http 127.0.0.1:8410.")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _worker(_: argparse.Namespace) -> int:
+    from mcp_server import settings, worker
+
+    return worker.run(settings.load())
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from mcp_server import demo
+
+    return demo.run(games=arguments.games, keep=arguments.keep)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from mcp_server.workflows import doctor
+
+    checks = asyncio.run(doctor.diagnose())
+    worst = 1 if any(check.state == "fail" for check in checks) else 0
+    if arguments.json:
+        print(json.dumps(doctor.report(checks), indent=2))
+        return worst
+    for check in checks:
+        print(f"{check.state:<5} {check.name:<16} {check.detail}")
+        if check.fix:
+            print(f"{'':<22} fix: {check.fix}")
+    count = doctor.report(checks)
+    print(f"\n{count['ok']} ok, {count['warn']} warnings, {count['fail']} failures   exit code {worst}")
+    return worst
+
+
+def _install(arguments: argparse.Namespace) -> int:
+    from mcp_server.workflows import installing
+
+    plan = installing.plan_install(arguments.client, arguments.allow or [])
+    print(f"{'Would write' if arguments.dry_run else 'Writing'} {plan.path}:")
+    print(plan.text)
+    if not arguments.dry_run:
+        plan.write()
+        print(f"Done{f'; the file before is kept as {plan.backup}' if plan.backup else ''}. Restart the client.")
+    return 0
+
+
+def _call(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from mcp_server import client
+
+    result = asyncio.run(client.call_once(arguments.tool, _call_arguments(arguments)))
+    print(result.text)
+    return 1 if result.failed else 0
+
+
+def _call_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
+    from mcp_server.errors import InvalidInput
+
+    values: dict[str, Any] = {}
+    if arguments.document is not None:
+        text = sys.stdin.read() if arguments.document == "-" else arguments.document
+        try:
+            loaded = json.loads(text)
+        except ValueError:
+            loaded = None
+        if not isinstance(loaded, dict):
+            raise InvalidInput("--json isn't a JSON object.", hint="""Such as --json '{"dataset": "games@1"}'.""")
+        values.update(loaded)
+    for pair in arguments.arguments:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InvalidInput(f"{pair[:64]!r} isn't NAME=VALUE.", hint="Such as dataset=games@1.")
+        try:
+            values[name] = json.loads(value)
+        except ValueError:
+            values[name] = value
+    return values
+
+
+def _tokens(_: argparse.Namespace) -> int:
+    import asyncio
+
+    from mcp_server import client
+
+    rows = asyncio.run(client.token_bill())
+    for name, tokens in rows:
+        print(f"{tokens:>6}  {name}")
+    print(f"{sum(tokens for _, tokens in rows):>6}  in all (bytes of tools/list and instructions, divided by 4)")
+    return 0
