@@ -60,8 +60,18 @@ def default_data_dir() -> Path:
     if sys.platform == "darwin":
         return home / "Library" / "Application Support" / "courtside"
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "courtside"
-    return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "courtside"
+        return user_folder("LOCALAPPDATA", "AppData", "Local") / "courtside"
+    return user_folder("XDG_DATA_HOME", ".local", "share") / "courtside"
+
+
+def user_folder(variable: str, *default: str) -> Path:
+    """A folder that the platform names in the environment, or its usual place under the home folder."""
+    return Path(os.environ.get(variable) or Path.home().joinpath(*default))
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, for a server that is started from here as a client would."""
+    return dict(os.environ)
 
 
 class Settings(BaseModel):

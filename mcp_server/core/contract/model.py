@@ -184,7 +184,7 @@ def from_dict(value: Mapping[str, Any]) -> Contract:
         return Contract.model_validate(value)
     except ValidationError as invalid:
         first = invalid.errors(include_input=False, include_url=False, include_context=False)[0]
-        where = ".".join(label(str(part)) for part in first["loc"])
+        where = ".".join(label(str(part)) if isinstance(part, int) else repr(label(part)) for part in first["loc"])
         raise DataRejected(
             "E_CONTRACT", f"The contract isn't well formed at {where or 'its top'}.", hint="Import the data again."
         ) from None

@@ -82,7 +82,7 @@ def refuse_names(names: Iterable[object], required: tuple[str, ...], known: froz
         close = get_close_matches(name, known, n=1)
         guesses.append(f"{name!r} (did you mean {label(close[0])!r}?)" if close else repr(name))
     more = f" and {len(strange) - 5} more" if len(strange) > 5 else ""
-    listed = ", ".join(label(name) for name in required[:20]) + (", ..." if len(required) > 20 else "")
+    listed = ", ".join(repr(label(name)) for name in required[:20]) + (", ..." if len(required) > 20 else "")
     return InvalidInput(
         f"The model doesn't read {', '.join(guesses)}{more}.",
         hint=f"Its columns are: {listed}.",
@@ -92,7 +92,7 @@ def refuse_names(names: Iterable[object], required: tuple[str, ...], known: froz
 
 def refuse_empty(required: tuple[str, ...]) -> InvalidInput:
     """The refusal of a row that gives none of the model's columns a value."""
-    listed = ", ".join(label(name) for name in required[:20]) + (", ..." if len(required) > 20 else "")
+    listed = ", ".join(repr(label(name)) for name in required[:20]) + (", ..." if len(required) > 20 else "")
     return InvalidInput("The row gives none of the model's columns a value.", hint=f"Its columns are: {listed}.")
 
 

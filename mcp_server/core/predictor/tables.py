@@ -55,7 +55,7 @@ class TableEncoder:
         lacking = [spec.name for spec in given if spec.name not in frame.columns]
         if lacking:
             raise InvalidInput(
-                f"The data lacks columns that the model reads: {', '.join(label(name) for name in lacking[:10])}.",
+                f"The data lacks columns that the model reads: {', '.join(repr(label(name)) for name in lacking[:10])}.",
                 hint="Predict on data with the columns of the training data, or add them as derived columns.",
                 details={"columns": [label(name) for name in lacking[:20]]},
             )

@@ -63,7 +63,7 @@ def check_manifest(manifest: Mapping[str, Any], facts: Mapping[str, object]) -> 
     """
     differing = [path for path, value in facts.items() if _at(manifest, path) != value or value is None]
     if differing or not facts:
-        listed = ", ".join(label(path) for path in differing[:5]) or "nothing to compare"
+        listed = ", ".join(repr(label(path)) for path in differing[:5]) or "nothing to compare"
         return Check("manifest", "failed", f"The manifest doesn't match what is stored: {listed}.")
     return Check("manifest", "passed", f"All {len(facts)} stated facts match what is stored.")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcp_server.core.contract import Column, Contract, Derived, Overrides, apply_overrides, from_dict, to_dict
@@ -46,6 +46,7 @@ def test_a_contract_survives_json():
 names = st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=5, unique=True)
 
 
+@settings(deadline=None)
 @given(names, st.data())
 def test_any_contract_survives_json(given_names, data):
     kinds = st.sampled_from(["integer", "number", "boolean", "category", "text", "date", "datetime"])

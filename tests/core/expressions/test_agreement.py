@@ -83,7 +83,7 @@ def table(rows):
     return pl.DataFrame(rows, schema=TYPES, orient="row")
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(text=numbers | conditions, rows=st.lists(ROWS, min_size=1, max_size=4))
 def test_a_row_and_a_table_agree(text, rows):
     try:

@@ -1,0 +1,251 @@
+"""What the guard and a prediction cost: interleaved, medians, ratios from one run.
+
+python tests/performance/latency.py echo      guarded echo beside the bare SDK's, both transports, both eras
+python tests/performance/latency.py predict   predict alone, and at 16 connections beside the guarded echo
+python tests/performance/latency.py start     cold start to tools/list, and memory then
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from performance.wire_clients import ERAS, Http, Stdio, python
+
+ECHO = str(Path(__file__).parent / "echo_server.py")
+ROUNDS, CALLS = 7, 150
+CONNECTIONS, LOAD_SECONDS = 16, 4.0
+
+
+def main() -> None:
+    {"echo": echo, "predict": predict, "start": start}[sys.argv[1]]()
+
+
+def quantile(samples: list[float], share: float) -> float:
+    return sorted(samples)[min(len(samples) - 1, int(share * len(samples)))] * 1_000
+
+
+@contextlib.contextmanager
+def listening(command: list[str], env: dict[str, str] | None = None) -> Iterator[int]:
+    """A server on a free port; `{port}` in the command stands for it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [part.replace("{port}", str(port)) for part in command]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+    try:
+        for _ in range(400):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.5):
+                break
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def echo() -> None:
+    print("| transport | era | bare p50 / p99 ms | guarded p50 / p99 ms | p50 difference ms |\n|---|---|---|---|---|")
+    for era in ERAS:
+        with Stdio(python(ECHO, "bare", "stdio"), era) as bare, Stdio(python(ECHO, "guarded", "stdio"), era) as ours:
+            row("stdio", era, bare, ours)
+    with listening(python(ECHO, "bare", "{port}")) as one, listening(python(ECHO, "guarded", "{port}")) as two:
+        for era in ERAS:
+            with Http(one, era) as bare, Http(two, era) as ours:
+                row("http", era, bare, ours)
+
+
+def row(transport: str, era: str, bare: Stdio | Http, ours: Stdio | Http) -> None:
+    pairs: list[tuple[float, float]] = []
+    samples: tuple[list[float], list[float]] = ([], [])
+    for client in (bare, ours):
+        for _ in range(50):
+            client.call("echo", {"text": "hi"})
+    for _ in range(ROUNDS):
+        medians = []
+        for client, into in zip((bare, ours), samples, strict=True):
+            taken = [client.call("echo", {"text": "hi"}) for _ in range(CALLS)]
+            into += taken
+            medians.append(statistics.median(taken))
+        pairs.append((medians[0], medians[1]))
+    difference = statistics.median(two - one for one, two in pairs) * 1_000
+    shown = [f"{quantile(part, 0.5):.2f} / {quantile(part, 0.99):.2f}" for part in samples]
+    print(f"| {transport} | {era} | {shown[0]} | {shown[1]} | {difference:+.2f} |", flush=True)
+
+
+def start() -> None:
+    """Wall time from process start to the answer of tools/list, and the process's memory then."""
+    results: dict[str, list[tuple[float, float]]] = {"bare": [], "courtside": []}
+    with tempfile.TemporaryDirectory() as folder:
+        env = {**os.environ, "COURTSIDE_DATA_DIR": folder}
+        commands = {"bare": python(ECHO, "bare", "stdio"), "courtside": python("-m", "mcp_server", "serve")}
+        for turn in range(9):
+            for name, command in commands.items():
+                with Stdio(command, "modern", env) as client:
+                    client.ask("tools/list", {})
+                    seconds = time.perf_counter() - client.started
+                    if turn:
+                        results[name].append((seconds, resident(client.process.pid)))
+    medians = {name: [statistics.median(part) for part in zip(*taken, strict=True)] for name, taken in results.items()}
+    for name, (seconds, mib) in medians.items():
+        print(f"| {name} | {seconds:.2f} s | {mib:.0f} MB |")
+    ratio = statistics.median(
+        ours[0] / bare[0] for ours, bare in zip(results["courtside"], results["bare"], strict=True)
+    )
+    print(f"cold start ratio (median of pairs): {ratio:.2f}")
+
+
+def resident(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1_000
+    raise RuntimeError("no VmRSS")
+
+
+def predict() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        env = {
+            **os.environ,
+            "COURTSIDE_DATA_DIR": folder,
+            "COURTSIDE_PROFILE": "test",
+            "COURTSIDE_RATE_PER_SECOND": "100000",
+            "COURTSIDE_RATE_BURST": "100000",
+        }
+        prepare(env)
+        served = python("-m", "mcp_server", "serve", "--http", "127.0.0.1:{port}", "--insecure-loopback")
+        with listening(served, env) as ours, listening(python(ECHO, "guarded", "{port}")) as echoes:
+            alone(ours, echoes)
+            loaded(ours, echoes)
+
+
+ROW = {"x": 3, "z": 2, "u": 1.5, "v": "b"}
+
+
+def prepare(env: dict[str, str]) -> None:
+    """A verified boosting model on a small table."""
+    lines = [
+        f"{i % 17},{i % 5},{(i * 37 % 100) / 10},{'abc'[i % 3]},{int(i % 17 + (i * 7919) % 13 > 12)}"
+        for i in range(2_000)
+    ]
+    table = "\n".join(["x,z,u,v,y", *lines])
+    with Stdio(python("-m", "mcp_server", "serve"), "modern", env) as client:
+        client.call("import_data", {"name": "table", "text": table, "target": "y"})
+        client.call("train_model", {"model": "y", "dataset": "table@1", "algorithm": "boosting"})
+        client.call("get_job", {"job": "y", "wait": 50})
+
+
+def alone(ours: int, echoes: int) -> None:
+    with Http(ours, "modern") as predicting, Http(echoes, "modern") as echoing:
+        taken: tuple[list[float], list[float]] = ([], [])
+        for turn in range(ROUNDS):
+            for _ in range(CALLS if turn else 50):
+                one, two = (
+                    echoing.call("echo", {"text": "hi"}),
+                    predicting.call("predict", {"model": "y@1", "rows": [ROW]}),
+                )
+                if turn:
+                    taken[0].append(one)
+                    taken[1].append(two)
+    commit = commit_seconds()
+    extra = quantile(taken[1], 0.5) - quantile(taken[0], 0.5)
+    print(f"guarded echo p50 {quantile(taken[0], 0.5):.2f} ms, p99 {quantile(taken[0], 0.99):.2f}")
+    print(f"predict, one row p50 {quantile(taken[1], 0.5):.2f} ms, p99 {quantile(taken[1], 0.99):.2f}")
+    print(f"one commit through the prediction log p50 {commit:.2f} ms")
+    print(f"predict - echo - commit: {extra - commit:+.2f} ms")
+
+
+def commit_seconds() -> float:
+    """The median of one awaited append through the same log writer, milliseconds."""
+    import asyncio
+
+    from mcp_server.context import SystemClock
+    from mcp_server.storage import open_storage
+    from mcp_server.storage.ids import new_id
+    from mcp_server.storage.records import PredictionRecord
+
+    async def scene() -> list[float]:
+        clock = SystemClock()
+        taken = []
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder)
+            storage = await open_storage(database_url=f"sqlite:///{path / 'c.db'}", data_dir=path, clock=clock)
+            for _ in range(400):
+                now = clock.now()
+                record = PredictionRecord(
+                    id=new_id("p", now),
+                    at=now,
+                    model="y",
+                    version=1,
+                    digest="sha256:0",
+                    caller="local",
+                    request_id="r",
+                    features=ROW,
+                    value="1",
+                    probability=0.5,
+                )
+                started = time.perf_counter()
+                await storage.predictions.append([record])
+                taken.append(time.perf_counter() - started)
+                await asyncio.sleep(0.002)
+            await storage.close()
+        return taken[50:]
+
+    return quantile(asyncio.run(scene()), 0.5)
+
+
+def loaded(ours: int, echoes: int) -> None:
+    ratios, rates = [], {"echo": [], "predict": []}
+    for _ in range(3):
+        for name, port, tool, arguments in (
+            ("echo", echoes, "echo", {"text": "hi"}),
+            ("predict", ours, "predict", {"model": "y@1", "rows": [ROW]}),
+        ):
+            rates[name].append(rate(port, tool, arguments))
+        ratios.append(rates["predict"][-1] / rates["echo"][-1])
+    print(
+        f"{CONNECTIONS} connections: echo {statistics.median(rates['echo']):.0f}/s, "
+        f"predict {statistics.median(rates['predict']):.0f}/s, ratio {statistics.median(ratios):.2f}"
+    )
+
+
+def rate(port: int, tool: str, arguments: dict[str, object]) -> float:
+    """Calls a second over several connections from a client process of its own."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
+        f"from performance.latency import drive\nprint(drive({port}, {tool!r}, {arguments!r}))"
+    )
+    done = subprocess.run(python("-c", code), capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def drive(port: int, tool: str, arguments: dict[str, object]) -> float:
+    counts, stop = [0] * CONNECTIONS, time.perf_counter() + LOAD_SECONDS
+
+    def run(place: int) -> None:
+        with Http(port, "modern") as client:
+            while time.perf_counter() < stop:
+                client.call(tool, arguments)
+                counts[place] += 1
+
+    threads = [threading.Thread(target=run, args=(place,)) for place in range(CONNECTIONS)]
+    started = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / (time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    main()
