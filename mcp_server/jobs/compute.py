@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mcp_server.errors import Busy, ComputeFailed, CourtsideError, DeadlineExceeded
-from mcp_server.jobs.process import Child, Limits, OnProgress
+from mcp_server.jobs.process import Child, ChildLimits, OnProgress
 
 _FRESH_AT_ONCE = 2
 
@@ -175,7 +175,7 @@ class Compute:
         await asyncio.to_thread(self._prepare)
         child = await Child.start(
             self._operations,
-            Limits(
+            ChildLimits(
                 memory_bytes=self._memory_bytes,
                 cpu_seconds=self._cpu_seconds if fresh else None,
                 writes=(self._scratch,),

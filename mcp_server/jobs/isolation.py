@@ -1,4 +1,4 @@
-"""Limits that a computing child puts on itself before it imports or reads anything.
+"""ChildLimits that a computing child puts on itself before it imports or reads anything.
 
 Each function says whether the platform holds to the limit; none is assumed.
 """

@@ -38,7 +38,7 @@ _OUT_OF_MEMORY = ("memory allocation of", "bad_alloc", "MemoryError", "Cannot al
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ChildLimits:
     """What a child may use.
 
     Args:
@@ -74,7 +74,7 @@ class Child:
         self._reaper = asyncio.create_task(self._reap())
 
     @classmethod
-    async def start(cls, operations: str, limits: Limits) -> Child:
+    async def start(cls, operations: str, limits: ChildLimits) -> Child:
         """Start a process and wait until it has limited itself and imported the operations.
 
         Raises:
@@ -233,7 +233,7 @@ class Child:
         await self._relay
 
 
-def _as_json(limits: Limits) -> dict[str, Any]:
+def _as_json(limits: ChildLimits) -> dict[str, Any]:
     return {
         "memory": limits.memory_bytes,
         "cpu": limits.cpu_seconds,

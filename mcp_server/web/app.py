@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -27,7 +27,7 @@ Readiness = Callable[[], Awaitable[Mapping[str, str | None]]]
 """Each dependency's name with None where it answers, or with the reason why it doesn't, in our words."""
 
 
-class SessionManager(Protocol):
+class Sessions(Protocol):
     """What serves MCP requests while it runs."""
 
     def run(self) -> AbstractAsyncContextManager[None]: ...
@@ -37,9 +37,10 @@ class McpServer(Protocol):
     """What this package needs of a server: the protocol library's `MCPServer` has it."""
 
     @property
-    def session_manager(self) -> Any: ...
+    def session_manager(self) -> Sessions: ...
 
-    def streamable_http_app(self, **options: Any) -> Starlette: ...
+    @property
+    def streamable_http_app(self) -> Callable[..., Starlette]: ...
 
 
 async def always_ready() -> dict[str, str | None]:

@@ -25,10 +25,7 @@ async def validate(app: App, call: CallContext, dataset: str, baseline: str | No
     }
     if baseline is not None:
         reference = await find(app, baseline)
-        arguments["baseline"] = {
-            "path": str(await storage.artefacts.local_path(reference.artefact)),
-            "contract": reference.contract,
-        }
+        arguments["baseline"] = str(await storage.artefacts.local_path(reference.artefact))
     report = await (await app.compute()).run("validate", arguments, timeout=call.remaining(), progress=call.report)
     positions = {column["name"]: index for index, column in enumerate(record.contract["columns"], start=1)}
     findings = [_finding(finding, positions) for finding in report["findings"]]

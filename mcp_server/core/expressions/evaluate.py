@@ -16,10 +16,10 @@ from mcp_server.core.expressions.kinds import moment
 from mcp_server.core.expressions.nodes import (
     Calculate,
     Call,
-    Column,
     Combine,
     Compare,
     Constant,
+    Name,
     Node,
     Not,
     Within,
@@ -37,7 +37,7 @@ def evaluate(node: Node, row: Mapping[str, object]) -> Cell:
         DataRejected: `E_EXPRESSION`: the row's values don't go together.
     """
     match node:
-        case Column(name):
+        case Name(name):
             return _cell(row.get(name))
         case Constant(value):
             return value

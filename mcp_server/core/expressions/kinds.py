@@ -9,10 +9,10 @@ from typing import Literal
 from mcp_server.core.expressions.nodes import (
     Calculate,
     Call,
-    Column,
     Combine,
     Compare,
     Constant,
+    Name,
     Node,
     Not,
     Value,
@@ -35,7 +35,7 @@ def kind_of(node: Node, kinds: Mapping[str, Kind]) -> Kind:
         DataRejected: `E_EXPRESSION`: an unknown column, or kinds that don't go together.
     """
     match node:
-        case Column(name):
+        case Name(name):
             if name not in kinds:
                 raise refusal(
                     f"There is no column {label(name)!r}.", closest(name, kinds) or "describe_data lists the names."

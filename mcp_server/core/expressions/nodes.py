@@ -13,7 +13,7 @@ Function = OneOf["abs", "min", "max", "round", "is_missing", "year", "month", "w
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class Name:
     name: str
 
 
@@ -63,7 +63,7 @@ class Call:
     arguments: tuple[Node, ...]
 
 
-Node = Column | Constant | Calculate | Compare | Combine | Not | Within | Call
+Node = Name | Constant | Calculate | Compare | Combine | Not | Within | Call
 
 
 def children(node: Node) -> tuple[Node, ...]:
@@ -83,7 +83,7 @@ def children(node: Node) -> tuple[Node, ...]:
 
 def columns(node: Node) -> Iterator[str]:
     """The names of the columns below a node, with repetitions."""
-    if isinstance(node, Column):
+    if isinstance(node, Name):
         yield node.name
     for child in children(node):
         yield from columns(child)

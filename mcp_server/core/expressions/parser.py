@@ -10,12 +10,12 @@ from mcp_server.core.expressions.nodes import (
     Arithmetic,
     Calculate,
     Call,
-    Column,
     Combine,
     Compare,
     Comparison,
     Constant,
     Function,
+    Name,
     Node,
     Not,
     Value,
@@ -81,7 +81,7 @@ def _node(tree: ast.expr, depth: int) -> Node:
         case ast.Constant(value=value):
             return Constant(_value(value))
         case ast.Name(id=name):
-            return Constant(name.lower() == "true") if name in {"true", "false"} else Column(name)
+            return Constant(name.lower() == "true") if name in {"true", "false"} else Name(name)
         case ast.BinOp(left=left, op=operator, right=right):
             if type(operator) not in _ARITHMETIC:
                 raise refusal("Only + - * / % are known between numbers.")
@@ -161,7 +161,7 @@ def _call(name: str, arguments: list[ast.expr], depth: int) -> Node:
     if name == "col":
         match arguments:
             case [ast.Constant(value=str() as column)]:
-                return Column(column)
+                return Name(column)
             case _:
                 raise refusal("col() needs one name in quotes, such as col('odd name').")
     for function in _FUNCTIONS:

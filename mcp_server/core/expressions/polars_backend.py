@@ -14,9 +14,9 @@ from mcp_server.core.expressions.kinds import moment
 from mcp_server.core.expressions.nodes import (
     Calculate,
     Call,
-    Column,
     Combine,
     Compare,
+    Name,
     Node,
     Not,
     Within,
@@ -66,7 +66,7 @@ def _node(node: Node, frame: pl.DataFrame) -> pl.Series:
     if next(columns(node), None) is None:
         return _constant(evaluate(node, {}), frame.height)
     match node:
-        case Column(name):
+        case Name(name):
             return frame.get_column(name)
         case Calculate(operator, left, right):
             return _calculate(operator, _node(left, frame), _node(right, frame))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import BinaryIO
 
 import polars as pl
@@ -15,7 +14,7 @@ _ROW_GROUP = 131_072
 _LEVEL = 1  # Level 3 takes twice the time for 6 % fewer bytes.
 
 
-def write_parquet(frame: pl.DataFrame, target: BinaryIO | Path) -> None:
+def write_parquet(frame: pl.DataFrame, target: BinaryIO) -> None:
     """Write a table: zstd, with statistics.
 
     The bytes depend on the values and on the version of polars, not on how the table lies in memory.
@@ -32,7 +31,7 @@ def to_parquet_bytes(frame: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def read_parquet(source: BinaryIO | bytes | Path) -> pl.DataFrame:
+def read_parquet(source: BinaryIO | bytes) -> pl.DataFrame:
     """Read a table that `write_parquet` wrote; for our own artefacts only, after their digest was checked.
 
     Raises:

@@ -54,8 +54,9 @@ class TableEncoder:
         given = [spec for spec in self._inputs if spec.name not in self._computed]
         lacking = [spec.name for spec in given if spec.name not in frame.columns]
         if lacking:
+            listed = ", ".join(repr(label(name)) for name in lacking[:10])
             raise InvalidInput(
-                f"The data lacks columns that the model reads: {', '.join(repr(label(name)) for name in lacking[:10])}.",
+                f"The data lacks columns that the model reads: {listed}.",
                 hint="Predict on data with the columns of the training data, or add them as derived columns.",
                 details={"columns": [label(name) for name in lacking[:20]]},
             )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mcp_server.core.contract import from_dict
-from mcp_server.core.ingest import read_parquet
 from mcp_server.core.quality import validate as validate_table
+from mcp_server.workflows.operations.reading import stored_table
 
 Report = Callable[[float, str], None]
 
@@ -21,13 +20,11 @@ def validate(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     """Check a table against its contract and for what tables suffer from.
 
     Args:
-        arguments: path, contract, seed, and optionally baseline (path and contract of another version).
+        arguments: path, contract, seed, and optionally baseline: the path of another version.
     """
     report(0.1, "Reading")
-    frame, contract = read_parquet(Path(arguments["path"])), from_dict(arguments["contract"])
-    baseline = None
-    if given := arguments.get("baseline"):
-        baseline = (read_parquet(Path(given["path"])), from_dict(given["contract"]))
+    frame, contract = stored_table(arguments["path"]), from_dict(arguments["contract"])
+    baseline = stored_table(arguments["baseline"]) if arguments.get("baseline") else None
     report(0.2, "Checking")
     found = validate_table(frame, contract, baseline=baseline, rng=np.random.default_rng(arguments["seed"]))
     told = found.to_dict()

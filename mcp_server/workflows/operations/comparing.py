@@ -15,12 +15,12 @@ import polars as pl
 from mcp_server.charts import forest, reliability, render
 from mcp_server.core.comparison import Comparison, compare_predictions
 from mcp_server.core.contract import Contract, Overrides, apply_overrides, from_dict
-from mcp_server.core.ingest import read_parquet
 from mcp_server.core.metrics.reliability import CalibrationError, reliability_table
 from mcp_server.core.predictor import compile_form
 from mcp_server.core.predictor.batch import compile_batch
 from mcp_server.core.training.target import Target, target_values
 from mcp_server.errors import InvalidInput
+from mcp_server.workflows.operations.reading import stored_table
 
 Report = Callable[[float, str], None]
 
@@ -38,7 +38,7 @@ def compare(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         rows, verdict, sentence, metrics, cost, pictures (base64 PNG).
     """
     report(0.1, "Reading")
-    frame = read_parquet(Path(arguments["path"]))
+    frame = stored_table(arguments["path"])
     documents = [orjson.loads(Path(path).read_bytes()) for path in arguments["forms"]]
     predictors = [compile_batch(document["form"]) for document in documents]
     form = predictors[0].form

@@ -15,7 +15,6 @@ import polars as pl
 from mcp_server.core.canonical import canonical_bytes, digest
 from mcp_server.core.comparison import compare_predictions
 from mcp_server.core.contract import Contract, Overrides, apply_overrides, from_dict, to_dict
-from mcp_server.core.ingest import read_parquet
 from mcp_server.core.leakage import find_leaks
 from mcp_server.core.predictor.batch import compile_batch
 from mcp_server.core.training.evaluate import evaluate, golden_rows
@@ -26,6 +25,7 @@ from mcp_server.core.training.split import Split, plan_split
 from mcp_server.core.training.target import Target, describe_target, target_values
 from mcp_server.core.training.training_form import training_form_bytes
 from mcp_server.errors import LeakFound
+from mcp_server.workflows.operations.reading import stored_table
 
 Report = Callable[[float, str], None]
 
@@ -46,7 +46,7 @@ def plan_training(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         BadTarget, TrainingRefused, InvalidInput: as training says.
     """
     report(0.1, "Planning")
-    frame = read_parquet(Path(arguments["path"]))
+    frame = stored_table(arguments["path"])
     contract = _contract(arguments)
     target = describe_target(frame, contract)
     features = list(arguments["features"] or default_features(contract))
@@ -87,7 +87,7 @@ def train_algorithm(arguments: dict[str, Any], report: Report) -> dict[str, Any]
         ParityFailed: the serving form doesn't answer as the estimator does.
     """
     report(0.05, f"Fitting {arguments['algorithm']}")
-    frame = read_parquet(Path(arguments["path"]))
+    frame = stored_table(arguments["path"])
     plan = orjson.loads(Path(arguments["plan"]).read_bytes())
     contract, split = from_dict(plan["contract"]), Split.from_dict(plan["split"])
     target = describe_target(frame, contract)
@@ -161,7 +161,7 @@ def summarise_training(arguments: dict[str, Any], _report: Report) -> dict[str, 
     names = list(arguments["forms"])
     if len(names) < 2:
         return {"recommended": names[0], "sentence": "There is nothing to compare it with yet."}
-    frame = read_parquet(Path(arguments["path"]))
+    frame = stored_table(arguments["path"])
     plan = orjson.loads(Path(arguments["plan"]).read_bytes())
     contract, split = from_dict(plan["contract"]), Split.from_dict(plan["split"])
     target = describe_target(frame, contract)

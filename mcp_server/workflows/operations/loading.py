@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import orjson
 
-from mcp_server.core.ingest import read_parquet
 from mcp_server.core.verification import check_digest, check_golden_rows
 from mcp_server.core.verification.estimator import check_parity, check_training_form
+from mcp_server.workflows.operations.reading import stored_table
 
 Report = Callable[[float, str], None]
 
@@ -31,7 +31,7 @@ def verify_model(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     form = document["form"]
     report(0.2, "Auditing")
     audited, estimator = check_training_form(Path(arguments["estimator"]).read_bytes())
-    frame = read_parquet(Path(arguments["data"]))
+    frame = stored_table(arguments["data"])
     held_out = frame[orjson.loads(Path(arguments["test_rows"]).read_bytes())]
     report(0.5, "Comparing answers")
     checks = [

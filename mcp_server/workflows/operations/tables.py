@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from mcp_server.core.contract import Contract, Derived, to_dict
-from mcp_server.core.ingest import CsvOptions, Limits, read_csv, read_parquet, shape_table, write_parquet
+from mcp_server.core.ingest import CsvOptions, Limits, read_csv, shape_table, write_parquet
 from mcp_server.core.labels import label
 from mcp_server.core.profile import profile
 from mcp_server.errors import InvalidInput
+from mcp_server.workflows.operations.reading import stored_table
 
 Report = Callable[[float, str], None]
 
@@ -54,7 +54,8 @@ def parse_table(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     )
     described = profile(frame, contract)
     report(0.9, "Writing")
-    write_parquet(frame, Path(arguments["out"]))
+    with open(arguments["out"], "wb") as target:
+        write_parquet(frame, target)
     return {
         "rows": frame.height,
         "columns": frame.width,
@@ -90,7 +91,7 @@ def read_rows(arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
     Args:
         arguments: path (Parquet), columns.
     """
-    frame = read_parquet(Path(arguments["path"]))
+    frame = stored_table(arguments["path"])
     frame = frame.select([name for name in arguments["columns"] if name in frame.columns])
     return {"rows": [{name: _plain(value) for name, value in row.items()} for row in frame.iter_rows(named=True)]}
 
