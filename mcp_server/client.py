@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mcp import Client, StdioServerParameters
+from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, TextContent
 
 from mcp_server import settings
+from mcp_server.errors import BadConfiguration, CourtsideError
 
 
 def server_parameters(environment: Mapping[str, str] | None = None, *options: str) -> StdioServerParameters:
@@ -29,9 +31,26 @@ def server_parameters(environment: Mapping[str, str] | None = None, *options: st
 
 @asynccontextmanager
 async def connected(environment: Mapping[str, str] | None = None, *options: str) -> AsyncIterator[Client]:
-    """A client connected over stdio to a server of its own."""
-    async with Client(server_parameters(environment, *options)) as client:
-        yield client
+    """A client connected over stdio to a server of its own.
+
+    Raises:
+        BadConfiguration: the server didn't come up; what it said is on standard error.
+    """
+    failure: CourtsideError | None = None
+    try:
+        async with Client(server_parameters(environment, *options)) as client:
+            try:
+                yield client
+            except CourtsideError as raised:
+                # Past the transport's task group, which would wrap it.
+                failure = raised
+    except (MCPError, ExceptionGroup) as ended:
+        if failure is None:
+            raise BadConfiguration(
+                "The server ended or didn't come up.", hint="Its last lines are above; courtside doctor says more."
+            ) from ended
+    if failure is not None:
+        raise failure
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcp_server.retry import retry_with_backoff
@@ -62,6 +62,7 @@ def test_the_jitter_comes_on_top_even_of_the_longest_delay() -> None:
     share=st.floats(0, 1, exclude_max=True),
     failures=st.integers(0, 6),
 )
+@settings(deadline=None)
 def test_each_delay_is_the_capped_power_and_at_most_a_tenth_more(
     base: float, longest: float, factor: float, share: float, failures: int
 ) -> None:

@@ -8,14 +8,23 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from mcp_server.errors import BadConfiguration
+from mcp_server.errors import BadConfiguration, StorageFailed
 
 _POSIX = sys.platform != "win32"
 
 
 def make_folder(folder: Path) -> Path:
-    """Make a folder, and those above it, with mode 0700; one that is there keeps its mode."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make a folder, and those above it, with mode 0700; one that is there keeps its mode.
+
+    Raises:
+        StorageFailed: it can't be made there.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        raise StorageFailed(
+            f"The folder {folder} can't be made.", hint="Set COURTSIDE_DATA_DIR to a folder that this user may write."
+        ) from None
     return folder
 
 

@@ -11,6 +11,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mcp_server import log
 from mcp_server.context import Caller
 from mcp_server.errors import Unauthenticated
-from mcp_server.guard.wire import SLOW_BYTES, WireError, check_message
+from mcp_server.guard.wire import INVALID_REQUEST, SLOW_BYTES, WireError, check_message
 from mcp_server.web.access import CALLER, Access
 from mcp_server.web.hosts import HostPolicy
 from mcp_server.web.limits import HttpLimits
@@ -87,6 +88,7 @@ class Edge:
         self._limits = limits
         self._lifecycle = lifecycle
         self._owners: OrderedDict[str, str] = OrderedDict()
+        self._running: set[tuple[bytes, Any] | None] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -104,7 +106,8 @@ class Edge:
             body = await self._read(scope, receive)
             if body is None:
                 return
-            method = await self._checked(scope, body)
+            message = await self._checked(scope, body)
+            running = self._running_id(scope, message)
         except Refusal as refusal:
             _log.info(
                 "request refused",
@@ -120,13 +123,15 @@ class Edge:
             return
         scope.setdefault("state", {})["caller"] = caller
         token = CALLER.set(caller)
+        self._running.add(running)
         try:
             outgoing = self._outgoing(caller, send)
-            if scope["path"] == MCP_PATH and (scope["method"] == "GET" or method == LISTEN):
+            if scope["path"] == MCP_PATH and (scope["method"] == "GET" or message.get("method") == LISTEN):
                 await self._stream(scope, _replayed(body, self._until_stopped(receive)), outgoing)
             else:
                 await self._app(scope, _replayed(body, receive), outgoing)
         finally:
+            self._running.discard(running)
             CALLER.reset(token)
 
     def _admit(self, scope: Scope) -> Caller:
@@ -186,12 +191,21 @@ class Edge:
         except TimeoutError:
             raise Refusal(408, "E_DEADLINE", "The body didn't arrive in time.", "Send it without pauses.") from None
 
-    async def _checked(self, scope: Scope, body: bytes) -> str:
-        """The JSON-RPC method of a strict message; empty for what isn't one."""
+    async def _checked(self, scope: Scope, body: bytes) -> dict[str, Any]:
+        """What is meant for MCP, as a strict message; empty for anything else."""
         if scope["path"] != MCP_PATH or scope["method"] != "POST":
-            return ""
-        message = await asyncio.to_thread(check_message, body) if len(body) > SLOW_BYTES else check_message(body)
-        return str(message.get("method", ""))
+            return {}
+        return await asyncio.to_thread(check_message, body) if len(body) > SLOW_BYTES else check_message(body)
+
+    def _running_id(self, scope: Scope, message: dict[str, Any]) -> tuple[bytes, Any] | None:
+        """The request's id in its session, where it has one; in a session, two of the same would share one answer."""
+        sessions = _all(scope["headers"], b"mcp-session-id")
+        if not sessions or "id" not in message or "method" not in message:
+            return None
+        running = (sessions[0], message["id"])
+        if running in self._running:
+            raise WireError(INVALID_REQUEST, "A request with this id is still running in this session.", message["id"])
+        return running
 
     def _outgoing(self, caller: Caller, send: Send) -> Send:
         async def outgoing(message: Message) -> None:

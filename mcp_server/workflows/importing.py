@@ -20,6 +20,9 @@ from mcp_server.workflows.data_answers import Imported
 from mcp_server.workflows.files import copy_allowed
 from mcp_server.workflows.reply import counted, token
 
+# What a reading process can hold of a table for each MiB that it may fill, measured with numbers and short text.
+CELLS_PER_MIB = 30_000
+
 
 @dataclass(frozen=True, slots=True)
 class ImportRequest:
@@ -101,6 +104,7 @@ def _arguments(app: App, request: ImportRequest, raw: Path, table: Path) -> dict
         "max_bytes": app.settings.max_import_mib * 1024 * 1024,
         "max_rows": app.settings.max_rows,
         "max_columns": app.settings.max_columns,
+        "max_cells": CELLS_PER_MIB * app.settings.child_memory_mib,
     }
 
 

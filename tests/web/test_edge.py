@@ -24,8 +24,8 @@ def legacy(web: Running, role: str, message: dict[str, Any], **headers: str) -> 
     return web.request("POST", "/mcp", json=message, headers=headers)
 
 
-def who_am_i(web: Running, role: str, session: str) -> httpx.Response:
-    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "who_am_i", "arguments": {}}}
+def who_am_i(web: Running, role: str, session: str, number: int = 1) -> httpx.Response:
+    call = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": {"name": "who_am_i", "arguments": {}}}
     return legacy(web, role, call, **{"mcp-session-id": session, "mcp-protocol-version": "2025-06-18"})
 
 
@@ -166,7 +166,7 @@ def test_no_caller_is_ever_taken_for_another(web: Running) -> None:
         role = sorted(KEYS)[turn % 3]
         headers = {"authorization": f"Bearer {KEYS[role]}"}
         current = web.rpc("tools/call", {"name": "who_am_i", "arguments": {}}, headers=headers).text
-        older = who_am_i(web, role, sessions[role]).text
+        older = who_am_i(web, role, sessions[role], turn).text
         return sum(f"key:{role}-person " not in answer for answer in (current, older))
 
     with ThreadPoolExecutor(12) as pool:

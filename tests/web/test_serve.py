@@ -36,15 +36,13 @@ def bare() -> Iterator[int]:
     bound = bind("127.0.0.1", 0)
     config = uvicorn.Config(echo_server().streamable_http_app(host="x"), http="h11", log_config=None, lifespan="on")
     server = uvicorn.Server(config)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_until_complete, args=(server.serve(sockets=[bound]),), daemon=True)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[bound])), daemon=True)
     thread.start()
     try:
         yield bound.getsockname()[1]
     finally:
         server.force_exit = server.should_exit = True
         thread.join(30)
-        loop.close()
 
 
 @contextmanager
@@ -180,6 +178,30 @@ def test_a_running_call_is_finished_before_the_end() -> None:
         assert answer.result(30) == "through"
 
 
+def test_an_id_that_still_runs_in_a_session_is_refused() -> None:
+    gate = Gate()
+    with running(limits=PATIENT, server=gate.server) as here, ThreadPoolExecutor(1) as pool:
+        session = open_session(here)
+        call = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "wait_at_gate", "arguments": {}}}
+        first = pool.submit(here.request, "POST", "/mcp", json=call, headers=session)
+        assert gate.entered.wait(30)
+        second = here.request("POST", "/mcp", json=call, headers=session)
+        assert (second.status_code, second.json()["id"], second.json()["error"]["code"]) == (400, 7, -32600)
+        here.loop.call_soon_threadsafe(gate.opened.set)
+        assert "through" in first.result(30).text
+        assert "through" in here.request("POST", "/mcp", json=call, headers=session).text
+
+
+def open_session(here: Running) -> dict[str, str]:
+    """The headers of a session of an older protocol version."""
+    params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    opening = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
+    accept = {"accept": "application/json, text/event-stream"}
+    answer = here.request("POST", "/mcp", json=opening, headers=accept)
+    session = {"mcp-session-id": answer.headers["mcp-session-id"], "mcp-protocol-version": "2025-06-18"}
+    return accept | session
+
+
 def refuses_connections(here: Running) -> bool:
     try:
         here.connect().close()
@@ -194,11 +216,7 @@ def test_an_open_stream_doesn_t_hold_up_the_end(era: str) -> None:
         headers = {"host": f"localhost:{here.port}", "x-api-key": KEYS["admin"], "accept": "text/event-stream"}
         body = b""
         if era == "session":
-            params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
-            opening = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
-            accept = {"accept": "application/json, text/event-stream"}
-            session = here.request("POST", "/mcp", json=opening, headers=accept).headers["mcp-session-id"]
-            headers |= {"mcp-session-id": session, "mcp-protocol-version": "2025-06-18"}
+            headers |= open_session(here) | {"accept": "text/event-stream"}
         else:
             body, more = modern("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
             headers |= more | {"content-length": str(len(body))}

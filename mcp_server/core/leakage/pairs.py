@@ -22,8 +22,8 @@ _LEAST_ROWS = 30
 def pair_leaks(features: list[Feature], target: Target, alone: Mapping[str, Strength]) -> list[Leak]:
     """Pairs whose difference, order or equality gives the target away; for a number also sum, product and ratio.
 
-    Numbers are compared where they have the same unit and overlapping ranges, categories where they share values. A
-    first look at about 2,000 rows decides which pairs are measured on all.
+    Numbers are compared where their ranges overlap and no different units are stated, categories where they share
+    values. A first look at about 2,000 rows decides which pairs are measured on all.
 
     Args:
         features: those that aren't leaks by themselves.
@@ -53,10 +53,15 @@ def _comparable(features: list[Feature]) -> Iterator[tuple[Feature, Feature]]:
     for one, other in combinations(features, 2):
         if one.name in ranges and other.name in ranges:
             (low, high), (lowest, highest) = ranges[one.name], ranges[other.name]
-            if one.unit == other.unit and low <= highest and lowest <= high:
+            if may_be_compared(one.unit, other.unit) and low <= highest and lowest <= high:
                 yield one, other
         elif one.name in values and other.name in values and np.isin(values[one.name], values[other.name]).any():
             yield one, other
+
+
+def may_be_compared(unit: str | None, other: str | None) -> bool:
+    """Whether two columns have the same unit, as far as units are stated."""
+    return unit is None or other is None or unit == other
 
 
 def _leak(one: Feature, other: Feature, target: Target, best: Strength, *, slack: float) -> Leak | None:

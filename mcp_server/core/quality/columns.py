@@ -44,31 +44,35 @@ def usable(frame: pl.DataFrame, contract: Contract) -> bool:
 
 
 def completeness_findings(frame: pl.DataFrame, contract: Contract) -> Iterator[Finding]:
-    """Columns that are empty, often missing or constant; ignored columns aren't looked at."""
+    """Columns that are empty, often missing or constant, the worst first; ignored columns aren't looked at."""
+    shares: dict[str, float] = {}
+    constant: list[str] = []
     for column in contract.columns:
         if column.role == "ignored" or not frame.height:
             continue
         series = frame.get_column(column.name)
         missing = series.null_count()
-        share = missing / frame.height
-        names = (column.name,)
-        if share == 1.0:
-            yield Finding("completeness.empty", "warn", names, missing, (), "Every value is missing.", share)
-        elif share > _OFTEN_MISSING:
-            severity: Severity = "warn" if share > _MOSTLY_MISSING else "info"
-            reason = "This share of the values is missing."
-            yield Finding(
-                "completeness.missing", severity, names, missing, rows_of(_mask(series.is_null())), reason, share
-            )
+        shares[column.name] = missing / frame.height
         if column.role != "target" and frame.height - missing > 1 and series.drop_nulls().n_unique() == 1:
-            reason = "Every value is the same, so it tells nothing."
-            yield Finding("completeness.constant", "info", names, frame.height - missing, (), reason)
+            constant.append(column.name)
+    worst = sorted(shares, key=lambda name: -shares[name])
+    grades: tuple[tuple[str, Severity, float, float, str], ...] = (
+        ("completeness.empty", "warn", 1.0, 1.0, "Every value is missing."),
+        ("completeness.missing", "warn", _MOSTLY_MISSING, 1.0, "Most values are missing."),
+        ("completeness.missing", "info", _OFTEN_MISSING, _MOSTLY_MISSING, "Some values are missing."),
+    )
+    for rule, severity, least, most, reason in grades:
+        names = tuple(name for name in worst if least <= shares[name] and (shares[name] < most or least == most))
+        if names:
+            reason = f"{reason} The statistic is the largest share."
+            yield Finding(rule, severity, names, len(names), (), reason, shares[names[0]])
+    if constant:
+        reason = "Every value is the same, so it tells nothing."
+        yield Finding("completeness.constant", "info", tuple(constant), len(constant), (), reason)
 
 
 def _fits(series: pl.Series, column: Column) -> bool:
     kind, dtype = column.kind, series.dtype
-    if dtype == pl.Null:
-        return True
     if kind == "integer":
         return dtype.is_integer()
     if kind == "number":

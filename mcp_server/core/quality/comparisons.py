@@ -12,6 +12,7 @@ import polars as pl
 
 from mcp_server.core.contract import Contract
 from mcp_server.core.contract.lineage import deciding
+from mcp_server.core.leakage.pairs import may_be_compared
 from mcp_server.core.quality.numbers import Bools, Floats, NumberColumn
 from mcp_server.core.quality.report import Finding, Severity, rows_of
 
@@ -118,7 +119,12 @@ def _comparable(columns: list[NumberColumn]) -> Iterator[tuple[NumberColumn, Num
     for one, other in combinations(columns, 2):
         (low, high), (lowest, highest) = ranges[one.name], ranges[other.name]
         widths = sorted((high - low, highest - lowest))
-        if one.unit == other.unit and low <= highest and lowest <= high and widths[1] <= _WIDER * widths[0]:
+        if (
+            may_be_compared(one.unit, other.unit)
+            and low <= highest
+            and lowest <= high
+            and widths[1] <= _WIDER * widths[0]
+        ):
             yield one, other
 
 

@@ -7,11 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from mcp_server.core.quality.numbers import Bools, NumberColumn
-from mcp_server.core.quality.report import Finding, Severity, rows_of
+from mcp_server.core.quality.report import MAX_ANOMALOUS, Finding, Severity, rows_of
 from mcp_server.core.screening import screen_rows
-
-MAX_ANOMALOUS = 0.10
-"""The share of far rows above which a table fails."""
 
 REASONS: dict[str, str] = {
     "too_few": "Fewer than three values: nothing can be far from them.",

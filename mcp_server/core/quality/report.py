@@ -19,6 +19,9 @@ MAX_ROWS = 20
 MAX_COLUMNS = 20
 MAX_BYTES = 12_000
 
+MAX_ANOMALOUS = 0.10
+"""The share of rows, far or in another unit, above which a table fails."""
+
 _ORDER = {"fail": 0, "warn": 1, "info": 2}
 
 
@@ -76,19 +79,27 @@ class ValidationReport:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON of at most 12 kB: the last findings, the mildest, are left out if need be, and counted."""
-        shown = [finding.to_dict() for finding in self.findings]
-        document = {
+        document: dict[str, Any] = {
             "verdict": self.verdict,
             "rows": self.rows,
             "columns": self.columns,
-            "findings": shown,
-            "findings_left_out": 0,
+            "findings": [],
+            "findings_left_out": len(self.findings),
             "not_looked_for": list(self.not_looked_for),
         }
-        while shown and len(json.dumps(document, ensure_ascii=False).encode()) > MAX_BYTES:
-            shown.pop()
-            document["findings_left_out"] = len(self.findings) - len(shown)
+        room = MAX_BYTES - _size(document)
+        for finding in self.findings:
+            shown = finding.to_dict()
+            room -= _size(shown) + 2
+            if room < 0:
+                break
+            document["findings"].append(shown)
+            document["findings_left_out"] -= 1
         return document
+
+
+def _size(value: object) -> int:
+    return len(json.dumps(value, ensure_ascii=False).encode())
 
 
 def rows_of(mask: npt.NDArray[np.bool_]) -> tuple[int, ...]:

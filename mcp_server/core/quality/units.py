@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcp_server.core.quality.numbers import Bools, Floats, NumberColumn
-from mcp_server.core.quality.report import Finding, rows_of
+from mcp_server.core.quality.report import MAX_ANOMALOUS, Finding, Severity, rows_of
 from mcp_server.core.screening import screen_rows
 
 FACTORS: dict[float, str] = {
@@ -31,7 +31,8 @@ FACTORS: dict[float, str] = {
 _LEAST_ROWS = 3
 _LEAST_VALUES = 20
 _LEAST_SHARE = 0.001
-_WIDEST = 0.25
+_MANY_ROWS = 20
+_WIDEST = 0.3
 """Logarithm of the ratio: groups whose centre is less sure than that fit several factors."""
 
 
@@ -53,7 +54,8 @@ def unit_findings(columns: list[NumberColumn]) -> Iterator[Finding]:
         rows, match = suspects
         where = "above" if match.above else "below"
         reason = f"These lie {where} the rest by about the factor {FACTORS[match.factor]}: suspected unit."
-        yield Finding("units.block", "warn", (column.name,), int(rows.sum()), rows_of(rows), reason, match.factor)
+        severity: Severity = "fail" if rows.mean() > MAX_ANOMALOUS else "warn"
+        yield Finding("units.block", severity, (column.name,), int(rows.sum()), rows_of(rows), reason, match.factor)
 
 
 def suspected_unit(values: Floats) -> tuple[Bools, _Match] | None:
@@ -81,10 +83,11 @@ def suspected_unit(values: Floats) -> tuple[Bools, _Match] | None:
 
 def _match(group: Floats, centre: float, spread: float, *, above: bool) -> _Match | None:
     own_centre, own_spread = _centre(group)
-    # Few rows in another unit vary less or more by chance; ten times as much is another kind of value.
-    if not spread / 10 <= own_spread <= 2.5 * max(spread, 0.01):
+    # A factor leaves the spread of logarithms as it is; that of few rows is little known.
+    times = 2.0 if group.size >= _MANY_ROWS else 5.0
+    if not spread / times <= own_spread <= times * max(spread, 0.01):
         return None
-    unsure = 3 * 1.2533 * max(spread, own_spread) / np.sqrt(group.size) + 0.02
+    unsure = 2.5 * 1.2533 * max(spread, own_spread) / np.sqrt(group.size) + 0.02
     if unsure > _WIDEST:
         return None
     apart = abs(own_centre - centre)

@@ -21,6 +21,9 @@ _BODY = 2.0
 _VALLEY = 1 / 3
 """A valley is at most this part as dense as the group beyond it: a flat tail isn't one."""
 
+_BEST = 0.5
+"""A group begins where the evidence is at least this part of the most that is found."""
+
 _EDGES = 32
 """How many of the widest gaps, and how many places in between, are tried as the ends of the valley."""
 
@@ -37,7 +40,7 @@ def start_of_group(scores: Floats, *, grain: float = 0.0) -> float:
         scores: shape (k,), distances from the centre in scales, >= 0, finite, sorted.
         grain: the step of the column's values, in scales: a gap of one step is none.
     Returns:
-        the smallest such distance, or infinity where the tail explains every value.
+        that distance, or infinity where the tail explains every value.
     """
     tail = scores[np.searchsorted(scores, 1.0, side="right") :]
     if tail.size == 0:
@@ -56,12 +59,14 @@ def start_of_group(scores: Floats, *, grain: float = 0.0) -> float:
     observed = beyond[None, :] / beyond[:, None]
     evidence = beyond[:, None] * _divergence(observed, expected)
     valley = (b >= _WIDTH * a) & (observed <= 1.0) & (observed > expected) & (evidence >= EVIDENCE)
+    best = np.zeros(ends.size)
     for at in np.flatnonzero(valley.any(axis=0)):
         shallow = _VALLEY * _density(tail[edges[at] :], grain)
-        between = (beyond - beyond[at])[valley[:, at]] / (ends[at] - starts)[valley[:, at]]
-        if (between <= shallow).any():
-            return float(ends[at])
-    return np.inf
+        between = (beyond - beyond[at]) / np.maximum(ends[at] - starts, 1e-100)
+        best[at] = evidence[valley[:, at] & (between <= shallow), at].max(initial=0.0)
+    # The last values before a gap are nearly as good a start as the first beyond it, but not half as good.
+    found = best >= max(EVIDENCE, _BEST * best.max())
+    return float(ends[found].min()) if found.any() else np.inf
 
 
 def _density(group: Floats, grain: float) -> float:

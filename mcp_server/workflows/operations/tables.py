@@ -29,13 +29,18 @@ def parse_table(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
 
     Args:
         arguments: path, out, options (of `CsvOptions`), target, time, roles, derived (name to expression),
-            row_filter, max_bytes, max_rows, max_columns.
+            row_filter, max_bytes, max_rows, max_columns, max_cells.
     Returns:
         rows, columns, contract, profile, notes, preview, encoding, delimiter.
     Raises:
         DataRejected, InvalidInput, BadTarget: the content or a statement about it is refused; nothing is written.
     """
-    limits = Limits(size=arguments["max_bytes"], rows=arguments["max_rows"], columns=arguments["max_columns"])
+    limits = Limits(
+        size=arguments["max_bytes"],
+        rows=arguments["max_rows"],
+        columns=arguments["max_columns"],
+        cells=arguments["max_cells"],
+    )
     with open(arguments["path"], "rb") as source:
         table = read_csv(
             source,

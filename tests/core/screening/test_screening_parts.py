@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcp_server.core.screening import limits
-from mcp_server.core.screening.half_sample import REFINE_FROM, half_sample
+from mcp_server.core.screening.half_sample import half_sample
 from mcp_server.core.screening.limits import limit_for
 from mcp_server.core.screening.tails import start_of_group, two_groups
 from performance.screening_rates import calibrate
@@ -58,11 +58,13 @@ def test_half_of_the_values_equal_leaves_no_scale() -> None:
 
 
 @given(st.integers(1, 10_000), st.integers(1, 500), st.floats(0.5, 50))
+@settings(deadline=None)
 def test_a_limit_is_never_below_the_threshold(rows: int, columns: int, threshold: float) -> None:
     assert limit_for(rows, columns, threshold) >= threshold * (1 - 1e-12)
 
 
 @given(st.integers(1, 200), st.integers(1, 400), st.floats(1, 20))
+@settings(deadline=None)
 def test_more_columns_and_a_higher_threshold_raise_the_limit(rows: int, columns: int, threshold: float) -> None:
     limit = limit_for(rows, columns, threshold)
     assert limit_for(rows, columns + 1, threshold) >= limit

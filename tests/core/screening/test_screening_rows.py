@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -38,6 +38,7 @@ def test_three_rows_close_together_pass() -> None:
 
 
 @given(extremes)
+@settings(deadline=None)
 def test_any_floats_get_a_verdict_without_a_warning(matrix: np.ndarray) -> None:
     with np.errstate(all="raise", under="ignore"):
         screening = screen_rows(matrix)
@@ -47,6 +48,7 @@ def test_any_floats_get_a_verdict_without_a_warning(matrix: np.ndarray) -> None:
 
 
 @given(matrices, st.randoms(use_true_random=False))
+@settings(deadline=None)
 def test_the_order_of_the_rows_does_not_matter(matrix: np.ndarray, random) -> None:  # type: ignore[no-untyped-def]
     order = list(range(len(matrix)))
     random.shuffle(order)
@@ -55,11 +57,13 @@ def test_the_order_of_the_rows_does_not_matter(matrix: np.ndarray, random) -> No
 
 
 @given(matrices, st.sampled_from([2.0**-30, 0.5, 4.0, 2.0**40]))
+@settings(deadline=None)
 def test_the_unit_of_measurement_does_not_matter(matrix: np.ndarray, factor: float) -> None:
     assert screen_rows(matrix * factor).scores == pytest.approx(screen_rows(matrix).scores, rel=1e-6)
 
 
 @given(matrices)
+@settings(deadline=None)
 def test_the_sign_of_a_column_does_not_matter(matrix: np.ndarray) -> None:
     flipped = screen_rows(-matrix)
     assert flipped.anomalous.sum() == screen_rows(matrix).anomalous.sum() or np.unique(matrix).size < 20
@@ -68,6 +72,7 @@ def test_the_sign_of_a_column_does_not_matter(matrix: np.ndarray) -> None:
 @given(
     arrays.arrays(np.float64, st.tuples(st.integers(1, 50), st.integers(1, 4)), elements=st.sampled_from([0.0, 1.0]))
 )
+@settings(deadline=None)
 def test_flags_and_constants_are_never_anomalous(matrix: np.ndarray) -> None:
     screening = screen_rows(matrix)
     assert not screening.anomalous.any()

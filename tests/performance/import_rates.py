@@ -1,0 +1,81 @@
+"""Import of a million rows by twenty columns beside `polars.read_csv`: seconds and peak memory, interleaved.
+
+python tests/performance/import_rates.py [ROWS]
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROUNDS = 5
+
+
+def main() -> None:
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "table.csv"
+        write(table, rows)
+        print(f"{rows:,} rows × 20 columns, {table.stat().st_size / 1e6:.0f} MB")
+        taken: dict[str, list[tuple[float, float]]] = {"polars": [], "import": []}
+        for _ in range(ROUNDS):
+            for name, into in taken.items():
+                command = [sys.executable, __file__, "--one", name, str(table)]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                seconds, mib = done.stdout.split()
+                into.append((float(seconds), float(mib)))
+    for name, samples in taken.items():
+        seconds, mib = (statistics.median(part) for part in zip(*samples, strict=True))
+        print(f"| {name} | {seconds:.2f} s | {mib:.0f} MB |")
+    pairs = zip(taken["import"], taken["polars"], strict=True)
+    print(f"ratio of seconds, median of pairs: {statistics.median(ours[0] / theirs[0] for ours, theirs in pairs):.1f}")
+
+
+def write(table: Path, rows: int) -> None:
+    import numpy as np
+    import polars as pl
+
+    rng = np.random.default_rng(0)
+    columns: dict[str, object] = {f"n{i}": rng.normal(100, 20, rows).round(4) for i in range(10)}
+    columns |= {f"i{i}": rng.integers(0, 100_000, rows) for i in range(6)}
+    columns |= {f"c{i}": rng.choice(["red", "green", "blue", "violet"], rows) for i in range(3)}
+    columns["y"] = rng.integers(0, 2, rows)
+    pl.DataFrame(columns).write_csv(table)
+
+
+def one(name: str, table: str) -> None:
+    """Read it once in this process: parse, contract, profile and Parquet for ours; the frame for polars."""
+    started = time.perf_counter()
+    if name == "polars":
+        import polars as pl
+
+        pl.read_csv(table)
+    else:
+        from mcp_server.workflows.operations import parse_table
+
+        arguments = {
+            "path": table,
+            "out": table + ".parquet",
+            "options": {},
+            "target": "y",
+            "time": None,
+            "roles": {},
+            "derived": {},
+            "row_filter": None,
+            "max_bytes": 1 << 30,
+            "max_rows": 5_000_000,
+            "max_columns": 10_000,
+            "max_cells": 60_000_000,
+        }
+        parse_table(arguments, lambda share, what: None)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_000
+    print(time.perf_counter() - started, peak)
+
+
+if __name__ == "__main__":
+    one(*sys.argv[2:4]) if sys.argv[1:2] == ["--one"] else main()
