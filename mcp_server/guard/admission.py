@@ -35,6 +35,7 @@ THROTTLED_METHODS = {
     "prompts/list": "lists",
 }
 LONGEST_ID = 128
+MOST_READ = 64_000
 
 _log = structlog.get_logger("courtside.call")
 
@@ -173,5 +174,8 @@ def _outgoing(method: str, result: Any, current: CurrentCall) -> Any:
             current.outcome = "tool_error"
         return result
     if method in ("resources/read", "prompts/get", "completion/complete") and isinstance(result, dict):
-        return bound_json(clean_json(result))
+        cleaned = clean_json(result)
+        # A file as base64 can't be cut; its reader bounds it.
+        blobs = any("blob" in content for content in cleaned.get("contents", []))
+        return cleaned if blobs else bound_json(cleaned, MOST_READ)
     return result

@@ -11,6 +11,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
 
+from mcp_server import log
 from mcp_server.errors import InvalidInput, NotFound
 from mcp_server.guard.admission import Admission
 from mcp_server.guard.execution import Execution
@@ -39,11 +40,13 @@ class GuardedServer(MCPServer[App]):
             queue_calls=settings.queue_calls,
             clock=app.clock,
         )
-        super().__init__(
-            tools=[_registered(spec) for spec in self.specs.values()],
-            middleware=[Admission(self.specs, throttle, app.clock)],
-            **options,
-        )
+        # The SDK would import rich for logs that go through ours.
+        with log.hidden("rich"):
+            super().__init__(
+                tools=[_registered(spec) for spec in self.specs.values()],
+                middleware=[Admission(self.specs, throttle, app.clock)],
+                **options,
+            )
         self.execution = Execution(app, self.specs, lambda: [tool.name for tool in self._tool_manager.list_tools()])
 
     async def call_tool(

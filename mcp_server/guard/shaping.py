@@ -11,7 +11,7 @@ from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 from pydantic import ValidationError
 
 from mcp_server.errors import CODES, CourtsideError, DeadlineExceeded, InvalidInput
-from mcp_server.guard.text import bound_result, clean, clean_json, cut, fence
+from mcp_server.guard.text import MAX_RESULT, bound_result, clean, clean_json, cut, fence
 from mcp_server.workflows.reply import Apart, Reply
 
 _log = structlog.get_logger("courtside.guard")
@@ -19,6 +19,7 @@ _log = structlog.get_logger("courtside.guard")
 MOST_MESSAGE = 1_000
 MOST_DETAILS = 10
 MOST_FENCED = 6_000
+FENCE = 500
 
 
 def typed(error: BaseException, reference: str) -> CourtsideError:
@@ -93,7 +94,7 @@ def rendered(answer: Reply, structure: dict[str, Any], *, replayed: bool = False
         lines.append("(This is the stored answer of the first call with this idempotency key.)")
     if answer.next:
         lines.append(f"Next: {clean(answer.next)}")
-    text, structure = bound_result("\n".join(lines), clean_json(structure))
+    text, structure = bound_result("\n".join(lines), clean_json(structure), MAX_RESULT - MOST_FENCED - FENCE)
     if answer.untrusted:
         text = f"{text}\n{fence(compact(structure.get('untrusted', {})))}"
     content: list[ContentBlock] = [TextContent(type="text", text=text)]
@@ -105,8 +106,10 @@ def compact(value: Any) -> str:
     """JSON of data for the fence, cut to what a conversation can bear."""
     import orjson
 
-    text = orjson.dumps(value).decode()
-    return text if len(text) <= MOST_FENCED else f"{text[:MOST_FENCED]}… (cut; {len(text):,} characters in all)"
+    raw = orjson.dumps(value)
+    if len(raw) <= MOST_FENCED:
+        return raw.decode()
+    return f"{raw[:MOST_FENCED].decode(errors='ignore')}… (cut; {len(raw):,} bytes in all)"
 
 
 def _picture(png: bytes) -> ImageContent:

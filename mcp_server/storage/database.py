@@ -10,10 +10,10 @@ import asyncio
 import json
 import logging
 import zlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL, Connection, make_url
@@ -27,8 +27,6 @@ from mcp_server.storage.artefacts import Artefacts
 from mcp_server.storage.failures import translate
 from mcp_server.storage.keys import Keys
 from mcp_server.storage.transaction import Transaction
-
-T = TypeVar("T")
 
 WAIT_SECONDS = 10.0
 READERS = 4
@@ -53,7 +51,7 @@ class Database:
         self.clock = clock
         self._artefacts = artefacts
         self._keys = keys
-        self._finishing: set[asyncio.Future[Any]] = set()
+        self._finishing: set[asyncio.Future[None]] = set()
         if self.is_sqlite:
             self._writers = _sqlite_engine(self.url, size=1, begin="BEGIN IMMEDIATE")
             self._readers = _sqlite_engine(self.url, size=readers, begin="BEGIN", query_only=True)
@@ -99,7 +97,7 @@ class Database:
                 yield tx
                 await self._complete(tx, call)
             except BaseException:
-                await self._undisturbed(_abandon(connection), turn)
+                await self._undisturbed(_abandon(connection, tx), turn)
                 raise
             finally:
                 self._writing = None
@@ -115,10 +113,11 @@ class Database:
         """
         async with self._turn(self._read_turn, None) as turn:
             connection = await self._open(self._readers, turn, reading=True)
+            tx = self._on(connection, None)
             try:
-                yield self._on(connection, None)
+                yield tx
             finally:
-                await self._undisturbed(_abandon(connection), turn)
+                await self._undisturbed(_abandon(connection, tx), turn)
 
     async def ping(self) -> float:
         """Read one value.
@@ -190,6 +189,14 @@ class Database:
             turn.leave()
 
     async def _open(self, engine: AsyncEngine, turn: _Turn, *, reading: bool = False) -> AsyncConnection:
+        opening = asyncio.ensure_future(self._begin(engine, reading=reading))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            turn.hand_over(self._finish(_end_unwanted(opening)))
+            raise
+
+    async def _begin(self, engine: AsyncEngine, *, reading: bool) -> AsyncConnection:
         try:
             connection = await engine.connect()
         except (DBAPIError, OSError) as error:
@@ -199,22 +206,24 @@ class Database:
                 await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             await connection.begin()
         except (DBAPIError, OSError) as error:
-            await self._undisturbed(_abandon(connection), turn)
+            await _abandon(connection)
             raise translate(error) from error
-        except BaseException:
-            await self._undisturbed(_abandon(connection), turn)
-            raise
         return connection
 
-    async def _undisturbed(self, work: Awaitable[T], turn: _Turn) -> T:
+    async def _undisturbed(self, work: Coroutine[Any, Any, None], turn: _Turn) -> None:
         """Let a commit or a rollback come to its end, even when the call is cancelled meanwhile."""
+        task = self._finish(work)
+        turn.hand_over(task)
+        await asyncio.shield(task)
+
+    def _finish(self, work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
+        """Run what `close` waits for."""
         task = asyncio.ensure_future(work)
         self._finishing.add(task)
-        turn.hand_over(task)
         task.add_done_callback(self._finished)
-        return await asyncio.shield(task)
+        return task
 
-    def _finished(self, task: asyncio.Future[Any]) -> None:
+    def _finished(self, task: asyncio.Future[None]) -> None:
         self._finishing.discard(task)
         if not task.cancelled():
             task.exception()  # Whoever waited has it; nobody did when the call was cancelled.
@@ -355,7 +364,9 @@ async def _commit(connection: AsyncConnection, *, may_repeat: bool) -> None:
         await _close(connection)
 
 
-async def _abandon(connection: AsyncConnection) -> None:
+async def _abandon(connection: AsyncConnection, tx: Transaction | None = None) -> None:
+    if tx is not None:
+        await tx.settle()
     try:
         await connection.rollback()
     except (DBAPIError, OSError, InvalidRequestError):
@@ -363,6 +374,13 @@ async def _abandon(connection: AsyncConnection) -> None:
         await connection.invalidate()
     finally:
         await _close(connection)
+
+
+async def _end_unwanted(opening: asyncio.Future[AsyncConnection]) -> None:
+    """End the transaction of a call that was cancelled while it began."""
+    await asyncio.wait([opening])
+    if not opening.cancelled() and opening.exception() is None:
+        await _abandon(opening.result())
 
 
 async def _close(connection: AsyncConnection) -> None:

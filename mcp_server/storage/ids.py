@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 import threading
-from base64 import b32hexencode
 from datetime import datetime
 
 _lock = threading.Lock()
 _last = (0, 0)  # Milliseconds, and how many ids were made in them.
 _COUNTS = 1 << 16
+_DIGITS = "0123456789abcdefghijklmnopqrstuv"
+_PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
 
 
 def new_id(prefix: str, now: datetime) -> str:
@@ -41,5 +42,11 @@ def new_ids(prefix: str, count: int, now: datetime) -> list[str]:
                 milliseconds, used = milliseconds + 1, 0
             _last = (milliseconds, used)
         content = milliseconds.to_bytes(6, "big") + used.to_bytes(2, "big") + secrets.token_bytes(16)
-        ids.append(f"{prefix}_{b32hexencode(content).decode().rstrip('=').lower()}")
+        ids.append(f"{prefix}_{_written(content)}")
     return ids
+
+
+def _written(content: bytes) -> str:
+    """24 bytes as 39 base-32 digits (RFC 4648, extended hex alphabet): ten bits at a time, an id is on the hot path."""
+    number = int.from_bytes(content, "big") << 8
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(190, -1, -10)])[:39]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
@@ -52,6 +53,7 @@ class Transaction:
         self.answer_content: bytes | None = None
         self.failure: CourtsideError | None = None
         self._connection = connection
+        self._running: asyncio.Future[Any] | None = None
 
     @property
     def dialect(self) -> str:
@@ -97,16 +99,34 @@ class Transaction:
         self.subject = subject[:256]
         self.details.update(details)
 
+    async def settle(self) -> None:
+        """Wait for the statement that a cancelled call left running."""
+        while self._running is not None and not self._running.done():
+            await asyncio.wait([self._running])
+        if self._running is not None and not self._running.cancelled():
+            self._running.exception()  # Whoever ran it has it, or has gone.
+
     async def _guarded(self, work: Coroutine[Any, Any, T]) -> T:
         if self.failure is not None:
             work.close()
             raise self.failure
+        if self._running is not None and not self._running.done():
+            work.close()
+            self.failure = _interrupted()
+            raise RuntimeError("a transaction runs one statement at a time")
+        # A cancelled call stops waiting, but its statement comes to its end: a driver that is cancelled twice in one
+        # place, as scopes do, leaves tasks behind that nothing ends.
+        self._running = running = asyncio.ensure_future(work)
         try:
-            return await work
+            return await asyncio.shield(running)
         except (DBAPIError, OSError) as error:
             self.failure = translate(error)
             raise self.failure from error
         except BaseException:
             # Interrupted or refused half-way: what was done is unknown here, so none of it may be committed.
-            self.failure = StorageFailed("The transaction was interrupted; nothing of it was stored.")
+            self.failure = _interrupted()
             raise
+
+
+def _interrupted() -> StorageFailed:
+    return StorageFailed("The transaction was interrupted; nothing of it was stored.", hint="Repeat the call.")

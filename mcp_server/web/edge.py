@@ -125,7 +125,7 @@ class Edge:
         token = CALLER.set(caller)
         self._running.add(running)
         try:
-            outgoing = self._outgoing(caller, send)
+            outgoing = self._outgoing(caller, running, send)
             if scope["path"] == MCP_PATH and (scope["method"] == "GET" or message.get("method") == LISTEN):
                 await self._stream(scope, _replayed(body, self._until_stopped(receive)), outgoing)
             else:
@@ -207,13 +207,15 @@ class Edge:
             raise WireError(INVALID_REQUEST, "A request with this id is still running in this session.", message["id"])
         return running
 
-    def _outgoing(self, caller: Caller, send: Send) -> Send:
+    def _outgoing(self, caller: Caller, running: tuple[bytes, Any] | None, send: Send) -> Send:
         async def outgoing(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", ()))
                 for session in _all(headers, b"mcp-session-id"):
                     self._remember(session.decode("latin-1"), caller)
                 message = {**message, "headers": [*headers, (b"x-content-type-options", b"nosniff")]}
+            elif not message.get("more_body", False):
+                self._running.discard(running)  # before the client can know the answer and use the id again
             await send(message)
 
         return outgoing

@@ -57,17 +57,22 @@ def is_loopback(host: str) -> bool:
     """Whether only this machine can reach `host`: a loopback address, or the name localhost."""
     if host.lower() == "localhost":
         return True
+    address = _address(host)
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return mapped is not None and mapped.is_loopback
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        address = ipaddress.ip_address(host.strip("[]"))
+        return ipaddress.ip_address(host.strip("[]"))
     except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+        return None
 
 
 def _own_names(host: str) -> list[str]:
     bracketed = f"[{host.strip('[]')}]" if ":" in host else host
-    wildcard = bracketed in ("", "0.0.0.0", "[::]")  # noqa: S104 - recognised here, not bound
+    address = _address(host)
+    wildcard = not host or (address is not None and address.is_unspecified)
     names = list(_LOOPBACK_NAMES) if wildcard or is_loopback(host) else []
     return names if wildcard or bracketed in names else [*names, bracketed]
 

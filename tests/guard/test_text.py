@@ -21,7 +21,19 @@ hostile = st.text(
     | st.sampled_from("\x00\x1b\x7f\x9b\r\u202e\u2066\u200b\u200d\u2028\u2029\ufeff\U000e0041\ufe0f\U000e0101\ud800"),
     max_size=8,
 )
-marks = st.sampled_from(["<untrusted-data-", "</untrusted-data-", "< / UNTRUSTED-", "<untr\u200busted-", "\n"])
+MARKS = (
+    "<untrusted-data-",
+    "</untrusted-data-",
+    "< / UNTRUSTED-",
+    "<untr\u200busted-",
+    "<",
+    "/",
+    "untrusted-",
+    "\n",
+    "\x1b",
+    "é",
+)
+forged = st.text("0123456789", max_size=10).map(lambda digits: "".join(MARKS[int(digit)] for digit in digits))
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | hostile,
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(hostile, inner, max_size=5),
@@ -101,7 +113,7 @@ def test_cut_text_is_never_longer_than_asked(text: str, limit: int) -> None:
 
 
 @settings(max_examples=10_000)
-@given(st.lists(hostile | marks, max_size=6).map("".join))
+@given(forged)
 def test_a_fence_is_closed_exactly_once(data: str) -> None:
     fenced = fence(data)
     mark = re.search(r"<(untrusted-data-[0-9a-f-]{36})>\n", fenced)

@@ -143,25 +143,22 @@ def _one(task: tuple[int, Shape, int]) -> tuple[float, float, dict[str, float]]:
 
 
 def report(tables: int, only: str) -> None:
-    chosen = [at for at, study in enumerate(STUDIES) if only in study.title]
-    tasks = [(at, shape, tables) for at in chosen for shape in STUDIES[at].shapes]
+    print(f"Share of {tables} tables refused (seed {SEED}); rows x columns", flush=True)
     with ProcessPoolExecutor(2) as pool:
-        results = dict(zip(tasks, pool.map(_one, tasks, chunksize=4), strict=True))
-    print(f"Share of {tables} tables refused (seed {SEED}); rows x columns")
-    for at in chosen:
-        study = STUDIES[at]
-        cells = [(shape, *results[at, shape, tables]) for shape in study.shapes]
-        rates = [rate for _, rate, _, _ in cells]
-        print(
-            f"\n{study.title} (wanted {study.wanted}): {min(rates):.4f} to {max(rates):.4f}, mean {np.mean(rates):.4f}"
-        )
-        print("  " + "  ".join(f"{n}x{d} {rate:.4f}" for (n, d), rate, _, _ in cells))
-        print(f"  rows called anomalous: {np.mean([rows for _, _, rows, _ in cells]):.5f}")
-        told = Counter[str]()
-        for _, _, _, reasons in cells:
-            told.update(reasons)
-        if told:
-            print("  undecidable columns: " + ", ".join(f"{r} {v / len(cells):.3f}" for r, v in told.most_common()))
+        for at, study in enumerate(STUDIES):
+            if only not in study.title:
+                continue
+            found = list(pool.map(_one, [(at, shape, tables) for shape in study.shapes]))
+            rates = [rate for rate, _, _ in found]
+            told: Counter[str] = Counter()
+            for _, _, reasons in found:
+                told.update(reasons)
+            print(f"\n{study.title} (wanted {study.wanted})")
+            print(f"  {min(rates):.4f} to {max(rates):.4f}, mean {np.mean(rates):.4f}", end="")
+            print(f"; rows called anomalous {np.mean([rows for _, rows, _ in found]):.5f}", end="")
+            print("".join(f"; {name} {share / len(found):.3f}" for name, share in told.most_common()))
+            cells = zip(study.shapes, rates, strict=True)
+            print("  " + "  ".join(f"{n}x{d} {rate:.4f}" for (n, d), rate in cells), flush=True)
 
 
 def calibrate(rows: int, tables: int = 40_000) -> list[float]:

@@ -121,6 +121,43 @@ async def test_a_scope_cancelled_inside_a_transaction_undoes_it(storage: Storage
     assert await ids(storage) == {"j_2"}
 
 
+async def test_wherever_a_call_is_cancelled_it_is_whole_or_undone_and_nothing_is_left_running(
+    database_url: str, tmp_path: Path, clock: HandClock
+) -> None:
+    before = asyncio.all_tasks()
+    storage = await open_storage(database_url=database_url, data_dir=tmp_path / "data", clock=clock)
+
+    async def work(scope: anyio.CancelScope, number: int) -> None:
+        with scope:
+            async with storage.database.reading() as tx:
+                await jobs.count_by_state(tx)
+            async with storage.database.transaction() as tx:
+                await enqueue(tx, f"j_{number}_a")
+                await enqueue(tx, f"j_{number}_b")
+
+    for number in range(60):
+        scope = anyio.CancelScope()
+        task = asyncio.create_task(work(scope, number))
+        for _ in range(number * number // 8):
+            await asyncio.sleep(0)
+        scope.cancel()
+        await task
+    found = await ids(storage)
+    await storage.close()
+    assert {id[:-1] + "b" for id in found if id.endswith("a")} == {id for id in found if id.endswith("b")}
+    assert asyncio.all_tasks() == before
+
+
+async def test_statements_of_one_transaction_at_once_are_refused(storage: Storage) -> None:
+    async def both() -> None:
+        async with storage.database.transaction() as tx:
+            await asyncio.gather(enqueue(tx, "j_1"), enqueue(tx, "j_2"))
+
+    with pytest.raises(RuntimeError, match="one statement"):
+        await both()
+    assert await ids(storage) == set()
+
+
 async def test_a_call_cancelled_while_it_waits_for_the_lock_harms_nobody(
     migrated_file: Path, tmp_path: Path, clock: HandClock
 ) -> None:

@@ -35,6 +35,9 @@ async def work(line: str) -> None:
         if MODE == "split":
             async with storage.database.transaction() as tx:
                 await tx.execute(delete(t.audit).where(t.audit.c.request_id == key))
+            # The gap that the control is about, wide enough to be hit.
+            for _ in range(20):
+                await storage.database.ping()
             async with storage.database.transaction() as tx:
                 await audit.add(tx, call, action="change", outcome="ok")
         say(f"ack {key}")

@@ -153,6 +153,11 @@ def test_a_session_of_an_older_protocol_serves_who_opened_it(web: Running) -> No
     assert "key:operator-person " in who_am_i(web, "operator", session).text
 
 
+def test_an_id_is_free_again_once_it_is_answered(web: Running) -> None:
+    session = initialize(web, "operator").headers["mcp-session-id"]
+    assert {who_am_i(web, "operator", session, 1).status_code for _ in range(20)} == {200}
+
+
 def test_a_session_does_not_exist_for_anyone_else(web: Running) -> None:
     session = initialize(web, "operator").headers["mcp-session-id"]
     foreign = who_am_i(web, "admin", session)

@@ -18,6 +18,7 @@ AGREEMENT = 0.95
 _GLANCE = 200
 _LEAST_ROWS = 50
 _LEAST_SHARE = 0.8
+_FINE = 0.1
 
 _FORMULAS: tuple[tuple[str, Callable[[Floats, Floats], Floats], bool], ...] = (
     ("the sum", np.add, True),
@@ -37,7 +38,10 @@ def arithmetic_findings(columns: list[NumberColumn], decisive: frozenset[str]) -
         return
     step = max(1, varied[0].values.size // _GLANCE)
     matrix = np.column_stack([column.values[::step] for column in varied])
+    # A column that hardly varies at the precision it's written with equals anything of its size.
+    spreads = [float(np.nanstd(column.values)) for column in varied]
     tolerances = np.array([_tolerance(column.values) for column in varied])
+    tolerances = np.where(tolerances < _FINE * np.array(spreads), tolerances, -1.0)
     reported: set[frozenset[str]] = set()
     for left, right in permutations(range(len(varied)), 2):
         for what, formula, symmetric in _FORMULAS:

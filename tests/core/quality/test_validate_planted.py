@@ -161,3 +161,28 @@ def test_every_fault_planted_in_simulated_games_is_found_in_its_rows_but_for_the
     assert [finding.columns for finding in of_rule(report, "leakage.feature")] == [(key[faults.LEAK],)]
     rules = {"contradictions.comparison", "duplicates.rows", "units.block", "leakage.feature"}
     assert {finding.rule for finding in report.findings if finding.severity != "info"} == rules
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_name_of_a_winner_that_contradicts_the_scores_is_found(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    sides = np.array(["amber", "blue", "coral", "delta", "ember", "frost"])
+    one, other = rng.integers(0, 6, 1_500), rng.integers(1, 6, 1_500)
+    other = (one + other) % 6
+    scores = rng.integers(0, 60, (1_500, 2))
+    scores[:, 1] += scores[:, 0] == scores[:, 1]
+    first = scores[:, 0] > scores[:, 1]
+    wrong = np.sort(rng.choice(1_500, 20, replace=False))
+    first[wrong] = ~first[wrong]
+    frame = pl.DataFrame(
+        {
+            "one": sides[one],
+            "other": sides[other],
+            "ours": scores[:, 0],
+            "theirs": scores[:, 1],
+            "winner": np.where(first, sides[one], sides[other]),
+        }
+    )
+    report = validate(frame, contract_of(frame), rng=rng)
+    assert rows_found(report, "contradictions.comparison") == numbers_of(wrong)
+    assert report.verdict == "warn"
