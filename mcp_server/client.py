@@ -24,7 +24,7 @@ def server_parameters(environment: Mapping[str, str] | None = None, *options: st
     """
     return StdioServerParameters(
         command=sys.executable,
-        args=["-m", "mcp_server", "serve", *options],
+        args=["-P", "-m", "mcp_server", "serve", *options],
         env={**settings.environment(), **(environment or {})},
     )
 

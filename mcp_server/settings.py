@@ -199,7 +199,7 @@ def load(environment: Mapping[str, str] | None = None, **overrides: Any) -> Sett
             problems.append(where + error["msg"].removeprefix("Value error, "))
     if problems:
         raise BadConfiguration(
-            "The settings can't be used: " + "; ".join(problems) + ".",
+            "The settings can't be used: " + "; ".join(problems).rstrip("?.") + ".",
             hint="See docs/settings.md for every name, default and bound.",
         )
     return settings

@@ -8,6 +8,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from mcp_server.storage import sqlite_library
@@ -16,6 +17,10 @@ from mcp_server.storage import sqlite_library
 sqlite_library.install()
 
 pytest_plugins = ["storage.fixtures"]
+
+# A busy machine makes an example slow, not wrong.
+hypothesis.settings.register_profile("courtside", deadline=None)
+hypothesis.settings.load_profile("courtside")
 
 REQUIRED = os.environ.get("COURTSIDE_REQUIRE_SERVICES") == "1"
 _skipped: Counter[str] = Counter()

@@ -60,7 +60,7 @@ def test_arguments_that_cannot_be_read_give_exit_code_2(tmp_path, arguments):
 def test_a_misspelt_setting_is_refused_with_the_right_name(tmp_path):
     done = courtside("serve", folder=tmp_path, COURTSIDE_LOGLEVEL="INFO")
     assert done.returncode == 2
-    assert "did you mean COURTSIDE_LOG_LEVEL?" in done.stderr
+    assert "did you mean COURTSIDE_LOG_LEVEL" in done.stderr
     assert done.stdout == "", "standard output belongs to the protocol"
 
 

@@ -132,8 +132,10 @@ def _what(error: Any) -> str:
         return "required"
     if kind == "extra_forbidden":
         return "not known here"
+    if kind == "string_pattern_mismatch":
+        return "has characters that aren't allowed here, or none"
     if kind == "value_error":
         return str(context.get("error", "not valid"))[:200]
     if any(word in str(error["loc"]).lower() for word in _SECRETS):
         return "not valid"
-    return str(error["msg"])[:200].lower()
+    return str(error["msg"])[:1].lower() + str(error["msg"])[1:200]

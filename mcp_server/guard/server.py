@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from mcp.server.mcpserver import MCPServer
@@ -26,10 +26,11 @@ class GuardedServer(MCPServer[App]):
     Args:
         app: what the tools work with.
         specs: the tools, in the order in which they are listed.
+        hidden: names of tools that are switched off; a call of one says so.
         options: further options of the SDK's server (instructions, lifespan...).
     """
 
-    def __init__(self, app: App, specs: Iterable[ToolSpec], **options: Any) -> None:
+    def __init__(self, app: App, specs: Iterable[ToolSpec], *, hidden: Collection[str] = (), **options: Any) -> None:
         self.app = app
         self.specs = {spec.name: spec for spec in specs}
         settings = app.settings
@@ -47,7 +48,9 @@ class GuardedServer(MCPServer[App]):
                 middleware=[Admission(self.specs, throttle, app.clock)],
                 **options,
             )
-        self.execution = Execution(app, self.specs, lambda: [tool.name for tool in self._tool_manager.list_tools()])
+        self.execution = Execution(
+            app, self.specs, lambda: [tool.name for tool in self._tool_manager.list_tools()], hidden
+        )
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Any = None

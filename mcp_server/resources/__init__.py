@@ -35,7 +35,9 @@ async def _of_template(server: GuardedServer, uri: str, value: str) -> list[str]
         return [name for name in runbooks.names() if name.startswith(value)]
     if uri.startswith("experiment://runs/"):
         return await experiments.run_ids(server.app, value)
-    if uri.startswith(("experiment://", "model://")):
+    if uri.startswith("experiment://"):
+        return [name for name in await models.names(server.app, value) if "@" not in name]
+    if uri.startswith("model://"):
         return await models.names(server.app, value)
     if uri.startswith("data://"):
         return await data.names(server.app, value)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from mcp_server.errors import NotFound
 from mcp_server.guard.server import GuardedServer
 from mcp_server.workflows.app import App
 
@@ -26,6 +27,8 @@ def register(server: GuardedServer) -> None:
         storage = await server.app.storage()
         async with storage.database.reading() as tx:
             page = await runs.list_page(tx, model=check_name(model), limit=MOST_RUNS)
+        if not page.items:
+            raise NotFound("No model of that name was ever trained.", hint="search_models lists the models.")
         return _document(page.items, model=model, more=page.next_cursor is not None)
 
     @server.resource("experiment://runs/{id}", title="Training run", mime_type="application/json")

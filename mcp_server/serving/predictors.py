@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import orjson
@@ -33,6 +33,7 @@ class Loaded:
 
     Args:
         personal: columns that the prediction log stores as keyed hashes.
+        unread: columns of the training table that the model doesn't read; a row copied from it may have them.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Loaded:
     digest: str
     predictor: Predictor
     personal: frozenset[str]
+    unread: frozenset[str]
     checked: float
 
     @property
@@ -108,9 +110,7 @@ class Predictors:
                 hint=f"Call verify_model with model {record.name}@{record.version}, or train again.",
             )
         if known is not None and known.digest == record.digest:
-            return Loaded(
-                known.name, known.version, known.digest, known.predictor, known.personal, self._clock.monotonic()
-            )
+            return replace(known, checked=self._clock.monotonic())
         return await self._compiled(record)
 
     async def _compiled(self, record: ModelVersion) -> Loaded:
@@ -123,5 +123,15 @@ class Predictors:
         raw = await self._storage.artefacts.get(record.artefact)
         document = await asyncio.to_thread(orjson.loads, raw)
         predictor = await asyncio.to_thread(compile_form, document["form"])
-        personal = frozenset(column["name"] for column in document["contract"]["columns"] if column.get("personal"))
-        return Loaded(record.name, record.version, record.digest, predictor, personal, self._clock.monotonic())
+        columns = document["contract"]["columns"]
+        personal = frozenset(column["name"] for column in columns if column.get("personal"))
+        unread = {column["name"] for column in columns} - {*predictor.required, *predictor.optional}
+        return Loaded(
+            record.name,
+            record.version,
+            record.digest,
+            predictor,
+            personal,
+            frozenset(unread),
+            self._clock.monotonic(),
+        )

@@ -82,7 +82,10 @@ async def get(tx: Transaction, name: str, version: int | None = None) -> Dataset
     if found is not None:
         return found
     if version is not None and await _find(tx, name) is not None:
-        raise NotFound(f"Data set {name} has no version {version}.", hint=f"Call describe_data for {name}'s versions.")
+        raise NotFound(
+            f"Data set {name} has no version {version}.",
+            hint=f"describe_data with {name} shows the newest.",
+        )
     raise NotFound(
         f"There is no data set {name}.", hint="describe_data without a name lists them; import_data makes one."
     )

@@ -173,7 +173,7 @@ async def get(tx: Transaction, id: str) -> Job:
     """
     job = await _find(tx, id)
     if job is None:
-        raise NotFound("There is no such job.", hint="Call get_job without an id for the latest jobs.")
+        raise NotFound("There is no such job.", hint="get_job without an id shows the latest job.")
     return job
 
 

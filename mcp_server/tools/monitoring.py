@@ -11,7 +11,7 @@ from mcp_server.workflows.model_answers import HealthReport
 toolset = Toolset("monitoring")
 
 
-@toolset.tool(title="HealthReport report", scope="read", hints=READ_ONLY)
+@toolset.tool(title="Health report", scope="read", hints=READ_ONLY)
 async def health_report(app: App) -> HealthReport:
     """Say what needs attention and which runbook helps; then dependencies, models, jobs, errors, slow tools, disk.
 

@@ -65,6 +65,7 @@ def render(record: ModelVersion, verification: Verification | None) -> str:
         "",
         f"- It was tested on {metrics['rows']['test']:,} rows; differences smaller than the intervals aren't known.",
         "- Outside the ranges and categories of its data it answers with a flag, without a promise.",
+        *_leaks(manifest["parameters"]),
         "- Groups of rows were not looked at one by one; an average can hide a bad group.",
     ]
     return "\n".join(lines) + "\n"
@@ -77,3 +78,9 @@ def _baseline(metrics: dict[str, Any]) -> str:
 
 def _day(moment: Any) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _leaks(parameters: dict[str, Any]) -> list[str]:
+    if not parameters["allow_leaks"]:
+        return []
+    return ["- Trained with leaks allowed: its figures may not be reached on rows whose outcome isn't known yet."]

@@ -12,6 +12,7 @@ from mcp_server.workflows.describing import find as find_dataset
 from mcp_server.workflows.model_answers import Compared
 
 if TYPE_CHECKING:
+    from mcp_server.storage import Storage
     from mcp_server.storage.records import DatasetVersion, ModelVersion
 
 SEED = 0
@@ -41,13 +42,12 @@ async def compare(
         )
     table = await find_dataset(app, dataset or ours.dataset)
     models = [ours] if theirs is None else [ours, theirs]
-    tests = _tests(models, table)
     storage = await app.storage()
     arguments: dict[str, Any] = {
         "path": str(await storage.artefacts.local_path(table.artefact)),
         "contract": table.contract,
         "forms": [str(await storage.artefacts.local_path(model.artefact)) for model in models],
-        "tests": [str(await storage.artefacts.local_path(test)) if test else None for test in tests],
+        "held_out": [await _held_out(storage, model, table) for model in models],
         "names": [f"{model.name}@{model.version}" for model in models],
         "column": column,
         "picture": picture,
@@ -59,6 +59,7 @@ async def compare(
         first=f"{ours.name}@{ours.version}",
         second=other,
         rows=found["rows"],
+        left_out=found["left_out"],
         verdict=found["verdict"],
         sentence=found["sentence"],
         metrics=found["metrics"],
@@ -81,15 +82,15 @@ async def _model(app: App, reference: str) -> ModelVersion:
         return await models.get(tx, loaded.name, loaded.version)
 
 
-def _tests(models: list[ModelVersion], table: DatasetVersion) -> list[str | None]:
-    """Where each model's test rows of this table are listed; None where it never saw the table.
+async def _held_out(storage: Storage, model: ModelVersion, table: DatasetVersion) -> dict[str, str]:
+    """How to tell the rows of the table that the model never saw.
 
-    A table that a model was trained on may be used only for the rows that were held out.
+    Of the very table that it was trained on: the rows that were held out. Of any other: those unlike each row that it
+    was fitted or calibrated on.
     """
-    return [
-        model.manifest["files"]["test_rows.json"] if model.manifest["data"]["artefact"] == table.artefact else None
-        for model in models
-    ]
+    same = model.manifest["data"]["artefact"] == table.artefact
+    name = "test_rows.json" if same else "seen_rows.bin"
+    return {name: str(await storage.artefacts.local_path(model.manifest["files"][name]))}
 
 
 def _next(verdict: str, ours: ModelVersion, theirs: ModelVersion | None) -> str:
@@ -101,4 +102,7 @@ def _next(verdict: str, ours: ModelVersion, theirs: ModelVersion | None) -> str:
         return f"predict with model {mine}."
     if verdict == "worse":
         return f"predict with model {other}."
-    return f"No reason to prefer either: take the simpler one. predict with {mine} or {other}."
+    for model, name in ((ours, mine), (theirs, other)):
+        if model.metrics["algorithm"] == "linear":
+            return f"No reason to prefer either by its forecasts: take {name}, the linear one, which is simpler."
+    return f"No reason to prefer either, {mine} or {other}: keep the one in use."

@@ -69,11 +69,16 @@ class Validated(Reply):
         ]
         for finding in self.findings[:12]:
             where = f" [{', '.join(finding['columns'])}]" if finding["columns"] else ""
-            told.append(f"- {finding['severity']} {finding['rule']}{where}: {finding['reason']}{_rows(finding)}")
+            rest = f"{finding['reason']}{_figure(finding)}{_rows(finding)}"
+            told.append(f"- {finding['severity']} {finding['rule']}{where}: {rest}")
         if len(self.findings) > 12:
             told.append(f"- and {len(self.findings) - 12} more in the structure.")
         told.append("Not looked for:")
         return told + [f"- {what}" for what in self.not_looked_for]
+
+
+def _figure(finding: dict[str, Any]) -> str:
+    return "" if finding["statistic"] is None else f" Statistic: {finding['statistic']:g}."
 
 
 def _rows(finding: dict[str, Any]) -> str:

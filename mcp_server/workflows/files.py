@@ -81,7 +81,7 @@ def locate(text: str, allowed: Sequence[Path]) -> tuple[Path, tuple[str, ...]]:
     hint = f"Allowed folders: {names}. Put the file there, or allow its folder with COURTSIDE_ALLOWED_DIRS."
     if not text or "\0" in text or len(text) > 4_096 or not allowed:
         raise DataRejected("E_PATH", "The path can't be used.", hint=hint)
-    path = Path(text)
+    path = Path(text).expanduser() if text.startswith("~/") else Path(text)
     wanted = path if path.is_absolute() else allowed[0] / path
     try:
         real = Path(os.path.realpath(wanted, strict=True))

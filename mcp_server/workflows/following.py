@@ -57,16 +57,21 @@ async def find(app: App, job: str | None) -> Job:
         return await jobs.get(tx, job)
 
 
+NAMES = ("features", "left_out")
+
+
 def answer(job: Job) -> JobReport:
-    """A job's state as a tool answers it."""
+    """A job's state as a tool answers it; the columns that it names stand apart."""
+    result = job.result if job.state == "succeeded" else None
     return JobReport(
         job=job.id,
         state=job.state,
         progress=round(job.progress, 3),
         message=job.message,
-        result=job.result if job.state == "succeeded" else None,
+        result={name: value for name, value in result.items() if name not in NAMES} if result else None,
         error=job.error if job.state == "failed" else None,
         next=_next(job),
+        untrusted={name: result[name] for name in NAMES if name in result} if result else None,
     )
 
 
@@ -76,5 +81,5 @@ def _next(job: Job) -> str:
     if job.state == "failed":
         return "Follow the hint, then call train_model again. See runbook://job-failed."
     if job.state == "cancelled":
-        return "Nothing was kept. Call train_model when it is wanted again."
+        return "No version was registered. Call train_model when it is wanted again."
     return f"get_job with job {job.id} and wait 30."

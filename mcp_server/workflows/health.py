@@ -18,6 +18,8 @@ STALE = timedelta(days=90)
 LOW_DISK_MIB = 1_024
 PROBE_SECONDS = 5.0
 MOST_LISTED = 10
+# Runbooks of requests that were refused for what they asked, which nobody has to attend to.
+REFUSALS = ("invalid-request", "leak-found", "training-refused", "access", "throttled")
 
 
 async def report(app: App) -> HealthReport:
@@ -52,7 +54,7 @@ async def report(app: App) -> HealthReport:
         models=models,
         jobs=jobs,
         errors=errors,
-        slowest=telemetry.slowest(5),
+        slowest=[row for row in telemetry.slowest(20) if "/" not in row["tool"]][:5],
         disk=disk,
         next=f"Read {attention[0]['runbook']}." if attention else None,
     )
@@ -154,6 +156,8 @@ async def _jobs(app: App, attention: list[dict[str, str]]) -> dict[str, Any]:
     for job in page.items:
         if job.ended_at is not None and job.ended_at > recent:
             code = (job.error or {}).get("code", "E_JOB")
+            if code in CODES and CODES[code].runbook in REFUSALS:
+                continue  # whoever asked was told what to mend
             attention.append({"what": f"Job {job.id} failed with {code}.", "runbook": _book(code)})
     return counts
 

@@ -155,5 +155,5 @@ async def _record(
 def _target(contract: dict[str, Any]) -> str | None:
     for column in contract["columns"]:
         if column["role"] == "target":
-            return token(column["name"], "the column that you named")
+            return token(column["name"], "") or None
     return None

@@ -38,14 +38,20 @@ class Plan:
     path: Path
     text: str
     backup: Path | None
+    folders: tuple[Path, ...]
 
     def write(self) -> None:
         """Replace the file as a whole; the one before is kept beside it."""
+        for folder in self.folders:
+            folder.mkdir(parents=True, exist_ok=True)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.backup is not None:
             shutil.copy2(self.path, self.backup)
         fresh = self.path.with_name(self.path.name + ".tmp")
-        fresh.write_text(self.text, encoding="utf-8")
+        # The file may hold other servers' tokens: never wider than it was.
+        mode = self.path.stat().st_mode & 0o777 if self.path.exists() else 0o600
+        with open(fresh, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            file.write(self.text)
         os.replace(fresh, self.path)
 
 
@@ -54,18 +60,19 @@ def plan_install(client: ClientName, allowed: Sequence[str]) -> Plan:
 
     Args:
         client: `claude-desktop` or `claude-code` (the project file `.mcp.json` of the current folder).
-        allowed: folders to allow, in addition to none; the default folder stays when empty.
+        allowed: folders to allow, made where they don't exist; the default folder stays when empty.
     Raises:
-        BadConfiguration: the existing file isn't a JSON object, or a folder doesn't exist.
+        BadConfiguration: the existing file isn't a JSON object, or a path isn't a folder's.
     """
     path = _configuration(client)
-    folders = [str(Path(folder).expanduser().resolve()) for folder in allowed]
+    folders = [Path(folder).expanduser().resolve() for folder in allowed]
     for folder in folders:
-        if not Path(folder).is_dir():
-            raise BadConfiguration(f"{folder} isn't a folder.", hint="Make it first, or name another with --allow.")
-    entry: dict[str, Any] = {"command": sys.executable, "args": ["-m", "mcp_server", "serve"]}
+        if folder.exists() and not folder.is_dir():
+            raise BadConfiguration(f"{folder} isn't a folder.", hint="Name another with --allow.")
+    # -P: what lies in the folder that the client starts it from isn't imported.
+    entry: dict[str, Any] = {"command": sys.executable, "args": ["-P", "-m", "mcp_server", "serve"]}
     for folder in folders:
-        entry["args"] += ["--allow", folder]
+        entry["args"] += ["--allow", str(folder)]
     if client == "claude-code":
         entry = {"type": "stdio", **entry}
     document = _existing(path)
@@ -73,8 +80,9 @@ def plan_install(client: ClientName, allowed: Sequence[str]) -> Plan:
     if not isinstance(servers, dict):
         raise BadConfiguration(f"mcpServers in {path} isn't an object.", hint="Mend or move the file, then try again.")
     servers["courtside"] = entry
-    backup = path.with_name(path.name + ".before-courtside") if path.exists() else None
-    return Plan(path, json.dumps(document, indent=2) + "\n", backup)
+    backup = path.with_name(path.name + ".before-courtside")
+    wanted = path.exists() and not backup.exists()  # the first copy is the one from before us
+    return Plan(path, json.dumps(document, indent=2) + "\n", backup if wanted else None, tuple(folders))
 
 
 def _configuration(client: str) -> Path:

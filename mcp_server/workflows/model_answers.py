@@ -8,6 +8,8 @@ from pydantic import Field
 
 from mcp_server.workflows.reply import Reply, bounds, counted, number
 
+MOST_TOLD = 10
+
 
 class JobReport(Reply):
     """A training job, with its result once it has one."""
@@ -35,17 +37,23 @@ def trained_lines(result: dict[str, Any]) -> list[str]:
         shown = "; ".join(
             f"{name} {number(metric['value'])}{bounds(metric)}" for name, metric in version["metrics"].items()
         )
-        told.append(f"- {version['model']} ({version['algorithm']}, {version['verification']}): {shown}")
+        state = [version["algorithm"], f"verification {version['verification']}"]
+        if version["calibration"] == "none" and "log_loss" in version["metrics"]:
+            state.append("not calibrated: too few rows")
+        if version["same_as_before"]:
+            state.append("the same as before")
+        told.append(f"- {version['model']} ({', '.join(state)}): {shown}")
     told.append(result["sentence"])
     return told
 
 
 class Compared(Reply):
-    """Two sets of forecasts on the same rows."""
+    """Two sets of forecasts on the same rows, none of which either was trained on."""
 
     first: str
     second: str
     rows: int
+    left_out: int = 0
     verdict: Literal["better", "worse", "no detectable difference"]
     sentence: str
     metrics: list[dict[str, Any]]
@@ -53,9 +61,10 @@ class Compared(Reply):
 
     def lines(self) -> list[str]:
         told = [self.sentence]
+        if self.left_out:
+            told.append(f"{counted(self.left_out, 'row')} left out: a model has seen them or their like.")
         told += [
-            f"- {one['metric']}: {number(one['first'])} against {number(one['second'])}, difference "
-            f"{number(one['difference'])}{bounds(one)}: {one['verdict']}"
+            f"- {one['metric']}: {number(one['first'])} against {number(one['second'])}, {_gain(one)}"
             for one in self.metrics
         ]
         told += [
@@ -63,6 +72,18 @@ class Compared(Reply):
             for name, cost in self.cost.items()
         ]
         return told
+
+
+def _gain(one: dict[str, Any]) -> str:
+    """A difference in words: whether a metric rises or falls when it gets better is nothing to guess."""
+    low, high = one["low"], one["high"]
+    if low is None or high is None:
+        return "too few rows to tell"
+    if one["verdict"] == "worse":
+        return f"worse by {number(-one['difference'])} [{number(-high)}, {number(-low)}]"
+    if one["verdict"] == "better":
+        return f"better by {number(one['difference'])} [{number(low)}, {number(high)}]"
+    return f"no detectable difference (at most {number(max(-low, 0.0))} worse, {number(max(high, 0.0))} better)"
 
 
 class Verified(Reply):
@@ -92,13 +113,13 @@ class Predicted(Reply):
 
     def lines(self) -> list[str]:
         told = [f"{self.model} ({self.digest[:19]}…) answered {counted(self.count, 'row')}; {self.flagged} with flags."]
-        for index, one in enumerate(self.predictions[:10], start=1):
+        for one in self.predictions[:MOST_TOLD]:
             odd = f"; check: {', '.join(one['flags'])}" if one.get("flags") else ""
-            told.append(f"{index}. {_value(one)}{odd} ({one['id']})")
-        if self.count > 10:
-            told.append(
-                f"… {self.count - min(10, len(self.predictions))} more; the structure holds {len(self.predictions)}."
-            )
+            told.append(f"row {one['row']}: {_value(one)}{odd} ({one['id']})")
+        shown = min(MOST_TOLD, len(self.predictions))
+        if self.count > shown:
+            rest = f"the structure shows {len(self.predictions)}, flagged rows first"
+            told.append(f"{self.count - shown:,} more are stored; {rest}.")
         return told
 
 
@@ -121,10 +142,10 @@ class Models(Reply):
         told = [f"{counted(len(self.models), 'model version')}, newest first."]
         told += [
             f"- {one['model']}: {one['algorithm']} for {one['task']}, {one['verification']}, on {one['dataset']}, "
-            f"trained {one['created_at']}"
+            f"trained {one['created_at']}: " + ", ".join(f"{name} {value:g}" for name, value in one["metrics"].items())
             for one in self.models
         ]
-        return told + (["More with the cursor."] if self.cursor else [])
+        return told + ([f"More with cursor {self.cursor}."] if self.cursor else [])
 
 
 class HealthReport(Reply):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # About 5 ms of work; the loop serves others in between.
 ROWS_AT_ONCE = 100
 MOST_FLAGS = 8
+MOST_CLASSES = 5
 
 
 async def predict(
@@ -68,7 +69,7 @@ async def _answers(loaded: Loaded, rows: list[dict[str, Any]]) -> list[Answer]:
         if index and index % ROWS_AT_ONCE == 0:
             await asyncio.sleep(0)
         try:
-            answers.append(loaded.predictor.answer(row))
+            answers.append(loaded.predictor.answer(_read(loaded, row)))
         except InvalidInput as refused:
             if len(rows) == 1:
                 raise
@@ -76,6 +77,13 @@ async def _answers(loaded: Loaded, rows: list[dict[str, Any]]) -> list[Answer]:
                 f"Row {index + 1}: {refused.message}", hint=refused.hint, details=refused.details
             ) from None
     return answers
+
+
+def _read(loaded: Loaded, row: dict[str, Any]) -> dict[str, Any]:
+    """The row without columns of the training table that the model doesn't read, such as a key or the target."""
+    if loaded.unread.isdisjoint(row):
+        return row
+    return {name: value for name, value in row.items() if name not in loaded.unread}
 
 
 async def _rows_of(app: App, call: CallContext, loaded: Loaded, dataset: str) -> list[dict[str, Any]]:
@@ -90,7 +98,11 @@ async def _rows_of(app: App, call: CallContext, loaded: Loaded, dataset: str) ->
     path = await storage.artefacts.local_path(record.artefact)
     read = await (await app.compute()).run(
         "read_rows",
-        {"path": str(path), "columns": list(loaded.predictor.required + loaded.predictor.optional)},
+        {
+            "path": str(path),
+            "columns": list(loaded.predictor.required + loaded.predictor.optional),
+            "required": list(loaded.predictor.required),
+        },
         timeout=call.remaining(),
     )
     rows: list[dict[str, Any]] = read["rows"]
@@ -135,9 +147,15 @@ def _rest(answer: Answer) -> dict[str, Any]:
 
 
 def _predicted(loaded: Loaded, records: list[PredictionRecord], answers: list[Answer], show: int) -> Predicted:
-    shown = [_shown(loaded, record, answer) for record, answer in zip(records[:show], answers[:show], strict=True)]
     flagged = sum(bool(answer.flags) for answer in answers)
-    details = [{"id": record.id, "flags": record.flags[:MOST_FLAGS]} for record in records[:show] if record.flags]
+    # Rows that want a look come first; otherwise a long request would show the first rows and hide the odd ones.
+    order = sorted(range(len(answers)), key=lambda index: (not answers[index].flags, index))[:show]
+    shown = [_shown(loaded, index, records[index], answers[index]) for index in sorted(order)]
+    details = [{"id": records[i].id, "flags": records[i].flags[:MOST_FLAGS]} for i in sorted(order) if records[i].flags]
+    outside = any(flag.kind != "missing" for answer in answers for flag in answer.flags)
+    untrusted: dict[str, Any] = {"flags": details} if details else {}
+    if hidden := _hidden_classes(loaded):
+        untrusted["classes"] = hidden
     return Predicted(
         model=loaded.reference,
         digest=loaded.digest,
@@ -145,26 +163,44 @@ def _predicted(loaded: Loaded, records: list[PredictionRecord], answers: list[An
         predictions=shown,
         flagged=flagged,
         truncated=len(records) > len(shown),
-        next="Check the flagged rows: their values lie outside what the model was trained on." if flagged else None,
-        untrusted={"flags": details} if details else None,
+        next="Check the flagged rows: some values lie outside what the model was trained on." if outside else None,
+        untrusted=untrusted or None,
     )
 
 
-def _shown(loaded: Loaded, record: PredictionRecord, answer: Answer) -> dict[str, Any]:
+def _hidden_classes(loaded: Loaded) -> dict[str, str]:
+    """The classes whose names can't stand among our own words, by their stand-ins."""
+    classes = loaded.predictor.form.classes or ()
+    shown = {_class(name, place): name for place, name in enumerate(classes, start=1)}
+    return {stand_in: name for stand_in, name in shown.items() if stand_in != name}
+
+
+def _class(name: str, place: int) -> str:
+    return token(name, f"class {place}")
+
+
+def _shown(loaded: Loaded, index: int, record: PredictionRecord, answer: Answer) -> dict[str, Any]:
     form = loaded.predictor.form
     value: Any = answer.value
     if isinstance(value, str):
-        value = token(value, f"class {list(form.classes or ()).index(value) + 1}")
-    one: dict[str, Any] = {"id": record.id, "value": value}
+        value = _class(value, list(form.classes or ()).index(value) + 1)
+    one: dict[str, Any] = {"row": index + 1, "id": record.id, "value": value}
     if answer.probability is not None:
         one["probability"] = round(answer.probability, 6)
+    if answer.probabilities is not None and len(answer.probabilities) > 2:
+        ranked = sorted(answer.probabilities.items(), key=lambda pair: -pair[1])[:MOST_CLASSES]
+        places = {name: place for place, name in enumerate(form.classes or (), start=1)}
+        one["probabilities"] = {_class(name, places[name]): round(share, 6) for name, share in ranked}
     if answer.interval is not None:
         one["interval"] = [round(bound, 6) for bound in answer.interval]
         one["level"] = form.interval.level if form.interval else None
     if answer.flags:
         inputs = loaded.predictor.required + loaded.predictor.optional
+        # What is strange comes before what is merely absent.
+        flags = sorted(answer.flags, key=lambda flag: flag.kind == "missing")
         one["flags"] = [
-            f"{flag.kind} {token(flag.column, f'input {inputs.index(flag.column) + 1}')}"
-            for flag in answer.flags[:MOST_FLAGS]
+            f"{flag.kind} {token(flag.column, f'input {inputs.index(flag.column) + 1}')}" for flag in flags[:MOST_FLAGS]
         ]
+        if len(flags) > MOST_FLAGS:
+            one["flags"].append(f"and {len(flags) - MOST_FLAGS} more")
     return one

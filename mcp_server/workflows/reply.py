@@ -13,10 +13,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 LONGEST_NAME = 256
+SHORT = 3
 
 # What `repr` makes of a name; an apostrophe inside a word opens nothing.
 _QUOTED = re.compile(r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(?!\w)""")
-_TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,31}\Z")
+# A word in any script: letters, digits and `_ . + -`, no space.
+_TOKEN = re.compile(r"[^\W_][\w.+-]{0,31}\Z")
 
 
 class Reply(BaseModel):
@@ -52,7 +54,7 @@ class Reply(BaseModel):
 def token(text: str, stand_in: str) -> str:
     """A label from data that is short and has no spaces, as it is; otherwise the stand-in.
 
-    A word of up to 32 letters, digits, `_ . + -` can be shown among our own words; a sentence can't.
+    A word of up to 32 letters of any script, digits, `_ . + -` can be shown among our own words; a sentence can't.
     """
     return text if _TOKEN.match(text) else stand_in
 
@@ -103,7 +105,8 @@ class Apart:
 
     def _quoted(self, found: re.Match[str]) -> str:
         inside = found[0][1:-1]
-        return found[0] if token(inside, "") else self._stand_in(inside)
+        # Up to three characters are a sign that we speak of, such as a delimiter.
+        return found[0] if len(inside) <= SHORT or token(inside, "") else self._stand_in(inside)
 
     def _stand_in(self, text: str) -> str:
         for stand_in, name in self.names.items():

@@ -24,7 +24,7 @@ async def search(app: App, query: str | None, limit: int, cursor: str | None) ->
     return Models(
         models=[_row(model) for model in page.items],
         cursor=page.next_cursor,
-        next="predict or compare_models with name@version." if page.items else "train_model makes the first version.",
+        next=_next(bool(page.items), query),
     )
 
 
@@ -40,3 +40,9 @@ def _row(model: ModelSummary) -> dict[str, Any]:
         "created_at": model.created_at.isoformat(timespec="seconds"),
         "digest": model.digest,
     }
+
+
+def _next(found: bool, query: str | None) -> str:
+    if found:
+        return "predict or compare_models with name@version."
+    return "search_models without a query lists every model." if query else "train_model makes the first version."

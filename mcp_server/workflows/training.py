@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mcp_server.context import CallContext
 from mcp_server.core.names import check_name
-from mcp_server.errors import BadTarget, LeakFound
+from mcp_server.errors import BadTarget, InvalidInput, LeakFound
 from mcp_server.workflows import following
 from mcp_server.workflows.app import App
 from mcp_server.workflows.describing import find
@@ -85,9 +85,11 @@ def _check_features(contract: Contract, request: TrainingRequest, target: str) -
     after = contract.not_before_the_event
     for name in request.features or ():
         column = contract.column(name)
-        if name == target or (name in after and not request.allow_leaks):
+        if name == target:
+            raise InvalidInput("The target itself is among the features.", hint="Leave it out of features.")
+        if name in after and not request.allow_leaks:
             raise LeakFound(
                 f"{column.name[:64]!r} is known only after the event, so a model can't have it when it predicts.",
-                hint="Leave it out of features; allow_leaks=true overrides this for experiments.",
+                hint="Leave it out of features.",
                 details={"column": column.name[:64]},
             )

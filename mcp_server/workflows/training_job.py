@@ -14,12 +14,14 @@ from mcp_server.core.canonical import canonical_bytes
 from mcp_server.errors import CourtsideError
 from mcp_server.jobs.steps import JobRun
 from mcp_server.storage import Storage, datasets, models, runs
-from mcp_server.storage.records import DatasetVersion
+from mcp_server.storage.records import DatasetVersion, ModelVersion
 from mcp_server.workflows.examining import check_files, completed, verdict_of
 from mcp_server.workflows.reply import Apart
 
 ALGORITHMS = {"both": ("linear", "boosting"), "linear": ("linear",), "boosting": ("boosting",)}
-FILES = ("form.json", "estimator.skops", "test_rows.json", "golden.json")
+FILES = ("form.json", "estimator.skops", "test_rows.json", "seen_rows.bin", "golden.json")
+# The metric that decides; a loss, less is better. As `core.metrics.PRIMARY`, which would bring numpy into the worker.
+PRIMARY = {"binary": "log_loss", "multiclass": "log_loss", "regression": "rmse"}
 
 
 async def train(run: JobRun, storage: Storage) -> dict[str, Any]:
@@ -83,7 +85,13 @@ class TrainingJob:
             },
             share=(0.8, 0.85),
         )
-        versions = [await self._register(name, trained[name], plan, data) for name in self.algorithms]
+        ready = {}
+        for index, name in enumerate(self.algorithms, start=1):
+            ready[name] = await self._prove(name, trained[name], plan, data)
+            run.progress(0.85 + 0.13 * index / len(self.algorithms), "Verified")
+        versions = (await run.step("register", self._register, {"trained": trained, "plan": plan, "ready": ready}))[
+            "versions"
+        ]
         return self._answer(versions, plan, summary)
 
     async def record_failure(self, failed: CourtsideError) -> None:
@@ -115,80 +123,96 @@ class TrainingJob:
                 )
         return {}
 
-    async def _register(
+    async def _prove(
         self, algorithm: str, trained: dict[str, Any], plan: dict[str, Any], data: DatasetVersion
     ) -> dict[str, Any]:
-        """Store the files, sign and add the version, verify it; three steps."""
+        """Store the files, sign the manifest and verify both, before anyone can see a version."""
         run = self.run
 
         async def store(_: dict[str, Any]) -> dict[str, Any]:
             folder = run.scratch / algorithm
-            return {name: await self.storage.artefacts.put_file(Path(folder / name)) for name in FILES}
-
-        files = await run.step(f"store_{algorithm}", store, {})
-
-        async def register(_: dict[str, Any]) -> dict[str, Any]:
+            files = {name: await self.storage.artefacts.put_file(Path(folder / name)) for name in FILES}
             manifest = self._manifest(trained, files, plan, data)
-            async with self.storage.database.transaction(run.call) as tx:
-                version = await models.add_version(
-                    tx,
-                    name=self.arguments["model"],
-                    digest=trained["digest"],
-                    task=plan["task"],
-                    target=plan["target"],
-                    artefact=files["form.json"],
-                    training_artefact=files["estimator.skops"],
-                    manifest=manifest,
-                    signature=self.storage.keys.sign(canonical_bytes(manifest)),
-                    metrics=trained["metrics"],
-                    dataset=self.arguments["dataset"],
-                    run_id=self.run_id(algorithm),
-                    created_by=run.caller,
-                )
-                await runs.finish(tx, self.run_id(algorithm), status="succeeded", metrics=trained["metrics"])
-                tx.about(f"model:{version.name}@{version.version}")
-            return {"version": version.version}
-
-        registered = await run.step(f"register_{algorithm}", register, {})
-        verdict = await self._verify(algorithm, registered["version"])
-        run.progress(0.85 + 0.15 * (self.algorithms.index(algorithm) + 1) / len(self.algorithms), "Verified")
-        return {
-            "model": f"{self.arguments['model']}@{registered['version']}",
-            "algorithm": algorithm,
-            "digest": trained["digest"],
-            "metrics": trained["metrics"]["test"],
-            "verification": verdict,
-        }
-
-    async def _verify(self, algorithm: str, version: int) -> str:
-        name = self.arguments["model"]
-
-        async def files(_: dict[str, Any]) -> dict[str, Any]:
-            async with self.storage.database.reading() as tx:
-                record = await models.get(tx, name, version)
+            record = self._version(trained, plan, manifest, self.storage.keys.sign(canonical_bytes(manifest)))
             checks, paths = await check_files(self.storage, record)
-            return {"checks": checks, "paths": paths, "digest": record.digest}
+            return {"manifest": manifest, "signature": record.signature.hex(), "checks": checks, "paths": paths}
 
-        first = await self.run.step(f"check_{algorithm}", files, {})
-        checks = first["checks"]
-        if first["paths"]:
-            found = await self.run.step(
+        stored = await run.step(f"store_{algorithm}", store, {})
+        checks = stored["checks"]
+        if stored["paths"]:
+            found = await run.step(
                 f"verify_{algorithm}",
                 "verify_model",
-                {**first["paths"], "digest": first["digest"]},
+                {**stored["paths"], "digest": trained["digest"]},
                 fresh=True,
-                reads=[Path(path) for path in first["paths"].values()],
+                reads=[Path(path) for path in stored["paths"].values()],
             )
             checks = checks + found["checks"]
-        checks = completed(checks)
+        return {"manifest": stored["manifest"], "signature": stored["signature"], "checks": completed(checks)}
 
-        async def record(_: dict[str, Any]) -> dict[str, Any]:
-            async with self.storage.database.transaction(self.run.call) as tx:
-                await models.set_verification(tx, name, version, verdict=verdict_of(checks), checks=checks)
-                tx.about(f"model:{name}@{version}")
-            return {"verdict": verdict_of(checks)}
+    async def _register(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Every version with its verification and its run, in one transaction: all of them are there, or none."""
+        versions = []
+        async with self.storage.database.transaction(self.run.call) as tx:
+            for algorithm in self.algorithms:
+                trained, ready = given["trained"][algorithm], given["ready"][algorithm]
+                wanted = self._version(trained, given["plan"], ready["manifest"], bytes.fromhex(ready["signature"]))
+                version = await models.add_version(
+                    tx,
+                    name=wanted.name,
+                    digest=wanted.digest,
+                    task=wanted.task,
+                    target=wanted.target,
+                    artefact=wanted.artefact,
+                    training_artefact=wanted.training_artefact,
+                    manifest=wanted.manifest,
+                    signature=wanted.signature,
+                    metrics=wanted.metrics,
+                    dataset=wanted.dataset,
+                    run_id=wanted.run_id,
+                    created_by=wanted.created_by,
+                )
+                verdict = verdict_of(ready["checks"])
+                await models.set_verification(
+                    tx, version.name, version.version, verdict=verdict, checks=ready["checks"]
+                )
+                await runs.finish(tx, wanted.run_id, status="succeeded", metrics=trained["metrics"])
+                versions.append(
+                    {
+                        "model": f"{version.name}@{version.version}",
+                        "algorithm": algorithm,
+                        "digest": version.digest,
+                        "metrics": trained["metrics"]["test"],
+                        "baseline": trained["metrics"]["baseline"],
+                        "calibration": trained["metrics"]["calibration"],
+                        "verification": verdict,
+                        "same_as_before": version.run_id != wanted.run_id,
+                    }
+                )
+            tx.about(f"model:{versions[0]['model']}", versions=len(versions))
+        return {"versions": versions}
 
-        return str((await self.run.step(f"record_{algorithm}", record, {}))["verdict"])
+    def _version(
+        self, trained: dict[str, Any], plan: dict[str, Any], manifest: dict[str, Any], signature: bytes
+    ) -> ModelVersion:
+        """The version as it will be registered; it has its number from the registration only."""
+        files = manifest["files"]
+        return ModelVersion(
+            name=self.arguments["model"],
+            version=0,
+            digest=trained["digest"],
+            task=plan["task"],
+            target=plan["target"],
+            artefact=files["form.json"],
+            training_artefact=files["estimator.skops"],
+            manifest=manifest,
+            signature=signature,
+            metrics=trained["metrics"],
+            dataset=self.arguments["dataset"],
+            run_id=self.run_id(trained["algorithm"]),
+            created_at=self.run.clock.now(),
+            created_by=self.run.caller,
+        )
 
     def _manifest(
         self, trained: dict[str, Any], files: dict[str, Any], plan: dict[str, Any], data: DatasetVersion
@@ -212,17 +236,34 @@ class TrainingJob:
         }
 
     def _answer(self, versions: list[dict[str, Any]], plan: dict[str, Any], summary: dict[str, Any]) -> dict[str, Any]:
-        best = next((v for v in versions if v["algorithm"] == summary["recommended"]), versions[0])
-        sentence = summary["sentence"]
-        if len(versions) > 1:
-            sentence += f" Recommended: {best['model']}."
+        best = next((one for one in versions if one["algorithm"] == summary["recommended"]), versions[0])
+        metric = PRIMARY[plan["task"]]
+        skill = has_skill(best["metrics"][metric], best["baseline"][metric])
+        sentences = [summary["sentence"].rstrip(".") + "."]
+        if skill:
+            sentences += [f"Recommended: {best['model']}."] if len(versions) > 1 else []
+            after = f"predict with {best['model']}"
+            if len(versions) > 1:
+                after = f"compare_models with {versions[-1]['model']} and {versions[0]['model']}, or {after}"
+        else:
+            sentences.append(
+                f"{best['model']} is no better than a constant forecast without any feature "
+                f"({metric} {best['baseline'][metric]:.4f}): don't rely on it."
+            )
+            after = "validate_data, or train with other features or more rows"
         return {
             "versions": versions,
-            "recommended": best["model"],
+            "recommended": best["model"] if skill else None,
+            "task": plan["task"],
             "split": Apart().text(plan["split"]),
-            "sentence": sentence,
-            "next": f"compare_models with {versions[0]['model']} and {versions[-1]['model']}, or predict with "
-            f"{best['model']}."
-            if len(versions) > 1
-            else f"predict with {best['model']}.",
+            "sentence": " ".join(sentences),
+            "features": plan["features"],
+            "left_out": plan["left_out"],
+            "next": f"{after}.",
         }
+
+
+def has_skill(estimate: dict[str, Any], baseline: float) -> bool:
+    """Whether a loss is below the constant forecast's by more than its interval's upper half; both are losses."""
+    high = estimate["high"] if estimate["high"] is not None else estimate["value"]
+    return bool(high < baseline)

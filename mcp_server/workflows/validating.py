@@ -53,6 +53,7 @@ def _finding(finding: dict[str, Any], positions: dict[str, int]) -> dict[str, An
         "rows": finding["rows"][:MOST_ROWS],
         "spans": finding["spans"],
         "reason": finding["reason"],
+        "statistic": finding["statistic"],
     }
 
 

@@ -9,7 +9,7 @@ from mcp_server.settings import Settings, load
 
 SERVER = {
     "PATH": "/usr/bin", "LANG": "C.UTF-8", "HOME": "/home/someone", "COURTSIDE_API_KEYS": "a:admin:12345678",
-    "COURTSIDE_DATABASE_URL": "postgresql://u:hunter2@h/d", "AWS_SECRET_ACCESS_KEY": "x", "SSH_AUTH_SOCK": "/tmp/agent",
+    "COURTSIDE_DATABASE_URL": "postgresql://u:hunter2@h/d", "AWS_SECRET_ACCESS_KEY": "x", "SSH_AUTH_SOCK": "/run/agent",
 }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ MAX_DEPTH = 20
 INT64 = range(-(2**63), 2**63)
 
 _GRAMMAR = (
-    "An expression has column names (or col('odd name')), numbers, 'text', true, false, + - * / %, comparisons, "
+    "An expression has column names (or col('name')), numbers, 'text', true, false, + - * / %, comparisons, "
     "and, or, not, in [..], abs, min, max, round, is_missing, year, month and weekday."
 )
 _ARITHMETIC: dict[type[ast.operator], Arithmetic] = {
@@ -163,7 +163,7 @@ def _call(name: str, arguments: list[ast.expr], depth: int) -> Node:
             case [ast.Constant(value=str() as column)]:
                 return Name(column)
             case _:
-                raise refusal("col() needs one name in quotes, such as col('odd name').")
+                raise refusal("col() needs one name in quotes, such as col('name').")
     for function in _FUNCTIONS:
         if function == name:
             break

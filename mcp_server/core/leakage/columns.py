@@ -19,7 +19,7 @@ _LEAST_OF_A_CLASS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Goal:
     """What may be given away.
 
     Args:
@@ -39,9 +39,9 @@ class Target:
         values = self.numbers if self.numbers is not None else self.classes
         return 0 if values is None else values.size
 
-    def every(self, step: int) -> Target:
+    def every(self, step: int) -> Goal:
         """The same for every `step`-th row."""
-        return Target(self.name, _thinned(self.numbers, step), _thinned(self.classes, step), self.two)
+        return Goal(self.name, _thinned(self.numbers, step), _thinned(self.classes, step), self.two)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Feature:
         return Feature(self.name, self.unit, numbers, codes, self.present[::step])
 
 
-def read_target(frame: pl.DataFrame, contract: Contract) -> Target | None:
+def read_target(frame: pl.DataFrame, contract: Contract) -> Goal | None:
     """The target of a frame without missing targets, or None where too little varies to judge by.
 
     Two values, a category or up to 10 whole numbers are classes; other numbers are a regression. 30 rows are needed,
@@ -84,12 +84,12 @@ def read_target(frame: pl.DataFrame, contract: Contract) -> Target | None:
     if distinct < 2 or kind in ("date", "datetime"):
         return None
     if numeric and distinct > (_COUNTED_CLASSES if kind == "integer" else 2):
-        return Target(name, series.cast(pl.Float64).to_numpy(), None, two=False)
+        return Goal(name, series.cast(pl.Float64).to_numpy(), None, two=False)
     classes = (series.rank("dense") - 1).cast(pl.Int64).to_numpy().astype(np.intp)
     two = distinct == 2
     if two and np.bincount(classes).min() < _LEAST_OF_A_CLASS:
         return None
-    return Target(name, None, classes, two)
+    return Goal(name, None, classes, two)
 
 
 def read_features(frame: pl.DataFrame, contract: Contract) -> list[Feature]:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from mcp_server.core.contract import Contract
-from mcp_server.core.leakage.columns import Feature, Target, read_features, read_target
+from mcp_server.core.leakage.columns import Feature, Goal, read_features, read_target
 from mcp_server.core.leakage.leak import AUC, ERRORS_REMOVED, R2, Leak, Strength
 from mcp_server.core.leakage.measures import (
     Bools,
@@ -65,7 +65,7 @@ def find_leaks(
     return sorted(found, key=lambda leak: (-leak.value, leak.columns))
 
 
-def _by_itself(feature: Feature, target: Target) -> tuple[Leak | None, Strength]:
+def _by_itself(feature: Feature, target: Goal) -> tuple[Leak | None, Strength]:
     """Whether a column's values give the target away, in the rows that have one."""
     present = feature.present
     if feature.codes is not None:
@@ -109,7 +109,7 @@ def _groups(feature: Feature, present: Bools) -> Codes:
     return bins(feature.numbers[present])
 
 
-def _by_being_missing(feature: Feature, target: Target) -> Leak | None:
+def _by_being_missing(feature: Feature, target: Goal) -> Leak | None:
     if not target.two or target.classes is None or feature.present.all():
         return None
     area = separation(feature.present.astype(np.float64), target.classes == 1)

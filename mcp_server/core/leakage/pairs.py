@@ -7,7 +7,7 @@ from itertools import combinations, islice
 
 import numpy as np
 
-from mcp_server.core.leakage.columns import Feature, Target
+from mcp_server.core.leakage.columns import Feature, Goal
 from mcp_server.core.leakage.leak import AUC, PAIR_ERRORS_REMOVED, PAIR_GAIN, R2, Leak, Strength
 from mcp_server.core.leakage.measures import Codes, Floats, errors_removed, separation, squared_correlation
 
@@ -19,7 +19,7 @@ _SLACK = 0.02
 _LEAST_ROWS = 30
 
 
-def pair_leaks(features: list[Feature], target: Target, alone: Mapping[str, Strength]) -> list[Leak]:
+def pair_leaks(features: list[Feature], target: Goal, alone: Mapping[str, Strength]) -> list[Leak]:
     """Pairs whose difference, order or equality gives the target away; for a number also sum, product and ratio.
 
     Numbers are compared where their ranges overlap and no different units are stated, categories where they share
@@ -64,7 +64,7 @@ def may_be_compared(unit: str | None, other: str | None) -> bool:
     return unit is None or other is None or unit == other
 
 
-def _leak(one: Feature, other: Feature, target: Target, best: Strength, *, slack: float) -> Leak | None:
+def _leak(one: Feature, other: Feature, target: Goal, best: Strength, *, slack: float) -> Leak | None:
     both = one.present & other.present
     if both.sum() < max(_LEAST_ROWS, both.size // 2):
         return None

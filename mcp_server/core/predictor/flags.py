@@ -57,10 +57,12 @@ def suspected_unit(
         p01, p99, median: of the training rows. A number is ordinary between the two.
     Returns:
         the factor that takes the value nearest to the median, as a flag; None where no common factor makes it
-        ordinary. A factor is tried both ways; 0 and what is 0 or 1 has no unit.
+        ordinary. A factor is tried both ways; 0, what is 0 or 1, and columns on both sides of 0 have no unit.
     """
     if p01 is None or p99 is None or median is None or not value or (p01 >= 0.0 and p99 <= 1.0):
         return None
+    if p01 < 0.0 < p99:
+        return None  # around zero every value is ordinary once it is divided
     found: list[tuple[float, str, str]] = []
     for factor, meaning in UNIT_FACTORS:
         for sign, candidate in (("divided", value / factor), ("multiplied", value * factor)):

@@ -181,6 +181,8 @@ def _other_unit(values: FloatArray, spec: Input) -> BoolArray:
     hit = np.zeros(len(values), dtype=bool)
     if spec.p01 is None or spec.p99 is None or spec.median is None or (spec.p01 >= 0.0 and spec.p99 <= 1.0):
         return hit
+    if spec.p01 < 0.0 < spec.p99:
+        return hit
     for factor, _ in UNIT_FACTORS:
         for candidate in (values / factor, values * factor):
             hit |= (candidate >= spec.p01) & (candidate <= spec.p99)

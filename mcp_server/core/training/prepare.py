@@ -146,7 +146,7 @@ def _check_feature(contract: Contract, name: str, *, allow_leaks: bool) -> None:
     if column.role != "feature" and name not in contract.not_before_the_event:
         raise TrainingRefused(
             f"{label(name)!r} has the role {column.role}, so it isn't learned from.",
-            hint="Give the column the role feature with prepare_data or import_data, or leave it out.",
+            hint="Give the column the role feature with import_data, or leave it out.",
             details={"column": label(name)},
         )
     if column.kind == "text" or (column.source == "derived" and column.kind not in NUMERIC):

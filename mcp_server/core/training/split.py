@@ -57,6 +57,11 @@ class Split:
     by_time: bool
 
     @property
+    def seen(self) -> IntArray:
+        """Indexes of the rows that the model was fitted, tuned or calibrated on, rising."""
+        return np.flatnonzero((self.parts != _UNUSED) & (self.parts != _TEST))
+
+    @property
     def fit(self) -> IntArray:
         """Indexes of the rows that the number of iterations is chosen without, rising."""
         return np.flatnonzero(self.parts == _FIT)
@@ -189,7 +194,8 @@ def _test_rows(
         )
     chosen = _tail(usable, max(1, round(share * int(usable.sum()))), values, moments, target, rng)
     if moments is None:
-        return chosen, f"Judged on a random {100 * share:.0f} % of the rows, drawn by class."
+        drawn = ", drawn by class" if target.classes is not None else ""
+        return chosen, f"Judged on a random {100 * share:.0f} % of the rows{drawn}."
     if not chosen.any():
         raise TrainingRefused(
             "The rows have too few different times to keep the latest for judging.",

@@ -20,7 +20,7 @@ from mcp_server.core.predictor import compile_form
 from mcp_server.core.predictor.batch import compile_batch
 from mcp_server.core.training.target import Target, target_values
 from mcp_server.errors import InvalidInput
-from mcp_server.workflows.operations.reading import stored_table
+from mcp_server.workflows.operations.reading import row_columns, row_digests, stored_table
 
 Report = Callable[[float, str], None]
 
@@ -32,17 +32,25 @@ def compare(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     """Compare on the rows that were held out from every model.
 
     Args:
-        arguments: path (Parquet), contract, forms (one or two paths), tests (a path to a JSON list of 0-based row
-            numbers for each form, or None where that model never saw the table), names, column, picture, seed.
+        arguments: path (Parquet), contract, forms (one or two paths), held_out (for each form: test_rows.json, the
+            path of its held-out row numbers, or seen_rows.bin, that of the digests of the rows it saw), names,
+            column, picture, seed.
     Returns:
-        rows, verdict, sentence, metrics, cost, pictures (base64 PNG).
+        rows, left_out, verdict, sentence, metrics, cost, pictures (base64 PNG).
     """
     report(0.1, "Reading")
     frame = stored_table(arguments["path"])
     documents = [orjson.loads(Path(path).read_bytes()) for path in arguments["forms"]]
     predictors = [compile_batch(document["form"]) for document in documents]
     form = predictors[0].form
-    frame = frame[_shared_rows(arguments["tests"], frame.height)]
+    unseen = np.logical_and.reduce(
+        [
+            _unseen(held_out, document["form"], frame)
+            for held_out, document in zip(arguments["held_out"], documents, strict=True)
+        ]
+    )
+    left_out = int(frame.height - unseen.sum())
+    frame = frame.filter(pl.Series(unseen))
     column = arguments.get("column")
     if form.target not in frame.columns:
         raise InvalidInput("The data doesn't have the models' target.", hint="Compare on data with known outcomes.")
@@ -54,8 +62,8 @@ def compare(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     frame = frame.drop_nulls([form.target] + ([column] if column else []))
     if frame.height < MINIMUM_ROWS:
         raise InvalidInput(
-            f"Only {frame.height} rows with an outcome were held out from every model; {MINIMUM_ROWS} are needed.",
-            hint="Name a dataset that none of the models was trained on.",
+            f"Only {frame.height} rows with an outcome were seen by none of the models; {MINIMUM_ROWS} are needed.",
+            hint="Name a dataset with rows that none of the models was trained on.",
         )
     report(0.3, "Answering")
     contract = _contract(arguments["contract"], form.target)
@@ -87,6 +95,7 @@ def compare(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
             pictures.append(_reliability(target, {names[0]: first, names[1]: second}))
     return {
         "rows": frame.height,
+        "left_out": left_out,
         "verdict": comparison.verdict,
         "sentence": _sentence(comparison, names),
         "metrics": [_row(difference) for difference in comparison.differences],
@@ -100,12 +109,14 @@ def _contract(value: dict[str, Any], target: str) -> Contract:
     return contract if contract.target == target else apply_overrides(contract, Overrides(target=target))
 
 
-def _shared_rows(tests: list[str | None], height: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    shared = np.arange(height)
-    for path in tests:
-        if path is not None:
-            shared = np.intersect1d(shared, np.array(orjson.loads(Path(path).read_bytes()), dtype=np.int64))
-    return shared
+def _unseen(held_out: dict[str, str], form: dict[str, Any], frame: pl.DataFrame) -> Any:
+    """Which rows a model never saw, shape (n,)."""
+    if "test_rows.json" in held_out:
+        unseen = np.zeros(frame.height, dtype=np.bool_)
+        unseen[orjson.loads(Path(held_out["test_rows.json"]).read_bytes())] = True
+        return unseen
+    seen = np.frombuffer(Path(held_out["seen_rows.bin"]).read_bytes(), dtype=np.uint64)
+    return ~np.isin(row_digests(frame, row_columns(form)), seen)
 
 
 def _row(difference: Any) -> dict[str, Any]:

@@ -25,12 +25,13 @@ from mcp_server.core.training.split import Split, plan_split
 from mcp_server.core.training.target import Target, describe_target, target_values
 from mcp_server.core.training.training_form import training_form_bytes
 from mcp_server.errors import LeakFound
-from mcp_server.workflows.operations.reading import stored_table
+from mcp_server.workflows.operations.reading import row_columns, row_digests, stored_table
 
 Report = Callable[[float, str], None]
 
 # Each use of randomness has its own stream, so that adding one doesn't move the others.
 SPLIT, LEAKS, FIT, METRICS, GOLDEN, PARITY, COMPARE = range(7)
+MOST_NAMED = 100
 LIBRARIES = ("numpy", "scikit-learn", "polars", "skops")
 
 
@@ -40,7 +41,7 @@ def plan_training(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     Args:
         arguments: path, contract, target, features, test, seed, allow_leaks, and out for the plan.
     Returns:
-        task, target, features, split (a sentence).
+        task, target, features, left_out (columns with the role feature that aren't learned from), split (a sentence).
     Raises:
         LeakFound: a feature gives the target away.
         BadTarget, TrainingRefused, InvalidInput: as training says.
@@ -55,7 +56,15 @@ def plan_training(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         report(0.5, "Looking for leaks")
         _refuse_leaks(frame, contract, features, split, _rng(arguments, LEAKS))
     Path(arguments["out"]).write_bytes(orjson.dumps({"split": split.to_dict(), "contract": to_dict(contract)}))
-    return {"task": target.task, "target": target.name, "features": features, "split": split.how}
+    usable = {column.name for column in contract.features}
+    left_out = sorted(usable - set(features) - set(contract.not_before_the_event))
+    return {
+        "task": target.task,
+        "target": target.name,
+        "features": features,
+        "left_out": left_out[:MOST_NAMED],
+        "split": split.how,
+    }
 
 
 def _refuse_leaks(
@@ -70,7 +79,7 @@ def _refuse_leaks(
         raise LeakFound(
             f"{names} gives the target away: {leaks[0].reason}{more}",
             hint="Import the data with the role known_after for what isn't known when predicting, or leave it out of "
-            "features; allow_leaks=true overrides this for experiments.",
+            "features.",
             details={"columns": [list(leak.columns) for leak in leaks[:10]]},
         )
 
@@ -80,7 +89,7 @@ def train_algorithm(arguments: dict[str, Any], report: Report) -> dict[str, Any]
 
     Args:
         arguments: path, contract, plan, algorithm, features, allow_leaks, seed, and out: the folder for form.json,
-            estimator.skops, test_rows.json and golden.json.
+            estimator.skops, test_rows.json, seen_rows.bin and golden.json.
     Returns:
         digest (of the version), algorithm, metrics, parity, environment.
     Raises:
@@ -114,6 +123,8 @@ def train_algorithm(arguments: dict[str, Any], report: Report) -> dict[str, Any]
     (folder / "form.json").write_bytes(canonical_bytes(document))
     (folder / "estimator.skops").write_bytes(training_form_bytes(learned.fitted.estimator))
     (folder / "test_rows.json").write_bytes(orjson.dumps(split.test.tolist()))
+    seen = row_digests(frame[split.seen.tolist()], row_columns(learned.form))
+    (folder / "seen_rows.bin").write_bytes(np.unique(seen).tobytes())
     golden = golden_rows(learned.form, test, rng=_rng(arguments, GOLDEN))
     (folder / "golden.json").write_bytes(canonical_bytes(golden))
     return {
@@ -160,7 +171,10 @@ def summarise_training(arguments: dict[str, Any], _report: Report) -> dict[str, 
     """
     names = list(arguments["forms"])
     if len(names) < 2:
-        return {"recommended": names[0], "sentence": "There is nothing to compare it with yet."}
+        return {
+            "recommended": names[0],
+            "sentence": "One algorithm was trained, so there is nothing to compare it with here.",
+        }
     frame = stored_table(arguments["path"])
     plan = orjson.loads(Path(arguments["plan"]).read_bytes())
     contract, split = from_dict(plan["contract"]), Split.from_dict(plan["split"])

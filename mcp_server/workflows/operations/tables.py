@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -78,10 +78,17 @@ def _options(given: dict[str, Any]) -> CsvOptions:
         return CsvOptions(**given)
     except ValidationError as invalid:
         wrong = sorted({str(error["loc"][0])[:64] for error in invalid.errors() if error["loc"]})
-        raise InvalidInput(
-            f"options: not valid: {', '.join(wrong)}.",
-            hint=f"Known options: {', '.join(CsvOptions.model_fields)}.",
-        ) from None
+        listed = "; ".join(f"{name}: {_values(name)}" for name in wrong)
+        raise InvalidInput(f"options: {listed}.", hint="See docs/guides/import.md for each option.") from None
+
+
+def _values(name: str) -> str:
+    """What an option takes."""
+    if name not in CsvOptions.model_fields:
+        return f"not an option; the options are {', '.join(CsvOptions.model_fields)}"
+    taken = [part for part in get_args(CsvOptions.model_fields[name].annotation) if part is not type(None)]
+    words = [str(word) for part in taken for word in (get_args(part) or (part,)) if isinstance(word, str)]
+    return f"one of {', '.join(words)}" if words else "a list of words"
 
 
 def _preview(contract: Contract) -> dict[str, Any]:
@@ -94,9 +101,18 @@ def read_rows(arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
     """The rows of a table as objects, for columns that it has.
 
     Args:
-        arguments: path (Parquet), columns.
+        arguments: path (Parquet), columns, and those of them that are required.
+    Raises:
+        InvalidInput: a required column isn't there.
     """
     frame = stored_table(arguments["path"])
+    lacking = [name for name in arguments["required"] if name not in frame.columns]
+    if lacking:
+        listed = ", ".join(repr(label(name)) for name in lacking[:10])
+        raise InvalidInput(
+            f"The data set lacks columns that the model reads: {listed}.",
+            hint="Name a data set with the columns of the training data; describe_data lists them.",
+        )
     frame = frame.select([name for name in arguments["columns"] if name in frame.columns])
     return {"rows": [{name: _plain(value) for name, value in row.items()} for row in frame.iter_rows(named=True)]}
 
