@@ -156,7 +156,7 @@ class Settings(BaseModel):
 
 def parse_api_keys(keys: SecretStr) -> list[tuple[str, str, str]]:
     """Split `name:role:key,...` into triples; the message of a refusal names the entry's position only."""
-    triples = []
+    triples: list[tuple[str, str, str]] = []
     for position, entry in enumerate(keys.get_secret_value().split(","), start=1):
         parts = entry.strip().split(":", 2)
         if len(parts) != 3 or parts[1] not in ("viewer", "operator", "admin") or not parts[0] or len(parts[2]) < 8:
@@ -164,6 +164,8 @@ def parse_api_keys(keys: SecretStr) -> list[tuple[str, str, str]]:
                 f"entry {position} of COURTSIDE_API_KEYS isn't name:role:key with role viewer, operator or admin "
                 "and a key of at least 8 characters"
             )
+        if any(parts[0] == name or parts[2] == key for name, _, key in triples):
+            raise ValueError(f"entry {position} of COURTSIDE_API_KEYS has the name or the key of an earlier one")
         triples.append((parts[0], parts[1], parts[2]))
     return triples
 

@@ -14,6 +14,7 @@ import structlog
 from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult
 from opentelemetry import trace
+from pydantic import ValidationError
 
 from mcp_server import telemetry
 from mcp_server.context import Caller, Clock
@@ -25,7 +26,7 @@ from mcp_server.guard.text import bound_json, clean, clean_json, cut
 from mcp_server.guard.throttle import Throttle
 
 INVALID_PARAMS, REFUSED, INTERNAL = -32602, -32000, -32603
-THROTTLED_METHODS = {
+BUCKETS = {
     "resources/read": "resources",
     "prompts/get": "prompts",
     "completion/complete": "completions",
@@ -33,9 +34,16 @@ THROTTLED_METHODS = {
     "resources/list": "lists",
     "resources/templates/list": "lists",
     "prompts/list": "lists",
+    "initialize": "handshake",
+    "server/discover": "handshake",
+    "ping": "handshake",
 }
+HANDSHAKE = "handshake"
+# What a connection needs to begin, and what isn't ours: bounded whatever the tools' own rate is.
+HANDSHAKE_RATE, HANDSHAKE_BURST = 50.0, 200
 LONGEST_ID = 128
 MOST_READ = 64_000
+MOST_ERROR = 4_000
 
 _log = structlog.get_logger("courtside.call")
 
@@ -54,6 +62,9 @@ class Admission:
     def __init__(self, specs: Mapping[str, ToolSpec], throttle: Throttle, clock: Clock) -> None:
         self._specs = specs
         self._throttle = throttle
+        self._handshakes = Throttle(
+            rate=HANDSHAKE_RATE, burst=HANDSHAKE_BURST, queue_seconds=2.0, queue_calls=100, clock=clock
+        )
         self._clock = clock
         self._running: set[tuple[int, Any]] = set()
 
@@ -61,56 +72,75 @@ class Admission:
         if ctx.request_id is None:
             return await call_next(ctx)
         params = ctx.params or {}
+        # Labels and log fields hold names that we know: anything else is a text of the client's.
+        method = ctx.method if ctx.method in BUCKETS or ctx.method == "tools/call" else "other"
         tool = str(params.get("name", ""))[:128] if ctx.method == "tools/call" else ""
         current = CurrentCall(caller=_caller(ctx), trace_id=_trace_id())
         token = set_current(current)
         started = self._clock.monotonic()
         structlog.contextvars.bind_contextvars(
-            request=current.request_id, caller=current.caller.id, method=ctx.method, **({"tool": tool} if tool else {})
+            request=current.request_id, caller=current.caller.id, method=method, **({"tool": tool} if tool else {})
         )
         if current.trace_id:
             structlog.contextvars.bind_contextvars(trace=current.trace_id)
         try:
             with telemetry.running():
-                return await self._admitted(ctx, call_next, current, tool, params)
+                return await self._admitted(ctx, call_next, current, tool)
         except asyncio.CancelledError:
             current.outcome = "cancelled"
             raise
         finally:
             seconds = self._clock.monotonic() - started
-            label = tool if tool in self._specs else ctx.method
+            label = tool if tool in self._specs else method
             telemetry.record_call(label, current.outcome, seconds, reference=current.request_id)
             _log.info("call", outcome=current.outcome, duration_ms=round(seconds * 1000, 3))
             structlog.contextvars.unbind_contextvars("request", "caller", "method", "tool", "trace")
             reset_current(token)
 
-    async def _admitted(
-        self, ctx: Any, call_next: Next, current: CurrentCall, tool: str, params: Mapping[str, Any]
-    ) -> Any:
-        identity = (id(ctx.session), ctx.request_id)
+    async def _admitted(self, ctx: Any, call_next: Next, current: CurrentCall, tool: str) -> Any:
+        # The SDK makes a session object for each request; the connection is what they share.
+        identity = (id(getattr(ctx.session, "_connection", ctx.session)), ctx.request_id)
         try:
             self._check_id(identity, ctx.request_id)
-            self._check_scope(tool, current.caller)
-            await self._take(ctx.method, tool, current.caller, params)
+            self._running.add(identity)
         except CourtsideError as error:
             current.outcome = error.code
             if ctx.method == "tools/call":
                 return refusal(error, current.request_id)
             raise _protocol_error(error, current.request_id) from None
-        self._running.add(identity)
+        try:
+            return await self._served(ctx, call_next, current, tool)
+        finally:
+            self._running.discard(identity)
+
+    async def _served(self, ctx: Any, call_next: Next, current: CurrentCall, tool: str) -> Any:
+        try:
+            self._check_scope(tool, current.caller)
+            await self._take(ctx.method, tool, current.caller)
+        except CourtsideError as error:
+            current.outcome = error.code
+            if ctx.method == "tools/call":
+                return refusal(error, current.request_id)
+            raise _protocol_error(error, current.request_id) from None
         try:
             result = await call_next(ctx)
         except MCPError as error:
             current.outcome = f"rpc {error.error.code}"
             raise MCPError(
-                code=error.error.code, message=cut(clean(error.error.message), 500), data=clean_json(error.error.data)
+                code=error.error.code,
+                message=cut(clean(error.error.message), 500),
+                data=bound_json(clean_json(error.error.data), MOST_ERROR),
             ) from None
+        except ValidationError:
+            wrong = InvalidInput(
+                "The request's parameters aren't of the protocol's form.", hint="See the protocol's schema."
+            )
+            current.outcome = wrong.code
+            raise _protocol_error(wrong, current.request_id) from None
         except Exception as error:  # noqa: BLE001 - the guard's edge
             shaped = typed(error, current.request_id)
             current.outcome = shaped.code
             raise _protocol_error(shaped, current.request_id) from None
-        finally:
-            self._running.discard(identity)
         return _outgoing(ctx.method, result, current)
 
     def _check_id(self, identity: tuple[int, Any], request_id: Any) -> None:
@@ -134,13 +164,12 @@ class Admission:
                 details={"scope": needed},
             )
 
-    async def _take(self, method: str, tool: str, caller: Caller, params: Mapping[str, Any]) -> None:
+    async def _take(self, method: str, tool: str, caller: Caller) -> None:
         if method == "tools/call":
-            if "inputResponses" in params or "requestState" in params:
-                return  # a further leg of a call that was charged already
             await self._throttle.take(caller.id, tool if tool in self._specs else "unknown tool")
-        elif method in THROTTLED_METHODS:
-            await self._throttle.take(caller.id, THROTTLED_METHODS[method])
+        else:
+            bucket = BUCKETS.get(method, HANDSHAKE)
+            await (self._handshakes if bucket == HANDSHAKE else self._throttle).take(caller.id, bucket)
 
 
 def _caller(ctx: Any) -> Caller:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import difflib
 import hashlib
+import json
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, InputRequiredResult
 
@@ -193,4 +193,4 @@ def unknown_tool(name: str, known: list[str], *, hidden: bool = False) -> Courts
 def _digest(arguments: Mapping[str, Any]) -> str:
     """SHA-256 of the arguments without the key, independent of their order."""
     rest = {name: value for name, value in arguments.items() if name != "idempotency_key"}
-    return hashlib.sha256(orjson.dumps(rest, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -54,8 +54,8 @@ def as_data(error: CourtsideError, reference: str) -> tuple[dict[str, Any], dict
     apart = Apart()
     data: dict[str, Any] = {
         "code": error.code,
-        "message": apart.text(cut(clean(error.message), MOST_MESSAGE)),
-        "hint": apart.text(cut(clean(error.hint), MOST_MESSAGE)),
+        "message": cut(apart.text(clean(error.message)), MOST_MESSAGE),
+        "hint": cut(apart.text(clean(error.hint)), MOST_MESSAGE),
         "runbook": f"runbook://{CODES[error.code].runbook}",
         "reference": reference,
     }

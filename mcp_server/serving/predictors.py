@@ -18,6 +18,7 @@ from mcp_server.context import Clock
 from mcp_server.core.canonical import canonical_bytes
 from mcp_server.core.predictor import Predictor, compile_form
 from mcp_server.errors import CorruptArtefact, Unverified
+from mcp_server.serving.seals import genuine
 from mcp_server.storage.records import ModelVersion
 
 if TYPE_CHECKING:
@@ -103,8 +104,9 @@ class Predictors:
         async with self._storage.database.reading() as tx:
             record = await models.resolve(tx, reference)
             verification = await models.latest_verification(tx, record.name, record.version)
-        if verification is None or verification.verdict != "passed":
-            state = "was never verified" if verification is None else "failed its latest verification"
+        sealed = verification is not None and genuine(self._storage.keys, record, verification)
+        if verification is None or not sealed or verification.verdict != "passed":
+            state = "was never verified" if not sealed else "failed its latest verification"
             raise Unverified(
                 f"{record.name}@{record.version} {state}, so it doesn't answer.",
                 hint=f"Call verify_model with model {record.name}@{record.version}, or train again.",
@@ -115,7 +117,9 @@ class Predictors:
 
     async def _compiled(self, record: ModelVersion) -> Loaded:
         signed = self._storage.keys.verify(canonical_bytes(record.manifest), record.signature)
-        if not signed or record.manifest.get("files", {}).get("form.json") != record.artefact:
+        stated = {name: record.manifest.get(name) for name in ("model", "version", "digest")}
+        named = {"model": record.name, "version": record.version, "digest": record.digest}
+        if not signed or stated != named or record.manifest.get("files", {}).get("form.json") != record.artefact:
             raise CorruptArtefact(
                 f"{record.name}@{record.version} isn't what was signed when it was trained.",
                 hint=f"Call verify_model with model {record.name}@{record.version} to see which check fails.",

@@ -40,7 +40,7 @@ class Artefacts:
     def __init__(self, folder: Path) -> None:
         self.folder = make_folder(folder).resolve()
         self._store = LocalStore(self.folder)
-        self._verified: dict[str, tuple[int, int, int]] = {}
+        self._verified: dict[str, tuple[int, int, int, int]] = {}
 
     async def put(self, content: bytes) -> str:
         """Store bytes.
@@ -114,7 +114,8 @@ class Artefacts:
         path = self._path(digest)
         try:
             status = path.stat()
-            mark = (status.st_ino, status.st_size, status.st_mtime_ns)
+            # The change time too: the modification time can be set back.
+            mark = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
             if again or self._verified.get(digest) != mark:
                 if PREFIX + await asyncio.to_thread(_digest_of_file, path) != digest:
                     raise _corrupt()

@@ -83,6 +83,11 @@ async def add_version(
     return version
 
 
+async def next_version(tx: Transaction, name: str) -> int:
+    """The number that `add_version` gives in this transaction, if it adds one; to be signed with the rest."""
+    return await versions.next_version(tx, models, name)
+
+
 async def get(tx: Transaction, name: str, version: int | None = None) -> ModelVersion:
     """A version; the newest where no number is given.
 

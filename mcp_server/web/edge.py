@@ -26,6 +26,7 @@ from mcp_server.web.limits import HttpLimits
 
 MCP_PATH = "/mcp"
 LIVE_PATH = "/livez"
+SERVED = frozenset({MCP_PATH, LIVE_PATH, "/readyz", "/startupz", "/metrics"})
 LISTEN = "subscriptions/listen"
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 16 * 1024 * 1024
@@ -103,6 +104,9 @@ class Edge:
             return
         try:
             caller = self._admit(scope)
+            if scope["path"] not in SERVED:
+                # Exactly these: a route that also matches "/mcp\n" would get around what is checked for "/mcp".
+                raise Refusal(404, "E_NOT_FOUND", "There is nothing at this address.", "MCP is served at /mcp.")
             body = await self._read(scope, receive)
             if body is None:
                 return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from mcp_server.errors import CorruptArtefact
 from mcp_server.workflows.app import App
 from mcp_server.workflows.data_answers import Described
 
@@ -53,7 +54,23 @@ async def find(app: App, dataset: str) -> DatasetVersion:
 
     storage = await app.storage()
     async with storage.database.reading() as tx:
-        return await datasets.resolve(tx, dataset)
+        return genuine(await datasets.resolve(tx, dataset))
+
+
+def genuine(record: DatasetVersion) -> DatasetVersion:
+    """The record, once its table and contract have the digest that it was stored under.
+
+    Raises:
+        CorruptArtefact: they don't: a contract that was rewritten could make a feature of what isn't one.
+    """
+    from mcp_server.core.canonical import digest
+
+    if digest({"table": record.artefact, "contract": record.contract}) != record.digest:
+        raise CorruptArtefact(
+            f"{record.name}@{record.version} isn't what was imported: its record was changed.",
+            hint="Import the data again.",
+        )
+    return record
 
 
 def _source(source: dict[str, Any]) -> dict[str, Any]:

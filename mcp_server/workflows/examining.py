@@ -30,6 +30,8 @@ FILES = {
     "test_rows.json": "test_rows",
     "data": "data",
 }
+# Why a child may end that has nothing to do with what it loaded.
+PASSING = ("memory", "killed", "start", "ended")
 REQUIRED_HERE = (*REQUIRED, *(f"{part}_file" for part in FILES.values()))
 
 
@@ -56,6 +58,8 @@ async def examine(
         )
         checks.extend(found["checks"])
     except ComputeFailed as failed:
+        if failed.details.get("reason") in PASSING:
+            raise  # says nothing of the version: the machine ended the child
         checks.append(asdict(Check("training_form", "failed", failed.message)))
     return completed(checks)
 
@@ -71,7 +75,11 @@ async def check_files(storage: Storage, record: ModelVersion) -> tuple[list[dict
             manifest,
             {
                 "model": record.name,
+                "version": record.version,
                 "digest": record.digest,
+                "task": record.task,
+                "target": record.target,
+                "run": record.run_id,
                 "metrics": record.metrics,
                 "data.dataset": record.dataset,
             },

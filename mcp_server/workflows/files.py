@@ -85,11 +85,9 @@ def locate(text: str, allowed: Sequence[Path]) -> tuple[Path, tuple[str, ...]]:
     wanted = path if path.is_absolute() else allowed[0] / path
     try:
         real = Path(os.path.realpath(wanted, strict=True))
-    except FileNotFoundError:
-        # The same answer inside and outside the allowed folders: it must not tell what exists elsewhere.
-        raise DataRejected("E_PATH", "There is no such file in the allowed folders.", hint=hint) from None
     except (OSError, ValueError):
-        raise DataRejected("E_PATH", "The path can't be used.", hint=hint) from None
+        # One answer inside and outside the allowed folders: it must not tell what exists elsewhere.
+        raise DataRejected("E_PATH", "There is no such file in the allowed folders.", hint=hint) from None
     for folder in allowed:
         root = Path(os.path.realpath(folder))
         if real != root and real.is_relative_to(root):

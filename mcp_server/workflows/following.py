@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mcp_server.context import CallContext
 from mcp_server.errors import NotFound
 from mcp_server.workflows.app import App
 from mcp_server.workflows.model_answers import JobReport
+from mcp_server.workflows.reply import Apart
 
 if TYPE_CHECKING:
     from mcp_server.storage.records import Job
@@ -63,16 +64,27 @@ NAMES = ("features", "left_out")
 def answer(job: Job) -> JobReport:
     """A job's state as a tool answers it; the columns that it names stand apart."""
     result = job.result if job.state == "succeeded" else None
+    apart = Apart()
     return JobReport(
         job=job.id,
         state=job.state,
         progress=round(job.progress, 3),
         message=job.message,
         result={name: value for name, value in result.items() if name not in NAMES} if result else None,
-        error=job.error if job.state == "failed" else None,
+        error=_error(job.error, apart) if job.state == "failed" and job.error else None,
         next=_next(job),
-        untrusted={name: result[name] for name in NAMES if name in result} if result else None,
+        untrusted=({name: result[name] for name in NAMES if name in result} if result else apart.names) or None,
     )
+
+
+def _error(error: dict[str, Any], apart: Apart) -> dict[str, Any]:
+    """A job's error with the names that it quotes set apart."""
+    told = {"code": error.get("code"), "message": apart.text(str(error.get("message", "")))}
+    if error.get("hint"):
+        told["hint"] = apart.text(str(error["hint"]))
+    if error.get("details"):
+        told["details"] = apart.value(error["details"])
+    return told
 
 
 def _next(job: Job) -> str:

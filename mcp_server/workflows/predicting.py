@@ -13,12 +13,12 @@ from mcp_server.workflows.model_answers import Predicted
 from mcp_server.workflows.reply import token
 
 if TYPE_CHECKING:
-    from mcp_server.core.predictor import Answer
+    from mcp_server.core.predictor import Answer, Flag
     from mcp_server.serving.predictors import Loaded
     from mcp_server.storage.records import PredictionRecord
 
-# About 5 ms of work; the loop serves others in between.
-ROWS_AT_ONCE = 100
+# The loop serves others in between.
+SECONDS_AT_ONCE = 0.005
 MOST_FLAGS = 8
 MOST_CLASSES = 5
 
@@ -65,9 +65,12 @@ async def predict(
 
 async def _answers(loaded: Loaded, rows: list[dict[str, Any]]) -> list[Answer]:
     answers = []
+    clock = asyncio.get_running_loop().time
+    until = clock() + SECONDS_AT_ONCE
     for index, row in enumerate(rows):
-        if index and index % ROWS_AT_ONCE == 0:
+        if clock() > until:
             await asyncio.sleep(0)
+            until = clock() + SECONDS_AT_ONCE
         try:
             answers.append(loaded.predictor.answer(_read(loaded, row)))
         except InvalidInput as refused:
@@ -130,11 +133,18 @@ def _records(
             value=answer.value,
             probability=answer.probability,
             answer=_rest(answer),
-            flags=[{"column": flag.column, "kind": flag.kind, "detail": flag.detail} for flag in answer.flags],
+            flags=[_flag(loaded, flag) for flag in answer.flags],
             personal=loaded.personal,
         )
         for id, row, answer in zip(ids, rows, answers, strict=True)
     ]
+
+
+def _flag(loaded: Loaded, flag: Flag) -> dict[str, Any]:
+    """A flag as it is stored and answered; a personal value isn't repeated."""
+    personal = flag.column in loaded.personal and flag.kind != "missing"
+    detail = "The value isn't repeated: the column is personal." if personal else flag.detail
+    return {"column": flag.column, "kind": flag.kind, "detail": detail}
 
 
 def _rest(answer: Answer) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mcp_server.context import CallContext
 from mcp_server.core.names import check_name
-from mcp_server.errors import BadTarget, InvalidInput, LeakFound
+from mcp_server.errors import BadTarget, InvalidInput, LeakFound, QuotaExceeded
 from mcp_server.workflows import following
 from mcp_server.workflows.app import App
 from mcp_server.workflows.describing import find
@@ -15,9 +15,13 @@ from mcp_server.workflows.model_answers import JobReport
 
 if TYPE_CHECKING:
     from mcp_server.core.contract import Contract
+    from mcp_server.storage.records import JobState
+    from mcp_server.storage.transaction import Transaction
 
 # A handle within 2 s in any case; the result itself where it comes first.
 WAIT_SECONDS = 1.5
+MOST_OWN = 10
+MOST_WAITING = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ async def start(app: App, call: CallContext, request: TrainingRequest) -> JobRep
     storage = await app.storage()
     arguments = {**asdict(request), "dataset": f"{record.name}@{record.version}", "target": target}
     async with storage.database.transaction(call) as tx:
+        await _check_room(tx, call)
         job = await jobs.enqueue(
             tx,
             id=new_id("j", tx.now),
@@ -69,6 +74,20 @@ async def start(app: App, call: CallContext, request: TrainingRequest) -> JobRep
     queue = await app.queue()
     await queue.ensure_worker()
     return following.answer(await queue.wait(job.id, WAIT_SECONDS, progress=call.report))
+
+
+async def _check_room(tx: Transaction, call: CallContext) -> None:
+    from mcp_server.storage import jobs
+
+    waiting: list[JobState] = ["queued", "running"]
+    own = await jobs.list_page(tx, caller=call.caller.id, states=waiting, limit=MOST_OWN)
+    every = await jobs.list_page(tx, states=waiting, limit=MOST_WAITING)
+    if len(own.items) >= MOST_OWN or len(every.items) >= MOST_WAITING:
+        raise QuotaExceeded(
+            f"{len(own.items)} jobs of this caller and {len(every.items)} in all are waiting or running; "
+            f"{MOST_OWN} and {MOST_WAITING} may be.",
+            hint="Wait for some to end (get_job), or cancel_job those that aren't wanted.",
+        )
 
 
 def _target(contract: Contract, request: TrainingRequest) -> str:

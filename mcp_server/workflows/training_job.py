@@ -13,12 +13,15 @@ import mcp_server
 from mcp_server.core.canonical import canonical_bytes
 from mcp_server.errors import CourtsideError
 from mcp_server.jobs.steps import JobRun
+from mcp_server.serving.seals import sealed
 from mcp_server.storage import Storage, datasets, models, runs
 from mcp_server.storage.records import DatasetVersion, ModelVersion
+from mcp_server.workflows.describing import genuine
 from mcp_server.workflows.examining import check_files, completed, verdict_of
 from mcp_server.workflows.reply import Apart
 
 ALGORITHMS = {"both": ("linear", "boosting"), "linear": ("linear",), "boosting": ("boosting",)}
+UNNUMBERED = 0
 FILES = ("form.json", "estimator.skops", "test_rows.json", "seen_rows.bin", "golden.json")
 # The metric that decides; a loss, less is better. As `core.metrics.PRIMARY`, which would bring numpy into the worker.
 PRIMARY = {"binary": "log_loss", "multiclass": "log_loss", "regression": "rmse"}
@@ -49,7 +52,7 @@ class TrainingJob:
     async def result(self) -> dict[str, Any]:
         run = self.run
         async with self.storage.database.reading() as tx:
-            data = await datasets.resolve(tx, self.arguments["dataset"])
+            data = genuine(await datasets.resolve(tx, self.arguments["dataset"]))
         table = str(await self.storage.artefacts.local_path(data.artefact))
         await run.step("begin", self._begin, {})
         plan = await run.step(
@@ -132,10 +135,10 @@ class TrainingJob:
         async def store(_: dict[str, Any]) -> dict[str, Any]:
             folder = run.scratch / algorithm
             files = {name: await self.storage.artefacts.put_file(Path(folder / name)) for name in FILES}
-            manifest = self._manifest(trained, files, plan, data)
-            record = self._version(trained, plan, manifest, self.storage.keys.sign(canonical_bytes(manifest)))
-            checks, paths = await check_files(self.storage, record)
-            return {"manifest": manifest, "signature": record.signature.hex(), "checks": checks, "paths": paths}
+            # The version has its number from the registration only; there it is signed anew.
+            manifest = self._manifest(UNNUMBERED, trained, files, plan, data)
+            checks, paths = await check_files(self.storage, self._version(trained, plan, manifest))
+            return {"manifest": manifest, "checks": checks, "paths": paths}
 
         stored = await run.step(f"store_{algorithm}", store, {})
         checks = stored["checks"]
@@ -148,7 +151,7 @@ class TrainingJob:
                 reads=[Path(path) for path in stored["paths"].values()],
             )
             checks = checks + found["checks"]
-        return {"manifest": stored["manifest"], "signature": stored["signature"], "checks": completed(checks)}
+        return {"manifest": stored["manifest"], "checks": completed(checks)}
 
     async def _register(self, given: dict[str, Any]) -> dict[str, Any]:
         """Every version with its verification and its run, in one transaction: all of them are there, or none."""
@@ -156,7 +159,8 @@ class TrainingJob:
         async with self.storage.database.transaction(self.run.call) as tx:
             for algorithm in self.algorithms:
                 trained, ready = given["trained"][algorithm], given["ready"][algorithm]
-                wanted = self._version(trained, given["plan"], ready["manifest"], bytes.fromhex(ready["signature"]))
+                number = await models.next_version(tx, self.arguments["model"])
+                wanted = self._version(trained, given["plan"], {**ready["manifest"], "version": number})
                 version = await models.add_version(
                     tx,
                     name=wanted.name,
@@ -173,9 +177,8 @@ class TrainingJob:
                     created_by=wanted.created_by,
                 )
                 verdict = verdict_of(ready["checks"])
-                await models.set_verification(
-                    tx, version.name, version.version, verdict=verdict, checks=ready["checks"]
-                )
+                checks = sealed(self.storage.keys, version, verdict, ready["checks"])
+                await models.set_verification(tx, version.name, version.version, verdict=verdict, checks=checks)
                 await runs.finish(tx, wanted.run_id, status="succeeded", metrics=trained["metrics"])
                 versions.append(
                     {
@@ -192,21 +195,19 @@ class TrainingJob:
             tx.about(f"model:{versions[0]['model']}", versions=len(versions))
         return {"versions": versions}
 
-    def _version(
-        self, trained: dict[str, Any], plan: dict[str, Any], manifest: dict[str, Any], signature: bytes
-    ) -> ModelVersion:
-        """The version as it will be registered; it has its number from the registration only."""
+    def _version(self, trained: dict[str, Any], plan: dict[str, Any], manifest: dict[str, Any]) -> ModelVersion:
+        """The version of a manifest, signed."""
         files = manifest["files"]
         return ModelVersion(
             name=self.arguments["model"],
-            version=0,
+            version=manifest["version"],
             digest=trained["digest"],
             task=plan["task"],
             target=plan["target"],
             artefact=files["form.json"],
             training_artefact=files["estimator.skops"],
             manifest=manifest,
-            signature=signature,
+            signature=self.storage.keys.sign(canonical_bytes(manifest)),
             metrics=trained["metrics"],
             dataset=self.arguments["dataset"],
             run_id=self.run_id(trained["algorithm"]),
@@ -215,11 +216,15 @@ class TrainingJob:
         )
 
     def _manifest(
-        self, trained: dict[str, Any], files: dict[str, Any], plan: dict[str, Any], data: DatasetVersion
+        self, version: int, trained: dict[str, Any], files: dict[str, Any], plan: dict[str, Any], data: DatasetVersion
     ) -> dict[str, Any]:
         return {
             "format": "courtside.manifest/1",
             "model": self.arguments["model"],
+            "version": version,
+            "task": plan["task"],
+            "target": plan["target"],
+            "run": self.run_id(trained["algorithm"]),
             "digest": trained["digest"],
             "files": files,
             "data": {

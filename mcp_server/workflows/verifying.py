@@ -9,6 +9,7 @@ from mcp_server.workflows.model_answers import Verified
 
 async def verify(app: App, call: CallContext, model: str) -> Verified:
     """Check a version and store the verdict; a failing one stops answering at once."""
+    from mcp_server.serving.seals import sealed
     from mcp_server.storage import models
     from mcp_server.workflows.examining import examine, verdict_of
 
@@ -17,10 +18,11 @@ async def verify(app: App, call: CallContext, model: str) -> Verified:
         record = await models.resolve(tx, model)
     checks = await examine(storage, await app.compute(), record, seconds=call.remaining())
     outcome = verdict_of(checks)
+    stored = sealed(storage.keys, record, outcome, checks)
     reference = f"{record.name}@{record.version}"
     (await app.predictors()).evict(record.name, record.version)
     async with storage.database.transaction(call) as tx:
-        await models.set_verification(tx, record.name, record.version, verdict=outcome, checks=checks)
+        await models.set_verification(tx, record.name, record.version, verdict=outcome, checks=stored)
         answer = Verified(
             model=reference,
             verdict=outcome,
