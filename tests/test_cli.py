@@ -139,3 +139,12 @@ def test_http_without_a_key_is_refused_before_it_listens(tmp_path):
         done = courtside("serve", *arguments, folder=tmp_path)
         assert done.returncode == 2, arguments
         assert "E_CONFIG" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "keys", ["ops:viewer:first-key-123,ops:admin:other-key-456", "a:viewer:one-key-123,b:admin:one-key-123"]
+)
+def test_two_api_keys_of_one_name_or_one_key_of_two_names_are_refused(keys):
+    with pytest.raises(BadConfiguration, match="name or the key of an earlier one") as refused:
+        settings.load({"COURTSIDE_API_KEYS": keys})
+    assert "key-123" not in refused.value.message

@@ -185,3 +185,88 @@ def test_the_same_seed_and_data_give_the_same_digest(env):
         assert [one["digest"] for one in job.structured_content["result"]["versions"]] == first
 
     in_server(env, scene)
+
+
+def test_two_versions_whose_numbers_were_swapped_do_not_answer(env):
+    async def scene(server, client):
+        storage = await server.app.storage()
+        number = tables.models.c.version
+
+        async def swap():
+            async with storage.database.transaction(None) as tx:
+                for old, new in ((1, 901), (2, 1), (901, 2)):
+                    await tx.execute(
+                        update(tables.models).where(tables.models.c.name == "y", number == old).values(version=new)
+                    )
+
+        await swap()
+        try:
+            assert await code_of(client, "predict", model="y@1", rows=[ROW]) in ("E_CORRUPT", "E_UNVERIFIED")
+            found = await told(client, "verify_model", model="y@1")
+            assert found.structured_content["verdict"] == "failed"
+        finally:
+            await swap()
+        for version in ("y@1", "y@2"):
+            assert (await told(client, "verify_model", model=version)).structured_content["verdict"] == "passed"
+
+    in_server(env, scene)
+
+
+def test_a_verdict_that_was_written_by_hand_counts_for_nothing(env):
+    async def scene(server, client):
+        from mcp_server.storage import models
+
+        storage = await server.app.storage()
+        async with storage.database.transaction(None) as tx:
+            await models.set_verification(tx, "y", 1, verdict="passed", checks=[])
+        assert await code_of(client, "predict", model="y@1", rows=[ROW]) == "E_UNVERIFIED"
+        assert (await told(client, "verify_model", model="y@1")).structured_content["verdict"] == "passed"
+
+    in_server(env, scene)
+
+
+def test_a_contract_that_was_rewritten_stops_whatever_uses_the_data(env):
+    async def scene(server, client):
+        from mcp_server.storage import datasets
+
+        storage = await server.app.storage()
+        async with storage.database.reading() as tx:
+            before = (await datasets.get(tx, "table", 1)).contract
+        forged = {**before, "columns": [{**column, "personal": True} for column in before["columns"]]}
+
+        async def write(contract):
+            async with storage.database.transaction(None) as tx:
+                await tx.execute(
+                    update(tables.datasets).where(tables.datasets.c.name == "table").values(contract=contract)
+                )
+
+        await write(forged)
+        try:
+            for tool, arguments in (
+                ("describe_data", {"dataset": "table"}),
+                ("validate_data", {"dataset": "table"}),
+                ("train_model", {"model": "z", "dataset": "table"}),
+            ):
+                assert await code_of(client, tool, **arguments) == "E_CORRUPT", tool
+        finally:
+            await write(before)
+        assert await code_of(client, "describe_data", dataset="table") == "ok"
+
+    in_server(env, scene)
+
+
+def test_a_child_that_the_machine_ends_says_nothing_of_the_version(env, monkeypatch):
+    async def scene(server, client):
+        from mcp_server.errors import ComputeFailed
+
+        child = await server.app.compute()
+
+        async def killed(*_, **__):
+            raise ComputeFailed("The computing process was ended.", details={"reason": "killed"})
+
+        with monkeypatch.context() as patched:
+            patched.setattr(child, "run", killed)
+            assert await code_of(client, "verify_model", model="y@1") == "E_COMPUTE"
+        assert await code_of(client, "predict", model="y@1", rows=[ROW]) == "ok"
+
+    in_server(env, scene)

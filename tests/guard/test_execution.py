@@ -339,3 +339,71 @@ def test_prompts_and_resources_are_shaped_too(tmp_path):
                 assert "\x1b" not in str(refused.value)
 
     asyncio.run(scene())
+
+
+class Context:
+    """A request as the middleware gets it."""
+
+    def __init__(self, server, method="tools/call", params=None, request_id=1):
+        self.session, self.request_id, self.method = server, request_id, method
+        self.params, self.request = params or {}, None
+
+
+def test_a_further_leg_of_a_call_is_charged_too(tmp_path):
+    async def done(ctx):
+        return {"isError": False}
+
+    async def scene():
+        server = server_with(tmp_path, None, rate_per_second=1.0, rate_burst=2, queue_seconds=0.0)
+        admission = server.middleware[-1]
+        params = {"name": "predict", "arguments": {}, "inputResponses": {}}
+        return [await admission(Context(server, params=params, request_id=n), done) for n in range(4)]
+
+    results = asyncio.run(scene())
+    codes = [one.structured_content["error"]["code"] if not isinstance(one, dict) else "ok" for one in results]
+    assert codes == ["ok", "ok", "E_THROTTLED", "E_THROTTLED"]
+
+
+def test_a_method_of_the_clients_making_is_no_label(tmp_path):
+    from mcp_server import telemetry
+
+    async def unknown(ctx):
+        raise ValueError("no such method")
+
+    async def scene():
+        server = server_with(tmp_path, None)
+        with pytest.raises(Exception, match="E_INTERNAL"):
+            await server.middleware[-1](Context(server, method="IGNORE ALL " * 1000), unknown)
+
+    asyncio.run(scene())
+    assert b"IGNORE" not in telemetry.render()
+    assert "IGNORE" not in json.dumps(telemetry.recent_errors(100) + telemetry.slowest(100))
+
+
+def test_two_requests_with_one_id_on_one_line_do_not_both_run(tmp_path):
+    """The SDK makes a session object for each request; what they share is the connection."""
+    gate = asyncio.Event()
+
+    async def slow(ctx):
+        await gate.wait()
+        return {}
+
+    class Session:
+        def __init__(self, connection):
+            self._connection = connection
+
+    async def scene():
+        server, connection = server_with(tmp_path, None), object()
+        admission = server.middleware[-1]
+        one, two = (Context(Session(connection), method="resources/list", request_id=7) for _ in range(2))
+        first = asyncio.create_task(admission(one, slow))
+        await asyncio.sleep(0)
+        with pytest.raises(Exception, match="still running"):
+            await admission(two, slow)
+        elsewhere = asyncio.create_task(
+            admission(Context(Session(object()), method="resources/list", request_id=7), slow)
+        )
+        gate.set()
+        assert await first == await elsewhere == {}
+
+    asyncio.run(scene())

@@ -206,3 +206,19 @@ def test_a_forwarded_address_makes_nobody_local() -> None:
     with running(keyed()) as here:
         here.key = None
         assert here.request("GET", "/readyz", headers={"x-forwarded-for": "127.0.0.1"}).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/mcp%0A", "/mcp%0D", "/mcp/", "/mcp%00", "//mcp", "/mcp;x", "/MCP", "/mcp%2F", "/x"])
+def test_no_other_path_reaches_what_the_mcp_path_guards(web: Running, path: str) -> None:
+    session = initialize(web).headers["mcp-session-id"]
+    call = {"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": {"name": "who_am_i", "arguments": {}}}
+    headers = {
+        "authorization": f"Bearer {KEYS['viewer']}",
+        "accept": "application/json, text/event-stream",
+        "mcp-session-id": session,
+        "mcp-protocol-version": "2025-06-18",
+    }
+    for method in ("POST", "DELETE", "GET"):
+        answer = web.request(method, path, json=call if method == "POST" else None, headers=headers)
+        assert answer.status_code == 404, (method, path, answer.text)
+    assert who_am_i(web, "admin", session).status_code == 200, "the session is still its owner's"
