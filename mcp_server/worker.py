@@ -103,10 +103,12 @@ async def _serve(
     from mcp_server.jobs.compute import Compute
     from mcp_server.jobs.durable import Durable, system_database
     from mcp_server.jobs.supervisor import Supervisor
-    from mcp_server.storage import open_storage, sqlite_file
+    from mcp_server.storage import idempotency, open_storage, sqlite_file
 
     clock = SystemClock()
     storage = await open_storage(database_url=settings.database, data_dir=settings.data_dir, clock=clock)
+    async with storage.database.transaction() as tx:
+        await idempotency.forget_expired(tx)
     url = system_database(settings.database, settings.data_dir)
     if url.startswith("sqlite"):
         await asyncio.to_thread(sqlite_file.prepare, places.steps)

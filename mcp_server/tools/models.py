@@ -66,7 +66,7 @@ async def compare_models(
     return await comparing.compare(app, call, first, second, column, dataset, picture)
 
 
-@toolset.tool(title="Verify model", scope="read", hints=ADDS_ONCE, seconds=120.0)
+@toolset.tool(title="Verify model", scope="train", hints=ADDS_ONCE, seconds=120.0)
 async def verify_model(app: App, call: CallContext, model: ModelRef) -> Verified:
     """Check a model version: digests, signature, allow-list, load in a child, golden rows, parity. Fails closed.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 ANY = "*"
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -53,6 +54,7 @@ class HostPolicy:
         return len(values) == 1 and values[0].decode("latin-1").lower() in self.origins
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach `host`: a loopback address, or the name localhost."""
     if host.lower() == "localhost":
