@@ -83,8 +83,8 @@ LABELLED = (
     ("surname", ": Mustermann"),
     ("full_name: ", "Max Meier"),
     ("last-name=", "Huber"),
-    ("-----BEGIN PRIVATE KEY-----\n", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC"),
-    ("-----BEGIN RSA PRIVATE KEY-----\n", "MIIEpAIBAAKCAQEA\nq8Zk1vT0"),
+    ("-----BEGIN " + "PRIVATE KEY-----\n", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC"),
+    ("-----BEGIN " + "RSA PRIVATE KEY-----\n", "MIIEpAIBAAKCAQEA\nq8Zk1vT0"),
 )
 CANARIES = [("", secret) for secret in SECRETS] + list(LABELLED[:23]) + list(LABELLED[24:])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import os
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -11,12 +11,17 @@ from mcp_server.context import Caller
 LOCAL = Caller("local", frozenset({"read", "data", "train", "predict", "deploy", "admin"}))
 
 
+def _fresh_id() -> str:
+    """64 random bits: unique among the calls of any log, and the reference of an error."""
+    return os.urandom(8).hex()
+
+
 @dataclass(slots=True)
 class CurrentCall:
     """Mutable on purpose: execution writes the outcome that admission logs."""
 
     caller: Caller = LOCAL
-    request_id: str = field(default_factory=lambda: uuid.uuid4().hex[:16])
+    request_id: str = field(default_factory=_fresh_id)
     trace_id: str | None = None
     outcome: str = "ok"
 

@@ -84,6 +84,13 @@ class Execution:
         self._specs = specs
         self._slots = Slots(app.settings.concurrency, app.settings.queue_calls)
         self._sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        # One layer, few attempts: clients retry too.
+        self._repeated = retry_with_backoff(
+            max_retries=RETRIES,
+            base_delay=FIRST_DELAY,
+            exceptions=(Transient,),
+            sleep=lambda seconds: self._sleep(seconds),
+        )(self._repeatable)
 
     async def run(
         self, name: str, arguments: dict[str, Any], context: Any, unguarded: Unguarded
@@ -159,23 +166,20 @@ class Execution:
             )
 
     async def _attempts(self, spec: ToolSpec, call: CallContext, values: dict[str, Any]) -> Reply:
-        attempts = 0
+        if spec.hints.idempotent or call.key:
+            return await self._repeated(spec, call, values, [])
+        return await self._attempt(spec, call, values)
 
-        async def attempt() -> Reply:
-            nonlocal attempts
-            attempts += 1
-            if attempts > 1:
-                telemetry.record_retry(spec.name)
-            async with self._slots:
-                return await spec.run(self._app, call, **values)
+    async def _repeatable(self, spec: ToolSpec, call: CallContext, values: dict[str, Any], before: list[None]) -> Reply:
+        """One of several attempts; `before` grows with each."""
+        if before:
+            telemetry.record_retry(spec.name)
+        before.append(None)
+        return await self._attempt(spec, call, values)
 
-        if not (spec.hints.idempotent or call.key):
-            return await attempt()
-        # One layer, few attempts: clients retry too.
-        retried = retry_with_backoff(
-            max_retries=RETRIES, base_delay=FIRST_DELAY, exceptions=(Transient,), sleep=self._sleep
-        )(attempt)
-        return await retried()
+    async def _attempt(self, spec: ToolSpec, call: CallContext, values: dict[str, Any]) -> Reply:
+        async with self._slots:
+            return await spec.run(self._app, call, **values)
 
 
 def unknown_tool(name: str, known: list[str], *, hidden: bool = False) -> CourtsideError:
