@@ -84,3 +84,17 @@ async def stdio_client(arguments: list[str], env: dict[str, str], era: str, log:
 
 def text_of(result: Any) -> str:
     return "\n".join(block.text for block in result.content if block.type == "text")
+
+
+async def told(client: Client, tool: str, **arguments: Any) -> Any:
+    """The result of a call that must not fail."""
+    result = await client.call_tool(tool, arguments)
+    assert not result.is_error, (tool, text_of(result))
+    return result
+
+
+async def refused(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+    """The error of a call that must fail."""
+    result = await client.call_tool(tool, arguments)
+    assert result.is_error, (tool, text_of(result))
+    return dict(result.structured_content["error"])

@@ -7,7 +7,7 @@ import random
 import pytest
 from mcp import Client
 
-from acceptance.processes import environment, text_of
+from acceptance.processes import environment, refused, text_of, told
 from mcp_server import settings
 from mcp_server.server import build_server
 
@@ -25,18 +25,6 @@ def env(tmp_path_factory):
 
     in_server(env, scene)
     return env
-
-
-async def told(client: Client, tool: str, **arguments):
-    result = await client.call_tool(tool, arguments)
-    assert not result.is_error, (tool, text_of(result))
-    return result
-
-
-async def refused(client: Client, tool: str, **arguments) -> dict:
-    result = await client.call_tool(tool, arguments)
-    assert result.is_error, (tool, text_of(result))
-    return result.structured_content["error"]
 
 
 async def trained(client: Client, model: str, dataset: str, **arguments) -> dict:

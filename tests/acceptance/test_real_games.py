@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mcp import Client
 
-from acceptance.processes import environment, stdio_client, text_of
+from acceptance.processes import environment, refused, stdio_client, text_of, told
 
 GAMES = Path(__file__).parents[3] / "shared" / "data" / "nba" / "nba_games_1947_2015.csv"
 FEATURES = ["home_elo", "away_elo", "elo_diff", "neutral", "playoff"]
@@ -24,18 +23,6 @@ async def connected(tmp_path: Path):
     env = environment(tmp_path, allowed_dirs=str(GAMES.parent), rate_per_second="1000", rate_burst="1000")
     async with stdio_client(["-m", "mcp_server", "serve"], env, "auto", tmp_path / "stderr.log") as client:
         yield client
-
-
-async def told(client: Client, tool: str, **arguments):
-    result = await client.call_tool(tool, arguments)
-    assert not result.is_error, (tool, text_of(result))
-    return result
-
-
-async def refused(client: Client, tool: str, **arguments) -> dict:
-    result = await client.call_tool(tool, arguments)
-    assert result.is_error, (tool, text_of(result))
-    return result.structured_content["error"]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from mcp import Client
 from sqlalchemy import delete, update
 
-from acceptance.processes import environment, text_of
+from acceptance.processes import environment, text_of, told
 from mcp_server import settings
 from mcp_server.server import build_server
 from mcp_server.storage import tables
@@ -33,12 +33,6 @@ def env(tmp_path_factory):
 
     asyncio.run(scene())
     return env
-
-
-async def told(client: Client, tool: str, **arguments):
-    result = await client.call_tool(tool, arguments)
-    assert not result.is_error, (tool, text_of(result))
-    return result
 
 
 async def code_of(client: Client, tool: str, **arguments) -> str:
