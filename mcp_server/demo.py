@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from mcp_server.core.simulation.faults import AnswerKey
 
 SEED = 20
-STEPS = 9
 DERIVED = {"home_win": "home_score > away_score", "elo_diff": "home_elo - away_elo"}
 TOMORROW = 5
 # The forecast to beat, and what tomorrow has no history of.

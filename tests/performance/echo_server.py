@@ -8,8 +8,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-PATH = ("stdio", "port")
-
 
 def bare(transport: str) -> None:
     from mcp.server.mcpserver import MCPServer
