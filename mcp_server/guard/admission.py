@@ -16,7 +16,7 @@ from mcp.types import CallToolResult
 from opentelemetry import trace
 from pydantic import ValidationError
 
-from mcp_server import telemetry
+from mcp_server import log, telemetry
 from mcp_server.context import Caller, Clock
 from mcp_server.errors import CourtsideError, Forbidden, InvalidInput, Unauthenticated
 from mcp_server.guard.calls import LOCAL, CurrentCall, reset_current, set_current
@@ -45,8 +45,6 @@ LONGEST_ID = 128
 MOST_READ = 64_000
 MOST_ERROR = 4_000
 
-_log = structlog.get_logger("courtside.call")
-
 Next = Callable[[Any], Awaitable[Any]]
 
 
@@ -67,6 +65,8 @@ class Admission:
         )
         self._clock = clock
         self._running: set[tuple[int, Any]] = set()
+        # Bound once: a logger that isn't would be put together again for each line.
+        self._log = log.get("courtside.call").bind()
 
     async def __call__(self, ctx: Any, call_next: Next) -> Any:
         if ctx.request_id is None:
@@ -93,7 +93,7 @@ class Admission:
             seconds = self._clock.monotonic() - started
             label = tool if tool in self._specs else method
             telemetry.record_call(label, current.outcome, seconds, reference=current.request_id)
-            _log.info("call", outcome=current.outcome, duration_ms=round(seconds * 1000, 3))
+            self._log.info("call", outcome=current.outcome, duration_ms=round(seconds * 1000, 3))
             structlog.contextvars.unbind_contextvars("request", "caller", "method", "tool", "trace")
             reset_current(token)
 

@@ -10,6 +10,7 @@ import inspect
 import json
 import types
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Annotated, Any, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -74,6 +75,7 @@ def _refuse_unknown(unknown: list[str], model: type[BaseModel]) -> NoReturn:
     raise InvalidInput("Unknown argument: " + "; ".join(parts), hint=f"This tool takes: {known}.")
 
 
+@lru_cache(maxsize=1_024)
 def _expects_structure(model: type[BaseModel], name: str) -> bool:
     """Whether a list or an object is welcome and a string isn't."""
     kinds = _kinds(model.model_fields[name].annotation)

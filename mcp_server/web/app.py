@@ -101,7 +101,8 @@ def build_app(
     hosts = HostPolicy.for_bind(
         host, port, allowed_hosts=settings.allowed_hosts, allowed_origins=settings.allowed_origins
     )
-    return Edge(app, access=access, hosts=hosts, limits=limits, lifecycle=lifecycle)
+    mcp = next(route.app for route in mcp_app.routes if isinstance(route, Route) and route.path == MCP_PATH)
+    return Edge(app, mcp=mcp, access=access, hosts=hosts, limits=limits, lifecycle=lifecycle)
 
 
 class Health:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -28,9 +29,12 @@ MCP_PATH = "/mcp"
 LIVE_PATH = "/livez"
 SERVED = frozenset({MCP_PATH, LIVE_PATH, "/readyz", "/startupz", "/metrics"})
 LISTEN = "subscriptions/listen"
+SESSION = b"mcp-session-id"
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 16 * 1024 * 1024
 MOST_OWNERS = 1_000
+
+Fields = Mapping[bytes, list[bytes]]
 
 _log = log.get("courtside.web")
 _JSON = (b"content-type", b"application/json")
@@ -74,6 +78,7 @@ class Edge:
 
     Args:
         app: what serves an admitted request.
+        mcp: what serves one for MCP; asked directly, since `app` would take longer to find it than the guard takes.
         access: who may call.
         hosts: which Host and Origin are ours.
         limits: bounds on headers and body.
@@ -81,9 +86,10 @@ class Edge:
     """
 
     def __init__(
-        self, app: ASGIApp, *, access: Access, hosts: HostPolicy, limits: HttpLimits, lifecycle: Lifecycle
+        self, app: ASGIApp, *, mcp: ASGIApp, access: Access, hosts: HostPolicy, limits: HttpLimits, lifecycle: Lifecycle
     ) -> None:
         self._app = app
+        self._mcp = mcp
         self._access = access
         self._hosts = hosts
         self._limits = limits
@@ -102,16 +108,17 @@ class Edge:
             # Answered for whoever asks, by whatever name: it says only that the event loop turns.
             await _respond(send, 200, b'{"status":"alive"}', (_JSON, _CLOSE))
             return
+        fields = _fields(scope)
         try:
-            caller = self._admit(scope)
+            caller = self._admit(scope, fields)
             if scope["path"] not in SERVED:
                 # Exactly these: a route that also matches "/mcp\n" would get around what is checked for "/mcp".
                 raise Refusal(404, "E_NOT_FOUND", "There is nothing at this address.", "MCP is served at /mcp.")
-            body = await self._read(scope, receive)
+            body = await self._read(fields, receive)
             if body is None:
                 return
             message = await self._checked(scope, body)
-            running = self._running_id(scope, message)
+            running = self._running_id(fields, message)
         except Refusal as refusal:
             _log.info(
                 "request refused",
@@ -133,25 +140,26 @@ class Edge:
             if scope["path"] == MCP_PATH and (scope["method"] == "GET" or message.get("method") == LISTEN):
                 await self._stream(scope, _replayed(body, self._until_stopped(receive)), outgoing)
             else:
-                await self._app(scope, _replayed(body, receive), outgoing)
+                serving = self._mcp if scope["path"] == MCP_PATH else self._app
+                await serving(scope, _replayed(body, receive), outgoing)
         finally:
             self._running.discard(running)
             CALLER.reset(token)
 
-    def _admit(self, scope: Scope) -> Caller:
+    def _admit(self, scope: Scope, fields: Fields) -> Caller:
         headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
         limits = self._limits
-        size = sum(len(name) + len(value) + 4 for name, value in headers)
+        size = 4 * len(headers) + sum(map(len, chain.from_iterable(headers)))
         if len(headers) > limits.headers or size > limits.header_bytes:
             raise Refusal(431, "E_SIZE", f"At most {limits.headers} headers of {limits.header_bytes:,} bytes are read.")
-        if not self._hosts.allows_host(_all(headers, b"host")):
+        if not self._hosts.allows_host(fields.get(b"host", [])):
             raise Refusal(
                 421,
                 "E_AUTH",
                 "This server doesn't answer to that Host.",
                 "COURTSIDE_ALLOWED_HOSTS lists further names.",
             )
-        if not self._hosts.allows_origin(_all(headers, b"origin")):
+        if not self._hosts.allows_origin(fields.get(b"origin", [])):
             raise Refusal(
                 403,
                 "E_AUTH",
@@ -164,20 +172,20 @@ class Edge:
             challenge = (b"www-authenticate", b'Bearer realm="courtside"')
             raise Refusal(401, refused.code, refused.message, refused.hint, (challenge,)) from None
         if scope["path"] == MCP_PATH:
-            self._check_session(headers, caller)
+            self._check_session(fields, caller)
         return caller
 
-    def _check_session(self, headers: Sequence[tuple[bytes, bytes]], caller: Caller) -> None:
+    def _check_session(self, fields: Fields, caller: Caller) -> None:
         """A session serves only who opened it; to anyone else it doesn't exist."""
-        for session in _all(headers, b"mcp-session-id"):
+        for session in fields.get(SESSION, ()):
             if self._owners.get(session.decode("latin-1")) != caller.id:
                 raise Refusal(404, "E_NOT_FOUND", "There is no such session.", "Initialize a new one.")
 
-    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
+    async def _read(self, fields: Fields, receive: Receive) -> bytes | None:
         """The whole body, or None where the client has gone."""
         limit = self._limits.body_bytes
         too_large = Refusal(413, "E_SIZE", f"The body is larger than {limit:,} bytes.", "Send less at once.")
-        declared = _all(scope["headers"], b"content-length")
+        declared = fields.get(b"content-length")
         if declared and (len(declared[0]) > 12 or int(declared[0]) > limit):
             raise too_large
         body = bytearray()
@@ -201,9 +209,9 @@ class Edge:
             return {}
         return await asyncio.to_thread(check_message, body) if len(body) > SLOW_BYTES else check_message(body)
 
-    def _running_id(self, scope: Scope, message: dict[str, Any]) -> tuple[bytes, Any] | None:
+    def _running_id(self, fields: Fields, message: dict[str, Any]) -> tuple[bytes, Any] | None:
         """The request's id in its session, where it has one; in a session, two of the same would share one answer."""
-        sessions = _all(scope["headers"], b"mcp-session-id")
+        sessions = fields.get(SESSION)
         if not sessions or "id" not in message or "method" not in message:
             return None
         running = (sessions[0], message["id"])
@@ -215,8 +223,9 @@ class Edge:
         async def outgoing(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", ()))
-                for session in _all(headers, b"mcp-session-id"):
-                    self._remember(session.decode("latin-1"), caller)
+                for name, value in headers:
+                    if name == SESSION:
+                        self._remember(value.decode("latin-1"), caller)
                 message = {**message, "headers": [*headers, (b"x-content-type-options", b"nosniff")]}
             elif not message.get("more_body", False):
                 self._running.discard(running)  # before the client can know the answer and use the id again
@@ -253,13 +262,17 @@ class Edge:
             state["open"] = message["type"] == "http.response.start" or bool(message.get("more_body"))
             await send(message)
 
-        await self._app(scope, receive, watched)
+        await self._mcp(scope, receive, watched)
         if state["open"]:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _all(headers: Sequence[tuple[bytes, bytes]], wanted: bytes) -> list[bytes]:
-    return [value for name, value in headers if name == wanted]
+def _fields(scope: Scope) -> Fields:
+    """Every value of each header."""
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in scope["headers"]:
+        found.setdefault(name, []).append(value)
+    return found
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

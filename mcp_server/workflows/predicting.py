@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from mcp_server.context import CallContext
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mcp_server.serving.predictors import Loaded
     from mcp_server.storage.records import PredictionRecord
 
+MOST_LOADED = 64
 # The loop serves others in between.
 SECONDS_AT_ONCE = 0.005
 MOST_FLAGS = 8
@@ -164,7 +166,7 @@ def _predicted(loaded: Loaded, records: list[PredictionRecord], answers: list[An
     details = [{"id": records[i].id, "flags": records[i].flags[:MOST_FLAGS]} for i in sorted(order) if records[i].flags]
     outside = any(flag.kind != "missing" for answer in answers for flag in answer.flags)
     untrusted: dict[str, Any] = {"flags": details} if details else {}
-    if hidden := _hidden_classes(loaded):
+    if hidden := _stand_ins(tuple(loaded.predictor.form.classes or ())):
         untrusted["classes"] = hidden
     return Predicted(
         model=loaded.reference,
@@ -178,39 +180,38 @@ def _predicted(loaded: Loaded, records: list[PredictionRecord], answers: list[An
     )
 
 
-def _hidden_classes(loaded: Loaded) -> dict[str, str]:
+@lru_cache(maxsize=MOST_LOADED)
+def _shown_names(names: tuple[str, ...], noun: str) -> dict[str, str]:
+    """How each name from data is shown among our own words: itself, or a stand-in such as `class 2`."""
+    return {name: token(name, f"{noun} {place}") for place, name in enumerate(names, start=1)}
+
+
+@lru_cache(maxsize=MOST_LOADED)
+def _stand_ins(classes: tuple[str, ...]) -> dict[str, str]:
     """The classes whose names can't stand among our own words, by their stand-ins."""
-    classes = loaded.predictor.form.classes or ()
-    shown = {_class(name, place): name for place, name in enumerate(classes, start=1)}
-    return {stand_in: name for stand_in, name in shown.items() if stand_in != name}
-
-
-def _class(name: str, place: int) -> str:
-    return token(name, f"class {place}")
+    return {shown: name for name, shown in _shown_names(classes, "class").items() if shown != name}
 
 
 def _shown(loaded: Loaded, index: int, record: PredictionRecord, answer: Answer) -> dict[str, Any]:
     form = loaded.predictor.form
+    classes = _shown_names(tuple(form.classes or ()), "class")
     value: Any = answer.value
     if isinstance(value, str):
-        value = _class(value, list(form.classes or ()).index(value) + 1)
+        value = classes[value]
     one: dict[str, Any] = {"row": index + 1, "id": record.id, "value": value}
     if answer.probability is not None:
         one["probability"] = round(answer.probability, 6)
     if answer.probabilities is not None and len(answer.probabilities) > 2:
         ranked = sorted(answer.probabilities.items(), key=lambda pair: -pair[1])[:MOST_CLASSES]
-        places = {name: place for place, name in enumerate(form.classes or (), start=1)}
-        one["probabilities"] = {_class(name, places[name]): round(share, 6) for name, share in ranked}
+        one["probabilities"] = {classes[name]: round(share, 6) for name, share in ranked}
     if answer.interval is not None:
         one["interval"] = [round(bound, 6) for bound in answer.interval]
         one["level"] = form.interval.level if form.interval else None
     if answer.flags:
-        inputs = loaded.predictor.required + loaded.predictor.optional
+        inputs = _shown_names(loaded.predictor.required + loaded.predictor.optional, "input")
         # What is strange comes before what is merely absent.
         flags = sorted(answer.flags, key=lambda flag: flag.kind == "missing")
-        one["flags"] = [
-            f"{flag.kind} {token(flag.column, f'input {inputs.index(flag.column) + 1}')}" for flag in flags[:MOST_FLAGS]
-        ]
+        one["flags"] = [f"{flag.kind} {inputs[flag.column]}" for flag in flags[:MOST_FLAGS]]
         if len(flags) > MOST_FLAGS:
             one["flags"].append(f"and {len(flags) - MOST_FLAGS} more")
     return one
