@@ -8,10 +8,11 @@ of.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from time import monotonic
 from typing import Any
 
 import orjson
@@ -29,6 +30,7 @@ MCP_PATH = "/mcp"
 LIVE_PATH = "/livez"
 SERVED = frozenset({MCP_PATH, LIVE_PATH, "/readyz", "/startupz", "/metrics"})
 LISTEN = "subscriptions/listen"
+INITIALIZE = "initialize"
 SESSION = b"mcp-session-id"
 LINGER_SECONDS = 1.0
 LINGER_BYTES = 16 * 1024 * 1024
@@ -73,6 +75,14 @@ class Lifecycle:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+@dataclass(slots=True)
+class Owner:
+    """Who opened a session, and when it was last used (seconds, monotonic)."""
+
+    caller: str
+    seen: float = 0.0
+
+
 class Edge:
     """The guard in front of the routes.
 
@@ -94,7 +104,8 @@ class Edge:
         self._hosts = hosts
         self._limits = limits
         self._lifecycle = lifecycle
-        self._owners: OrderedDict[str, str] = OrderedDict()
+        self._owners: OrderedDict[str, Owner] = OrderedDict()
+        self._streams: Counter[str] = Counter()
         self._running: set[tuple[bytes, Any] | None] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,6 +130,8 @@ class Edge:
                 return
             message = await self._checked(scope, body)
             running = self._running_id(fields, message)
+            streaming = scope["path"] == MCP_PATH and (scope["method"] == "GET" or message.get("method") == LISTEN)
+            self._check_share(caller, fields, message, streaming=streaming)
         except Refusal as refusal:
             _log.info(
                 "request refused",
@@ -135,14 +148,18 @@ class Edge:
         scope.setdefault("state", {})["caller"] = caller
         token = CALLER.set(caller)
         self._running.add(running)
+        self._streams[caller.id] += streaming
         try:
             outgoing = self._outgoing(caller, running, send)
-            if scope["path"] == MCP_PATH and (scope["method"] == "GET" or message.get("method") == LISTEN):
+            if streaming:
                 await self._stream(scope, _replayed(body, self._until_stopped(receive)), outgoing)
             else:
                 serving = self._mcp if scope["path"] == MCP_PATH else self._app
                 await serving(scope, _replayed(body, receive), outgoing)
+            if scope["method"] == "DELETE":
+                self._owners.pop(_text(fields.get(SESSION, [b""])[0]), None)
         finally:
+            self._streams[caller.id] -= streaming
             self._running.discard(running)
             CALLER.reset(token)
 
@@ -178,8 +195,25 @@ class Edge:
     def _check_session(self, fields: Fields, caller: Caller) -> None:
         """A session serves only who opened it; to anyone else it doesn't exist."""
         for session in fields.get(SESSION, ()):
-            if self._owners.get(session.decode("latin-1")) != caller.id:
+            owner = self._owners.get(_text(session))
+            if owner is None or owner.caller != caller.id:
                 raise Refusal(404, "E_NOT_FOUND", "There is no such session.", "Initialize a new one.")
+            owner.seen = monotonic()
+
+    def _check_share(self, caller: Caller, fields: Fields, message: dict[str, Any], *, streaming: bool) -> None:
+        """What stays open is shared: one caller can't take all of it."""
+        most = self._limits.caller_streams
+        if streaming and self._streams[caller.id] >= most:
+            raise Refusal(429, "E_BUSY", f"You have {most} event streams open.", "Close one, then open another.")
+        most = self._limits.caller_sessions
+        if message.get("method") == INITIALIZE and SESSION not in fields and self._open_sessions(caller) >= most:
+            raise Refusal(
+                429, "E_BUSY", f"You have {most} sessions open.", "End one with DELETE, or wait for idle ones."
+            )
+
+    def _open_sessions(self, caller: Caller) -> int:
+        since = monotonic() - self._limits.session_idle_seconds
+        return sum(owner.caller == caller.id and owner.seen > since for owner in self._owners.values())
 
     async def _read(self, fields: Fields, receive: Receive) -> bytes | None:
         """The whole body, or None where the client has gone."""
@@ -225,7 +259,7 @@ class Edge:
                 headers = list(message.get("headers", ()))
                 for name, value in headers:
                     if name == SESSION:
-                        self._remember(value.decode("latin-1"), caller)
+                        self._remember(_text(value), caller)
                 message = {**message, "headers": [*headers, (b"x-content-type-options", b"nosniff")]}
             elif not message.get("more_body", False):
                 self._running.discard(running)  # before the client can know the answer and use the id again
@@ -234,7 +268,7 @@ class Edge:
         return outgoing
 
     def _remember(self, session: str, caller: Caller) -> None:
-        self._owners.setdefault(session, caller.id)
+        self._owners.setdefault(session, Owner(caller.id)).seen = monotonic()
         self._owners.move_to_end(session)
         if len(self._owners) > MOST_OWNERS:
             self._owners.popitem(last=False)
@@ -265,6 +299,10 @@ class Edge:
         await self._mcp(scope, receive, watched)
         if state["open"]:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _text(value: bytes) -> str:
+    return value.decode("latin-1")
 
 
 def _fields(scope: Scope) -> Fields:

@@ -7,6 +7,7 @@ import functools
 import signal
 import socket
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -35,12 +36,19 @@ class BoundedProtocol(H11Protocol):
     """One connection, with deadlines that dripping bytes don't extend.
 
     Headers have to be complete in time, counted from the connection or from the first byte of a further request;
-    then the body, a little later than the guard itself gives it up.
+    then the body, a little later than the guard itself gives it up. Who opens many connections and sends nothing
+    pushes out their own oldest ones, and leaves room for who does send.
+
+    Args:
+        half_open: the server's connections that wait for headers, oldest first.
     """
 
-    def __init__(self, *args: Any, limits: HttpLimits, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, limits: HttpLimits, half_open: OrderedDict[BoundedProtocol, None], **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._limits = limits
+        self._half_open = half_open
         self._deadline: asyncio.TimerHandle | None = None
         self._awaited: object = None
 
@@ -81,6 +89,12 @@ class BoundedProtocol(H11Protocol):
             body = self._limits.body_seconds + _BODY_MARGIN
             seconds = self._limits.header_seconds if state is h11.IDLE else body
             self._deadline = self.loop.call_later(seconds, self._late)
+        self._half_open.pop(self, None)
+        if state is h11.IDLE:
+            self._half_open[self] = None
+            if len(self._half_open) > self._limits.half_open:
+                oldest, _ = self._half_open.popitem(last=False)
+                oldest._late()
 
     def _late(self) -> None:
         if self.transport.is_closing():
@@ -159,7 +173,7 @@ def http_server(
         limits=limits,
         lifecycle=lifecycle,
     )
-    protocol: Any = functools.partial(BoundedProtocol, limits=limits)
+    protocol: Any = functools.partial(BoundedProtocol, limits=limits, half_open=OrderedDict())
     keep_alive: Any = limits.keep_alive_seconds
     grace: Any = limits.grace_seconds
     config = uvicorn.Config(

@@ -183,6 +183,17 @@ def test_there_are_at_most_as_many_sessions_as_allowed() -> None:
         assert [initialize(here).status_code for _ in range(4)] == [200, 200, 200, 503]
 
 
+def test_one_caller_cannot_take_every_session() -> None:
+    with running(limits=HttpLimits(drain_seconds=0.0, caller_sessions=2)) as here:
+        opened = [initialize(here) for _ in range(3)]
+        assert [answer.status_code for answer in opened] == [200, 200, 429]
+        assert opened[-1].json()["error"]["code"] == "E_BUSY"
+        assert initialize(here, "viewer").status_code == 200
+        ended = {"mcp-session-id": opened[0].headers["mcp-session-id"], "mcp-protocol-version": "2025-06-18"}
+        assert here.request("DELETE", "/mcp", headers=ended).status_code == 200
+        assert initialize(here).status_code == 200
+
+
 def test_an_idle_session_ends() -> None:
     with running(limits=HttpLimits(drain_seconds=0.0, sessions=1, session_idle_seconds=0.05)) as here:
         first = initialize(here).headers["mcp-session-id"]

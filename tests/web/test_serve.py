@@ -25,7 +25,7 @@ from mcp_server.web.limits import HttpLimits
 from mcp_server.web.serve import bind
 from web.live import KEYS, Running, echo_server, modern, read_all, running
 
-QUICK = HttpLimits(drain_seconds=0.0, header_seconds=0.3, body_seconds=0.3, keep_alive_seconds=0.3)
+QUICK = HttpLimits(drain_seconds=0.0, header_seconds=0.3, body_seconds=0.3, keep_alive_seconds=0.3, half_open=400)
 PATIENT = HttpLimits(drain_seconds=0.0, grace_seconds=600.0)
 SLOW_HEADERS = b"POST /mcp HTTP/1.1\r\nhost: localhost\r\nx-slow: "
 
@@ -136,6 +136,61 @@ def test_beyond_the_connections_there_is_a_503() -> None:
         assert here.request("GET", "/readyz").status_code == 503
 
 
+def test_a_flood_of_half_open_connections_leaves_room_for_who_speaks() -> None:
+    bounded = HttpLimits(drain_seconds=0.0, connections=40, half_open=20)
+    unbounded = HttpLimits(drain_seconds=0.0, connections=40, half_open=1_000)
+    with (
+        running(limits=bounded) as here,
+        running(limits=unbounded) as control,
+        slow(here.port, 60, SLOW_HEADERS) as flood,
+        slow(control.port, 60, SLOW_HEADERS) as kept,
+    ):
+        assert here.call("echo", text="served") == "served"
+        # Whose first bytes hadn't arrived yet gets no answer before the end.
+        assert {read_all(connection)[:12] for connection in flood[:40]} <= {b"HTTP/1.1 408", b""}
+        assert open_ones(flood) == 19  # one more made room for the call
+        assert control.request("GET", "/livez").status_code == 503  # without the bound nobody gets through
+        assert open_ones(kept) == 60
+
+
+@pytest.mark.parametrize("era", ["session", "subscription"])
+def test_one_caller_cannot_take_every_stream(era: str) -> None:
+    with (
+        running(limits=HttpLimits(drain_seconds=0.0, caller_streams=2)) as here,
+        stream(here, era),
+        stream(here, era) as second,
+        stream(here, era) as third,
+        stream(here, era, role="operator") as other,
+    ):
+        assert second.startswith(b"HTTP/1.1 200")
+        assert third.startswith(b"HTTP/1.1 429")
+        assert b"E_BUSY" in third
+        assert other.startswith(b"HTTP/1.1 200")
+
+
+@contextmanager
+def stream(here: Running, era: str, role: str = "admin") -> Iterator[bytes]:
+    """An event stream, held open; what came first."""
+    with here.connect() as connection:
+        connection.sendall(stream_request(here, era, role))
+        received = b""
+        while b"\r\n\r\n" not in received or (b" 429 " in received and b"E_BUSY" not in received):
+            received += connection.recv(65_536)
+        yield received
+
+
+def stream_request(here: Running, era: str, role: str = "admin") -> bytes:
+    headers = {"host": f"localhost:{here.port}", "x-api-key": KEYS[role], "accept": "text/event-stream"}
+    body = b""
+    if era == "session":
+        headers |= open_session(here, role) | {"accept": "text/event-stream"}
+    else:
+        body, more = modern("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
+        headers |= more | {"content-length": str(len(body))}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"{'POST' if body else 'GET'} /mcp HTTP/1.1\r\n{lines}\r\n".encode() + body
+
+
 def test_pipelined_requests_are_all_answered() -> None:
     with running() as here:
         one = b"GET /readyz HTTP/1.1\r\nhost: localhost:%d\r\nx-api-key: %s\r\n" % (here.port, KEYS["admin"].encode())
@@ -192,12 +247,12 @@ def test_an_id_that_still_runs_in_a_session_is_refused() -> None:
         assert "through" in here.request("POST", "/mcp", json=call, headers=session).text
 
 
-def open_session(here: Running) -> dict[str, str]:
+def open_session(here: Running, role: str = "admin") -> dict[str, str]:
     """The headers of a session of an older protocol version."""
     params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
     opening = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
     accept = {"accept": "application/json, text/event-stream"}
-    answer = here.request("POST", "/mcp", json=opening, headers=accept)
+    answer = here.request("POST", "/mcp", json=opening, headers=accept | {"authorization": f"Bearer {KEYS[role]}"})
     session = {"mcp-session-id": answer.headers["mcp-session-id"], "mcp-protocol-version": "2025-06-18"}
     return accept | session
 
@@ -212,21 +267,12 @@ def refuses_connections(here: Running) -> bool:
 
 @pytest.mark.parametrize("era", ["session", "subscription"])
 def test_an_open_stream_doesn_t_hold_up_the_end(era: str) -> None:
-    with running(limits=PATIENT) as here:
-        headers = {"host": f"localhost:{here.port}", "x-api-key": KEYS["admin"], "accept": "text/event-stream"}
-        body = b""
-        if era == "session":
-            headers |= open_session(here) | {"accept": "text/event-stream"}
-        else:
-            body, more = modern("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
-            headers |= more | {"content-length": str(len(body))}
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        with here.connect() as connection:
-            connection.sendall(f"{'POST' if body else 'GET'} /mcp HTTP/1.1\r\n{lines}\r\n".encode() + body)
-            received = connection.recv(65_536)
-            assert b"text/event-stream" in received
-            here.stop()
-            assert (received + read_all(connection)).endswith(b"0\r\n\r\n")
+    with running(limits=PATIENT) as here, here.connect() as connection:
+        connection.sendall(stream_request(here, era))
+        received = connection.recv(65_536)
+        assert b"text/event-stream" in received
+        here.stop()
+        assert (received + read_all(connection)).endswith(b"0\r\n\r\n")
 
 
 def test_a_port_that_is_taken_is_said_in_our_words() -> None:
