@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, func, insert, select
+from sqlalchemy import and_, func, select
 
 from mcp_server.core.names import check_name, fold_name, parse_reference
 from mcp_server.errors import NotFound
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from mcp_server.storage.transaction import Transaction
 
-_ALL = [column for column in datasets.c if column.name not in ("id", "folded")]
 _SUMMARY = [datasets.c[name] for name in ("name", "version", "digest", "rows", "columns", "created_at", "created_by")]
 
 
@@ -47,27 +46,19 @@ async def add_version(
         DataRejected: `E_NAME`; the name isn't allowed.
         AlreadyExists: the name differs from a taken one only in case.
     """
-    number = await versions.next_version(tx, datasets, name)
-    existing = await _find(tx, name, datasets.c.digest == digest)
-    if existing is not None:
-        return existing
-    version = DatasetVersion(
-        name=name,
-        version=number,
-        digest=digest,
-        artefact=artefact,
-        rows=rows,
-        columns=columns,
-        contract=contract,
-        profile=profile,
-        source=source,
-        parent=parent,
-        created_at=tx.now,
-        created_by=created_by,
-    )
-    values = {column.name: getattr(version, column.name) for column in _ALL}
-    await tx.execute(insert(datasets).values(folded=fold_name(name), **values))
-    return version
+    fields = {
+        "name": name,
+        "digest": digest,
+        "artefact": artefact,
+        "rows": rows,
+        "columns": columns,
+        "contract": contract,
+        "profile": profile,
+        "source": source,
+        "parent": parent,
+        "created_by": created_by,
+    }
+    return await versions.add(tx, datasets, DatasetVersion, fields, datasets.c.digest == digest)
 
 
 async def get(tx: Transaction, name: str, version: int | None = None) -> DatasetVersion:
@@ -154,11 +145,4 @@ async def count(tx: Transaction) -> int:
 
 
 async def _find(tx: Transaction, name: str, *conditions: ColumnElement[bool]) -> DatasetVersion | None:
-    query = (
-        select(*_ALL)
-        .where(datasets.c.folded == fold_name(name), *conditions)
-        .order_by(datasets.c.version.desc())
-        .limit(1)
-    )
-    row: Any = (await tx.execute(query)).mappings().first()
-    return None if row is None else DatasetVersion(**row)
+    return await versions.find(tx, datasets, DatasetVersion, name, *conditions)

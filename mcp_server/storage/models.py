@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, and_, desc, func, insert, or_, select
+from sqlalchemy import Select, and_, func, insert, or_, select
 
 from mcp_server.core.names import check_name, fold_name, parse_reference
 from mcp_server.errors import Conflict, NotFound
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from mcp_server.storage.transaction import Transaction
 
-_ALL = [column for column in models.c if column.name not in ("id", "folded")]
 _SUMMARY = [
     models.c[name]
     for name in (
@@ -58,29 +57,23 @@ async def add_version(
         DataRejected: `E_NAME`; the name isn't allowed.
         AlreadyExists: the name differs from a taken one only in case.
     """
-    number = await versions.next_version(tx, models, name)
-    existing = await _find(tx, name, or_(models.c.digest == digest, models.c.run_id == run_id))
-    if existing is not None:
-        return existing
-    version = ModelVersion(
-        name=name,
-        version=number,
-        digest=digest,
-        task=task,
-        target=target,
-        artefact=artefact,
-        training_artefact=training_artefact,
-        manifest=manifest,
-        signature=signature,
-        metrics=metrics,
-        dataset=dataset,
-        run_id=run_id,
-        created_at=tx.now,
-        created_by=created_by,
+    fields = {
+        "name": name,
+        "digest": digest,
+        "task": task,
+        "target": target,
+        "artefact": artefact,
+        "training_artefact": training_artefact,
+        "manifest": manifest,
+        "signature": signature,
+        "metrics": metrics,
+        "dataset": dataset,
+        "run_id": run_id,
+        "created_by": created_by,
+    }
+    return await versions.add(
+        tx, models, ModelVersion, fields, or_(models.c.digest == digest, models.c.run_id == run_id)
     )
-    values = {column.name: getattr(version, column.name) for column in _ALL}
-    await tx.execute(insert(models).values(folded=fold_name(name), **values))
-    return version
 
 
 async def next_version(tx: Transaction, name: str) -> int:
@@ -216,8 +209,4 @@ def _summary(row: Any) -> ModelSummary:
 
 
 async def _find(tx: Transaction, name: str, *conditions: ColumnElement[bool]) -> ModelVersion | None:
-    query = (
-        select(*_ALL).where(models.c.folded == fold_name(name), *conditions).order_by(desc(models.c.version)).limit(1)
-    )
-    row: Any = (await tx.execute(query)).mappings().first()
-    return None if row is None else ModelVersion(**row)
+    return await versions.find(tx, models, ModelVersion, name, *conditions)

@@ -2,16 +2,59 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import Table, func, insert, select
 
 from mcp_server.core.names import check_name, fold_name
 from mcp_server.errors import AlreadyExists
 from mcp_server.storage.pages import contains
+from mcp_server.storage.records import DatasetVersion, ModelVersion
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
     from mcp_server.storage.transaction import Transaction
+
+V = TypeVar("V", DatasetVersion, ModelVersion)
+
+
+async def add(
+    tx: Transaction, table: Table, record: type[V], fields: Mapping[str, Any], same: ColumnElement[bool]
+) -> V:
+    """Add a name's next version, or give the one that is the same already.
+
+    Args:
+        table: the table of `record`.
+        fields: the record's, without version and created_at.
+        same: what holds for a version that would be the same.
+    Returns:
+        the version; a fresh one has `created_at == tx.now`.
+    Raises:
+        DataRejected: `E_NAME`; the name isn't allowed.
+        AlreadyExists: the name differs from a taken one only in case or form.
+    """
+    name = fields["name"]
+    number = await next_version(tx, table, name)
+    existing = await find(tx, table, record, name, same)
+    if existing is not None:
+        return existing
+    counted = {**fields, "version": number, "created_at": tx.now}
+    await tx.execute(insert(table).values(folded=fold_name(name), **counted))
+    return record(**counted)
+
+
+async def find(tx: Transaction, table: Table, record: type[V], name: str, *conditions: ColumnElement[bool]) -> V | None:
+    """The newest version of a name for which the conditions hold, or None."""
+    query = (
+        select(*(column for column in table.c if column.name not in ("id", "folded")))
+        .where(table.c.folded == fold_name(name), *conditions)
+        .order_by(table.c.version.desc())
+        .limit(1)
+    )
+    row: Any = (await tx.execute(query)).mappings().first()
+    return None if row is None else record(**row)
 
 
 async def next_version(tx: Transaction, table: Table, name: str) -> int:

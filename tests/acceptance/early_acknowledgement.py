@@ -1,4 +1,4 @@
-"""The control: a server whose prediction log acknowledges before it commits."""
+"""The control: a server that acknowledges predictions and imports before it commits them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import asyncio
 from mcp_server import settings
 from mcp_server.guard.stdio import serve_stdio
 from mcp_server.server import build_server
+from mcp_server.workflows import importing
 from mcp_server.workflows.app import App
+from mcp_server.workflows.data_answers import Imported
 
-opened = App.storage
+opened, record = App.storage, importing._record
+late = set()
 
 
 async def storage(self: App):
@@ -31,5 +34,14 @@ async def storage(self: App):
     return found
 
 
-App.storage = storage
+async def acknowledge(app, call, name, source, parsed, artefact):
+    async def later():
+        await asyncio.sleep(0.05)
+        await record(app, call, name, source, parsed, artefact)
+
+    late.add(asyncio.create_task(later()))
+    return Imported(dataset=f"{name}@1", rows=parsed["rows"], columns=parsed["columns"], digest="sha256:unknown")
+
+
+App.storage, importing._record = storage, acknowledge
 asyncio.run(serve_stdio(build_server(settings.load())))

@@ -19,6 +19,7 @@ from mcp_server.storage import open_storage
 from performance.wire_clients import request
 
 KILLS = int(os.environ.get("KILLS", "25"))
+KILLS_OF_A_JOB = 5
 EARLY = str(Path(__file__).parent / "early_acknowledgement.py")
 SERVER = ["-m", "mcp_server", "serve"]
 TABLE = "x,z,y\n" + "".join(f"{i % 17},{i % 5},{int((i % 17) + (i * 7919) % 13 > 12)}\n" for i in range(600))
@@ -53,6 +54,10 @@ class Doomed:
     def until(self, answers: int, seconds: float = 60.0) -> None:
         with self._some:
             assert self._some.wait_for(lambda: len(self.answers) >= answers, seconds), "the server answers"
+
+    def until_or_late(self, answers: int, seconds: float) -> None:
+        with self._some:
+            self._some.wait_for(lambda: len(self.answers) >= answers, seconds)
 
     def kill(self) -> list[dict]:
         """End it as a power cut would; the answers that came out before."""
@@ -152,19 +157,26 @@ def test_the_control_that_acknowledges_before_the_commit_fails_the_same_check(tr
     assert not set(acknowledged) <= set(stored), "a check that can't fail shows nothing"
 
 
-@pytest.mark.fault
-def test_a_killed_import_leaves_a_whole_version_or_none(tmp_path):
-    env = fast(tmp_path)
-    chance = random.Random(11)
-    acknowledged = set()
-    for n in range(KILLS):
-        server = Doomed(SERVER, env)
+def imports_after_kills(
+    env: dict[str, str], arguments: list[str], kills: int, longest: float
+) -> tuple[set[str], dict[str, bytes], list[str]]:
+    """Kill servers while they import.
+
+    Args:
+        longest: the kill comes up to so many seconds after the request; 0: as soon as it's answered.
+    Returns:
+        (acknowledged versions, stored versions with their bytes, the versions in the audit trail).
+    """
+    chance, acknowledged = random.Random(11), set()
+    for n in range(kills):
+        server = Doomed(arguments, env)
         server.send("search_models", {})
         server.until(1)
-        server.send("import_data", {"name": f"d{n}", "text": f"a,b\n{n},2\n3,4\n", "idempotency_key": f"k{n}"})
-        # From right after the request to well after the answer.
-        with server._some:
-            server._some.wait_for(lambda s=server: len(s.answers) >= 2, chance.uniform(0.0, 1.6))
+        server.send("import_data", import_arguments(n))
+        if longest:
+            server.until_or_late(2, chance.uniform(0.0, longest))
+        else:
+            server.until(2)
         acknowledged |= {one["structuredContent"]["dataset"] for one in server.kill()[1:]}
 
     async def whole(storage):
@@ -178,7 +190,18 @@ def test_a_killed_import_leaves_a_whole_version_or_none(tmp_path):
             trail = [row.subject for row in (await audit.list_page(tx, limit=100)).items if row.tool == "import_data"]
         return found, trail
 
-    found, trail = look(env, whole)
+    return acknowledged, *look(env, whole)
+
+
+def import_arguments(n: int) -> dict[str, str]:
+    return {"name": f"d{n}", "text": f"a,b\n{n},2\n3,4\n", "idempotency_key": f"k{n}"}
+
+
+@pytest.mark.fault
+def test_a_killed_import_leaves_a_whole_version_or_none(tmp_path):
+    env = fast(tmp_path)
+    # From right after the request to well after the answer.
+    acknowledged, found, trail = imports_after_kills(env, SERVER, KILLS, 1.6)
     assert acknowledged <= found.keys()
     assert all(content.startswith(b"PAR1") and content.endswith(b"PAR1") for content in found.values())
     assert sorted(trail) == sorted(found), "each version has its audit row and each row its version"
@@ -186,7 +209,7 @@ def test_a_killed_import_leaves_a_whole_version_or_none(tmp_path):
     # A repeated call finds what was committed, and does what was not.
     server = Doomed(SERVER, env)
     for n in range(KILLS):
-        server.send("import_data", {"name": f"d{n}", "text": f"a,b\n{n},2\n3,4\n", "idempotency_key": f"k{n}"})
+        server.send("import_data", import_arguments(n))
         server.until(n + 1)
     assert {one["structuredContent"]["dataset"] for one in server.kill()} == {f"d{n}@1" for n in range(KILLS)}
     scratch = Path(env["COURTSIDE_DATA_DIR"]) / "scratch"
@@ -194,37 +217,52 @@ def test_a_killed_import_leaves_a_whole_version_or_none(tmp_path):
 
 
 @pytest.mark.fault
+def test_the_control_that_acknowledges_an_import_before_the_commit_fails_the_same_check(tmp_path):
+    acknowledged, found, _ = imports_after_kills(fast(tmp_path), [EARLY], 5, 0.0)
+    assert len(acknowledged) == 5
+    assert not acknowledged <= found.keys(), "a check that can't fail shows nothing"
+
+
+@pytest.mark.fault
 def test_a_killed_worker_still_ends_with_one_version_of_each_algorithm(trained):
-    env, chance = trained, random.Random(13)
-    server = Doomed(SERVER, env)
-    server.send("train_model", {"model": "again", "dataset": "table@1", "seed": 5})
-    server.until(1)
-    job = server.answers[0]["structuredContent"]["job"]
+    env, chance, kills, jobs = trained, random.Random(13), 0, []
     lock = Path(env["COURTSIDE_DATA_DIR"]) / "worker.lock"
-    for n in range(min(KILLS, 12)):
-        server.send("get_job", {"job": job, "wait": round(chance.uniform(0.0, 1.5), 2)})
-        server.until(n + 2)
-        if server.answers[-1]["structuredContent"]["state"] != "running":
-            break
-        kill_worker(lock)
-    server.send("get_job", {"job": job, "wait": 50})
-    count = len(server.answers)
-    server.until(count + 1)
-    ended = server.kill()[-1]["structuredContent"]
-    assert ended["state"] == "succeeded", ended
+    server = Doomed(SERVER, env)
+
+    def state(job: str, wait: float) -> str:
+        before = len(server.answers)
+        server.send("get_job", {"job": job, "wait": wait})
+        server.until(before + 1)
+        return server.answers[-1]["structuredContent"]["state"]
+
+    while kills < KILLS:
+        before = len(server.answers)
+        server.send("train_model", {"model": f"again{len(jobs)}", "dataset": "table@1", "seed": len(jobs)})
+        server.until(before + 1)
+        jobs.append(server.answers[-1]["structuredContent"]["job"])
+        for _ in range(KILLS_OF_A_JOB):
+            if state(jobs[-1], round(chance.uniform(0.0, 1.5), 2)) not in ("queued", "running"):
+                break
+            kills += kill_worker(lock)
+        assert state(jobs[-1], 50) == "succeeded", server.answers[-1]
+    server.kill()
 
     async def versions(storage):
         from mcp_server.storage import models
 
         async with storage.database.reading() as tx:
-            return [one.version for one in (await models.list_page(tx, name="again")).items]
+            return [
+                [one.version for one in (await models.list_page(tx, name=f"again{n}")).items] for n in range(len(jobs))
+            ]
 
-    assert sorted(look(env, versions)) == [1, 2]
+    assert [sorted(found) for found in look(env, versions)] == [[1, 2]] * len(jobs)
 
 
-def kill_worker(lock: Path) -> None:
+def kill_worker(lock: Path) -> bool:
+    """Whether there was one to kill."""
     try:
         pid = json.loads(lock.read_text())["pid"]
         os.kill(pid, signal.SIGKILL)
     except (OSError, ValueError, KeyError):
-        return
+        return False
+    return True
