@@ -1,4 +1,4 @@
-"""Computing outside the server process: one warm child, and a fresh one for each untrusted input.
+"""Computing outside the server process: one warm child, and a fresh one for each untrusted input or while it's busy.
 
 A runaway computation, a crash in a library or a hostile file ends a child, never the server.
 """
@@ -19,6 +19,8 @@ from mcp_server.errors import Busy, ComputeFailed, CourtsideError, DeadlineExcee
 from mcp_server.jobs.process import Child, ChildLimits, OnProgress
 
 _FRESH_AT_ONCE = 2
+_PATIENCE = 0.5
+"""Seconds that a call waits for a busy warm child before it starts another one."""
 
 
 class Compute:
@@ -145,8 +147,12 @@ class Compute:
 
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[Child]:
-        """The warm child, alone; it's ended when the block doesn't end in order."""
-        async with self._warm_turn:
+        """The warm child, alone; it's ended when the block doesn't end in order. One more where it stays busy."""
+        if not await self._is_my_turn():
+            async with self._fresh_turns, self._passing(fresh=False, reads=self._readable) as child:
+                yield child
+            return
+        try:
             child = await self._warm_child()
             done = False
             try:
@@ -156,15 +162,31 @@ class Compute:
                 if not done:
                     child.kill()
                     self._warm = None
+        finally:
+            self._warm_turn.release()
+
+    async def _is_my_turn(self) -> bool:
+        """Wait for the warm child; False where it's busy for long and there is room for another one."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                return await self._warm_turn.acquire()
+        if self._fresh_turns.locked():
+            return await self._warm_turn.acquire()
+        return False
 
     @contextlib.asynccontextmanager
     async def _fresh(self, reads: Sequence[Path] | None) -> AsyncIterator[Child]:
-        async with self._fresh_turns:
-            child = await self._start(fresh=True, reads=reads)
-            try:
-                yield child
-            finally:
-                child.kill()
+        async with self._fresh_turns, self._passing(fresh=True, reads=reads) as child:
+            yield child
+
+    @contextlib.asynccontextmanager
+    async def _passing(self, *, fresh: bool, reads: Sequence[Path] | None) -> AsyncIterator[Child]:
+        """A child for one call."""
+        child = await self._start(fresh=fresh, reads=reads)
+        try:
+            yield child
+        finally:
+            child.kill()
 
     async def _warm_child(self) -> Child:
         if self._warm is None or not self._warm.alive:

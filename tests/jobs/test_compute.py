@@ -238,6 +238,24 @@ async def test_cancelling_the_caller_ends_the_child_and_what_it_started(make_com
 
 
 @in_loop
+async def test_a_long_computation_holds_up_no_other(make_compute, tmp_path):
+    compute = make_compute()
+    started = tmp_path / "scratch" / "started"
+    long = asyncio.create_task(
+        compute.run("compute_for", {"started": str(started), "seconds": 600}, timeout=None),
+    )
+    busy = int(await until(lambda: text_of(started)))
+    answers = [await compute.run("echo", {}, timeout=60) for _ in range(2)]
+    assert busy not in {answer["pid"] for answer in answers}
+    assert is_running(busy)
+    await until(lambda: not any(is_running(answer["pid"]) for answer in answers))
+    long.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await long
+    await compute.close()
+
+
+@in_loop
 async def test_a_caller_that_leaves_the_queue_disturbs_no_one(make_compute, tmp_path):
     compute = make_compute()
     before = await compute.run("echo", {}, timeout=20)
