@@ -62,11 +62,12 @@ class Rounds:
         """Run a child to its end, by itself or by its own hand; gives what it acknowledged."""
         return self.kill_after(sys.maxsize, line)
 
-    def kill_after(self, acknowledgements: int, line: str, *, delay: float = 0.0) -> list[str]:
+    def kill_after(self, acknowledgements: int, line: str, *, share: float = 0.0) -> list[str]:
         """Run a child and kill it with SIGKILL when it has said so much.
 
         Args:
-            delay: seconds from then to the kill, so that it falls anywhere in the child's next piece of work.
+            share: how much of its next piece of work it gets to, 0..1, by its pace so far: a delay in seconds would
+                fall into the beginning only where the machine is slow. Needs two acknowledgements.
         Returns:
             all that it acknowledged, the last moments before the kill included.
         """
@@ -76,17 +77,19 @@ class Rounds:
         self._process.stdin.flush()
         child = None
         acknowledged: list[str] = []
-        killed = False
+        killed, began = False, 0.0
         for said in self._process.stdout:
             kind, _, rest = said.strip().partition(" ")
             if kind == "pid":
                 child = int(rest)
             elif kind == "ack":
                 acknowledged.append(rest)
+                began = began or time.monotonic()
             elif kind == "ended":
                 return acknowledged
             if child is not None and not killed and len(acknowledged) >= acknowledgements:
-                time.sleep(delay)
+                if share:
+                    time.sleep(share * (time.monotonic() - began) / (len(acknowledged) - 1))
                 os.kill(child, signal.SIGKILL)
                 killed = True
         raise AssertionError("the process ended by itself")
