@@ -39,8 +39,8 @@ def _hidden(character: str) -> bool:
     return selector or unicodedata.category(character) in _HIDDEN
 
 
-def place(name: str | None, position: int) -> str:
-    """Name a column in a message: its position (from 1), and its name where that looks like a name.
+def place(name: str | None, position: int, noun: str = "column") -> str:
+    """Name a column or file in a message: its position (from 1), and its name where that looks like a name.
 
     >>> place("score", 3)
     "column 3 ('score')"
@@ -48,8 +48,8 @@ def place(name: str | None, position: int) -> str:
     'column 3'
     """
     if name is not None and len(name) <= 64 and _PLAIN.fullmatch(name) and label(name) == name:
-        return f"column {position} ({name!r})"
-    return f"column {position}"
+        return f"{noun} {position} ({name!r})"
+    return f"{noun} {position}"
 
 
 def closest(name: str, known: Iterable[str]) -> str:

@@ -80,6 +80,23 @@ def join(one: Found, other: Found) -> Found:
     return "datetime" if both <= TEMPORAL else "text"
 
 
+_FOUND: dict[pl.DataType, Found] = {
+    pl.Int64(): "integer",
+    pl.Float64(): "decimal",
+    pl.Boolean(): "boolean",
+    pl.Date(): "date",
+    pl.Datetime("us", "UTC"): "datetime",
+    pl.String(): "text",
+}
+
+
+def as_typed(values: pl.Series) -> Reading:
+    """A column that has one of a table's types already; one that is missing throughout says nothing of its kind."""
+    if values.null_count() == values.len():
+        return Reading("unknown", pl.Series(values.name, [None], dtype=pl.String).new_from_index(0, values.len()))
+    return Reading(_FOUND[values.dtype], values)
+
+
 class Typist:
     """Reads frames of text as typed columns.
 
@@ -99,13 +116,18 @@ class Typist:
     def add(self, block: Block, rows_before: int) -> None:
         """Read some rows of all columns."""
         texts = block.frame.get_columns()
+        if block.typed:
+            for column, values in zip(self.columns, texts, strict=True):
+                column.add(as_typed(values), rows_before)
+            return
         quick = self._quickly(block, texts)
         for index, (column, text) in enumerate(zip(self.columns, texts, strict=True)):
-            column.add(quick.get(index) or self._read(column, text), rows_before)
+            quoted = index in block.quoted
+            column.add(quick.get(index) or self._read(column, text, quoted=quoted), rows_before)
 
     def _quickly(self, block: Block, texts: list[pl.Series]) -> dict[int, Reading]:
         """Read all columns at once that are expected to be plain numbers; those that aren't are left out."""
-        expected = self._expected(block.frame) if self._decimal == "." else {}
+        expected = self._expected(block) if self._decimal == "." else {}
         casts = [pl.col(texts[at].name).cast(dtype, strict=False) for at, dtype in expected.items()]
         typed = dict(zip(expected, block.frame.select(casts).get_columns(), strict=True))
         typed = {at: values for at, values in typed.items() if values.null_count() == texts[at].null_count()}
@@ -126,10 +148,12 @@ class Typist:
                 found[at] = Reading("decimal", values, rounding(texts[at], values))
         return found
 
-    def _expected(self, frame: pl.DataFrame) -> dict[int, pl.DataType]:
+    def _expected(self, block: Block) -> dict[int, pl.DataType]:
         """By index, the type of each column that was numbers so far, or begins with one."""
         expected: dict[int, pl.DataType] = {}
-        for at, (column, cell) in enumerate(zip(self.columns, frame.row(0), strict=True)):
+        for at, (column, cell) in enumerate(zip(self.columns, block.frame.row(0), strict=True)):
+            if at in block.quoted:
+                continue
             kind = column.kind
             if kind == "unknown" and cell is not None:
                 kind = plain_kind(cell)
@@ -137,12 +161,16 @@ class Typist:
                 expected[at] = pl.Int64() if kind == "integer" else pl.Float64()
         return expected
 
-    def _read(self, column: ColumnReader, text: pl.Series) -> Reading:
+    def _read(self, column: ColumnReader, text: pl.Series, *, quoted: bool) -> Reading:
         if column.kind == "text":
             return Reading("text", text)
         cell = self._first_telling(text)
         if cell is None:
             return self._nothing(text)
+        if quoted and looks_like_number(cell):
+            return text_because("quoted_numbers", text, text.is_not_null())
+        if quoted and not looks_like_date(cell):
+            return Reading("text", text)
         if looks_like_number(cell):
             return read_numbers(text, self._missing, self._decimal)
         if looks_like_date(cell):

@@ -28,6 +28,7 @@ _REASONS = {
     "plus_sign": "Kept as text: every number begins with a plus, as telephone numbers do.",
     "not_a_date": "Kept as text: the cell in row {row} isn't a date as the others are.",
     "impossible_date": "Kept as text: there is no such date as in row {row}.",
+    "quoted_numbers": "Kept as text: numbers stand in quotes, first in row {row}.",
     "not_true_or_false": "Kept as text: the cell in row {row} is neither true nor false.",
 }
 _DEEDS = {

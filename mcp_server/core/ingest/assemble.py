@@ -1,0 +1,302 @@
+"""One or several files as one typed table, or a refusal with file, row and column; never something in between."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+import polars as pl
+
+from mcp_server.core.ingest.columns import ColumnReader, Typist
+from mcp_server.core.ingest.csv_file import CsvText
+from mcp_server.core.ingest.finish import check, finish, lost
+from mcp_server.core.ingest.foreign_parquet import ParquetText
+from mcp_server.core.ingest.formats import HEAD, Format, format_of, suffix
+from mcp_server.core.ingest.json_file import JsonText
+from mcp_server.core.ingest.options import CsvOptions, FileRows, Limits, Note, Report, Table, bounded
+from mcp_server.core.ingest.reading import Reading
+from mcp_server.core.ingest.rows import Block
+from mcp_server.core.labels import closest, label, place
+from mcp_server.errors import DataRejected, InvalidInput
+
+_MANY_NAMES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that isn't compressed (any more).
+
+    Args:
+        open: opens it for reading in binary mode, seekable; it's closed after each reading, and may be read twice.
+        name: what it's called, or None; its suffix must fit its content.
+    """
+
+    open: Callable[[], BinaryIO]
+    name: str | None = None
+
+
+class Text(Protocol):
+    """A file's rows, block by block."""
+
+    names: tuple[str, ...]
+    notes: tuple[Note, ...]
+    delimiter: str
+    encoding: str
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def share(self) -> float: ...
+
+    def blocks(self) -> Iterator[Block]: ...
+
+    def end_notes(self) -> list[Note]: ...
+
+
+def read_csv(
+    source: BinaryIO | bytes,
+    *,
+    limits: Limits | None = None,
+    options: CsvOptions | None = None,
+    report: Report | None = None,
+) -> Table:
+    """Read a file of comma-, semicolon-, tab- or bar-separated text with a header line.
+
+    The bytes are checked first (encoding, width of every row, sizes), then read as text by one reader, then typed by
+    our rules: nothing that would lose something becomes a number or a date, and what is changed is noted.
+
+    Args:
+        source: open for reading in binary mode and seekable, or the content itself.
+        report: called with the share done, 0..1.
+    Returns:
+        rows in the file's order; memory is a small multiple of the table's, whatever the file's size.
+    Raises:
+        DataRejected: an import code; details hold `row` (data row from 1, 0 for the header) and `column` (from 1).
+        InvalidInput: `text_columns` names a column that isn't there.
+    """
+    limits, options = limits or Limits(), options or CsvOptions()
+    file = File(lambda: io.BytesIO(source) if isinstance(source, bytes) else source)
+    return _Assembly([file], limits, options, report, stated="csv").read()
+
+
+def read_table(
+    files: Sequence[File],
+    *,
+    limits: Limits | None = None,
+    options: CsvOptions | None = None,
+    report: Report | None = None,
+) -> Table:
+    """Read files of CSV, JSON, lines of JSON or Parquet with the same columns as one table, in the files' order.
+
+    Args:
+        files: at least one; the order of columns is the first one's.
+        report: called with the share done, 0..1.
+    Raises:
+        DataRejected: an import code; details hold row and column, and `file` (from 1) where there are several.
+        InvalidInput: `text_columns` names a column that isn't there.
+    """
+    return _Assembly(files, limits or Limits(), options or CsvOptions(), report).read()
+
+
+class _Assembly:
+    def __init__(
+        self,
+        files: Sequence[File],
+        limits: Limits,
+        options: CsvOptions,
+        report: Report | None,
+        stated: Format | None = None,
+    ) -> None:
+        self._files = files
+        self._limits = limits
+        self._options = options
+        self._report = report
+        self._stated = stated
+        self._formats: list[Format] = []
+        self._names: tuple[str, ...] = ()
+        self._counts: list[int] = []
+        self._notes: list[Note] = []
+        self._marks = ("", "")
+
+    def read(self) -> Table:
+        typist: Typist | None = None
+        for block, rows_before in self._blocks():
+            if typist is None:
+                typist = Typist(self._names, self._options)
+            typist.add(block, rows_before)
+        if typist is None:
+            raise AssertionError("a file without rows is refused")
+        notes = [*self._notes, *self._file_notes()]
+        series = []
+        with self._row_told():
+            for column in typist.columns:
+                check(column, self._options)
+            self._read_again([column for column in typist.columns if lost(column)])
+            for column in typist.columns:
+                values, told = finish(column, self._options)
+                column.readings.clear()
+                series.append(values.alias(column.name))
+                notes += told
+        return Table(
+            pl.DataFrame(series),
+            bounded(notes),
+            self._formats[0],
+            *self._marks,
+            tuple(FileRows(file.name, count) for file, count in zip(self._files, self._counts, strict=True)),
+        )
+
+    def _blocks(self) -> Iterator[tuple[Block, int]]:
+        """All rows of all files, with how many there were before."""
+        total = 0
+        for number, file in enumerate(self._files, start=1):
+            with self._file_told(number), self._content(file) as content:
+                text = self._opened(content, file.name, number)
+                order = self._settle(text, number)
+                for block in text.blocks():
+                    rows_before = total + text.rows
+                    self._limits.check_extent(rows_before + block.frame.height, len(self._names))
+                    yield (block if order is None else block.ordered(order)), rows_before
+                    self._tell_progress(number, text.share, rows_before + block.frame.height)
+                if not text.rows:
+                    raise DataRejected(
+                        "E_NO_ROWS",
+                        "The file has a header and no rows.",
+                        hint="Is it the right file, and is the header one line?",
+                    )
+                self._counts.append(text.rows)
+                total += text.rows
+                self._add_notes([*text.notes, *text.end_notes()], first=number == 1)
+
+    @contextmanager
+    def _content(self, file: File) -> Iterator[BinaryIO]:
+        content = file.open()
+        try:
+            yield content
+        finally:
+            if self._stated is None:  # a file that the caller opened is the caller's to close
+                content.close()
+
+    def _opened(self, content: BinaryIO, name: str | None, number: int) -> Text:
+        if len(self._formats) < number:
+            head = content.read(HEAD)
+            self._formats.append(self._stated or format_of(head, name))
+        kind = self._formats[number - 1]
+        options = self._options
+        if kind == "csv":
+            if suffix(name) == ".tsv" and options.delimiter is None:
+                options = options.model_copy(update={"delimiter": "\t"})
+            return CsvText(content, self._limits, options)
+        if kind == "parquet":
+            return ParquetText(content, self._limits, options)
+        return JsonText(content, self._limits, options, lines=kind == "ndjson")
+
+    def _settle(self, text: Text, number: int) -> list[int] | None:
+        """Where each column of the table stands in this file; None for the same order."""
+        if number == 1:
+            self._names, self._marks = text.names, (text.delimiter, text.encoding)
+            for name in self._options.text_columns:
+                if name not in text.names:
+                    raise InvalidInput(
+                        f"text_columns names {label(name)!r}, which isn't in the header.",
+                        hint=closest(name, text.names),
+                    )
+        if text.names == self._names:
+            return None
+        lacking = [f"column {at}" for at, name in enumerate(self._names, start=1) if name not in text.names]
+        further = [place(name, at) for at, name in enumerate(text.names, start=1) if name not in self._names]
+        if lacking or further:
+            told = [f"lacks {_listed(lacking)} of the first file"] if lacking else []
+            told += [f"has {_listed(further)} beside those of the first file"] if further else []
+            raise DataRejected(
+                "E_SHAPE",
+                f"The file {' and '.join(told)}.",
+                hint="Give all files the same columns; their order may differ.",
+            )
+        return [text.names.index(name) for name in self._names]
+
+    def _read_again(self, columns: list[ColumnReader]) -> None:
+        """Columns that turned out to be text late get their early rows back as they were."""
+        if not columns:
+            return
+        for column in columns:
+            column.readings.clear()
+        counts, self._counts = self._counts, []
+        notes, self._report = list(self._notes), None
+        for block, _ in self._blocks():
+            for column in columns:
+                values = block.frame.to_series(column.position - 1)
+                if block.typed and values.dtype != pl.String and column.name not in self._options.text_columns:
+                    raise DataRejected(
+                        "E_SHAPE",
+                        f"The values in {place(column.name, column.position)} are of another type in another file.",
+                        hint="Write the column with one type in all files, or name it in text_columns.",
+                        details={"column": column.position},
+                    )
+                column.readings.append(Reading("text", values.cast(pl.String)))
+        self._notes = notes
+        if self._counts != counts:
+            raise DataRejected(
+                "E_CHANGED", "The file changed while it was read.", hint="Import it again when it's complete."
+            )
+
+    def _add_notes(self, notes: list[Note], *, first: bool) -> None:
+        """Keep a file's notes; of the later files, those that say something that wasn't said."""
+        said = set() if first else {(note.about, note.column) for note in self._notes}
+        self._notes += [note for note in notes if (note.about, note.column) not in said]
+
+    def _file_notes(self) -> list[Note]:
+        if len(self._files) == 1:
+            return []
+        notes, before = [], 0
+        for number, (file, count) in enumerate(zip(self._files, self._counts, strict=True), start=1):
+            where = place(file.name, number, "file")
+            told = f"Rows {before + 1} to {before + count} are from {where}."
+            notes.append(Note("file", told, row=before + 1, count=count))
+            before += count
+        return notes
+
+    def _tell_progress(self, number: int, share: float, rows: int) -> None:
+        if self._report is not None:
+            self._report(0.9 * (number - 1 + share) / len(self._files), f"{rows} rows read")
+
+    @contextmanager
+    def _file_told(self, number: int) -> Iterator[None]:
+        """Say in a refusal which of several files it's about."""
+        try:
+            yield
+        except DataRejected as refused:
+            if len(self._files) == 1 or "file" in refused.details:
+                raise
+            raise self._with_file(refused, number, refused.details) from None
+
+    @contextmanager
+    def _row_told(self) -> Iterator[None]:
+        """Turn the row of a refusal about the whole table into a file and its row."""
+        try:
+            yield
+        except DataRejected as refused:
+            row = refused.details.get("row")
+            if len(self._files) == 1 or row is None or "file" in refused.details:
+                raise
+            number = 1
+            for count in self._counts:
+                if row <= count:
+                    break
+                row, number = row - count, number + 1
+            raise self._with_file(refused, number, refused.details | {"row_in_file": row}) from None
+
+    def _with_file(self, refused: DataRejected, number: int, details: dict[str, object]) -> DataRejected:
+        where = place(self._files[number - 1].name, number, "file")
+        message = f"{where[0].upper()}{where[1:]}: {refused.message}"
+        if "row_in_file" in details:
+            message += f" It's row {details['row_in_file']} of that file."
+        return DataRejected(refused.code, message, hint=refused.hint, details=details | {"file": number})
+
+
+def _listed(places: list[str]) -> str:
+    shown = ", ".join(places[:_MANY_NAMES])
+    return shown if len(places) <= _MANY_NAMES else f"{shown} and {len(places) - _MANY_NAMES} more"
