@@ -7,6 +7,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from mcp_server.errors import DataRejected
+
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 # A sentence in a column's name could pass for one of ours: only what looks like a name is repeated in a message.
 _PLAIN = re.compile(r"[\w.%#/()\[\]-]+(?: [\w.%#/()\[\]-]+){0,3}")
@@ -67,3 +69,17 @@ def closest(name: str, known: Iterable[str]) -> str:
         folded = {option.casefold(): option for option in candidates}
         near = [folded[name.casefold()]] if name.casefold() in folded else []
     return f"Did you mean {label(near[0])!r}?" if near else ""
+
+
+def in_file(refused: DataRejected, number: int, name: str | None, **details: int) -> DataRejected:
+    """The refusal, saying which of several files it's about.
+
+    Args:
+        number: from 1.
+        details: further ones, such as `row_in_file`.
+    """
+    where = place(name, number, "file")
+    message = f"{where[0].upper()}{where[1:]}: {refused.message}"
+    if "row_in_file" in details:
+        message += f" It's row {details['row_in_file']} of that file."
+    return DataRejected(refused.code, message, hint=refused.hint, details=refused.details | details | {"file": number})

@@ -1,6 +1,7 @@
-"""Tables on the way in: a file becomes a typed table, a table becomes a data set with a contract, and Parquet."""
+"""Tables on the way in: files become a typed table, a table becomes a data set with a contract, and Parquet."""
 
 from mcp_server.core.ingest.assemble import File, read_csv, read_table
+from mcp_server.core.ingest.extend import Extended, extend, text_columns
 from mcp_server.core.ingest.formats import HEAD, packing_of, unpacked_name
 from mcp_server.core.ingest.infer import DTYPES
 from mcp_server.core.ingest.options import CsvOptions, FileRows, Limits, Note, Report, Table
@@ -12,17 +13,20 @@ __all__ = [
     "DTYPES",
     "HEAD",
     "CsvOptions",
+    "Extended",
     "File",
     "FileRows",
     "Limits",
     "Note",
     "Report",
     "Table",
+    "extend",
     "packing_of",
     "read_csv",
     "read_parquet",
     "read_table",
     "shape_table",
+    "text_columns",
     "to_parquet_bytes",
     "unpack",
     "unpacked_name",

@@ -19,7 +19,7 @@ from mcp_server.core.ingest.json_file import JsonText
 from mcp_server.core.ingest.options import CsvOptions, FileRows, Limits, Note, Report, Table, bounded
 from mcp_server.core.ingest.reading import Reading
 from mcp_server.core.ingest.rows import Block
-from mcp_server.core.labels import closest, label, place
+from mcp_server.core.labels import closest, in_file, label, place
 from mcp_server.errors import DataRejected, InvalidInput
 
 _MANY_NAMES = 5
@@ -88,18 +88,20 @@ def read_table(
     *,
     limits: Limits | None = None,
     options: CsvOptions | None = None,
+    as_text: frozenset[str] = frozenset(),
     report: Report | None = None,
 ) -> Table:
     """Read files of CSV, JSON, lines of JSON or Parquet with the same columns as one table, in the files' order.
 
     Args:
         files: at least one; the order of columns is the first one's.
+        as_text: columns that stay text as those of `text_columns` do, where they're there; not those of Parquet.
         report: called with the share done, 0..1.
     Raises:
         DataRejected: an import code; details hold row and column, and `file` (from 1) where there are several.
         InvalidInput: `text_columns` names a column that isn't there.
     """
-    return _Assembly(files, limits or Limits(), options or CsvOptions(), report).read()
+    return _Assembly(files, limits or Limits(), options or CsvOptions(), report, as_text=as_text).read()
 
 
 class _Assembly:
@@ -110,12 +112,14 @@ class _Assembly:
         options: CsvOptions,
         report: Report | None,
         stated: Format | None = None,
+        as_text: frozenset[str] = frozenset(),
     ) -> None:
         self._files = files
         self._limits = limits
         self._options = options
         self._report = report
         self._stated = stated
+        self._as_text = as_text
         self._formats: list[Format] = []
         self._names: tuple[str, ...] = ()
         self._counts: list[int] = []
@@ -126,7 +130,7 @@ class _Assembly:
         typist: Typist | None = None
         for block, rows_before in self._blocks():
             if typist is None:
-                typist = Typist(self._names, self._options)
+                typist = Typist(self._names, self._options, frozenset() if block.typed else self._as_text)
             typist.add(block, rows_before)
         if typist is None:
             raise AssertionError("a file without rows is refused")
@@ -271,7 +275,7 @@ class _Assembly:
         except DataRejected as refused:
             if len(self._files) == 1 or "file" in refused.details:
                 raise
-            raise self._with_file(refused, number, refused.details) from None
+            raise in_file(refused, number, self._files[number - 1].name) from None
 
     @contextmanager
     def _row_told(self) -> Iterator[None]:
@@ -287,14 +291,7 @@ class _Assembly:
                 if row <= count:
                     break
                 row, number = row - count, number + 1
-            raise self._with_file(refused, number, refused.details | {"row_in_file": row}) from None
-
-    def _with_file(self, refused: DataRejected, number: int, details: dict[str, object]) -> DataRejected:
-        where = place(self._files[number - 1].name, number, "file")
-        message = f"{where[0].upper()}{where[1:]}: {refused.message}"
-        if "row_in_file" in details:
-            message += f" It's row {details['row_in_file']} of that file."
-        return DataRejected(refused.code, message, hint=refused.hint, details=details | {"file": number})
+            raise in_file(refused, number, self._files[number - 1].name, row_in_file=row) from None
 
 
 def _listed(places: list[str]) -> str:

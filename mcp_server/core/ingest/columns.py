@@ -102,12 +102,13 @@ class Typist:
 
     Args:
         names: of the columns, as in the file.
+        as_text: columns that stay text, beside those that the options name.
     """
 
-    def __init__(self, names: tuple[str, ...], options: CsvOptions) -> None:
+    def __init__(self, names: tuple[str, ...], options: CsvOptions, as_text: frozenset[str] = frozenset()) -> None:
         self._missing = frozenset(options.missing)
         self._decimal = options.decimal
-        stay = frozenset(options.text_columns)
+        stay = as_text | frozenset(options.text_columns)
         self.columns = [
             ColumnReader(name, position, kind="text" if name in stay else "unknown")
             for position, name in enumerate(names, start=1)

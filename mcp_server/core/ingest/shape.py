@@ -43,7 +43,7 @@ def shape_table(
         InvalidInput: an unknown column name; the hint says what was probably meant.
         BadTarget: the target has fewer than two different values, or is a date.
     """
-    frame = _with_derived(frame, derived)
+    frame = with_derived(frame, derived)
     if row_filter is not None:
         frame = _filtered(frame, row_filter)
     if not frame.height:
@@ -69,7 +69,13 @@ def _kinds(frame: pl.DataFrame) -> dict[str, Kind]:
     return {name: kind_of_dtype(dtype) for name, dtype in frame.schema.items()}
 
 
-def _with_derived(frame: pl.DataFrame, derived: Sequence[Derived]) -> pl.DataFrame:
+def with_derived(frame: pl.DataFrame, derived: Sequence[Derived]) -> pl.DataFrame:
+    """The table with the derived columns at its end.
+
+    Raises:
+        DataRejected: `E_EXPRESSION`; `E_CONTRACT`: a derived column has the name of another one.
+        InvalidInput: there are more than 100.
+    """
     expressions = {column.name: column.expression for column in derived}
     if len(expressions) != len(derived) or expressions.keys() & set(frame.columns):
         taken = next((column.name for column in derived if column.name in frame.columns), derived[0].name)
@@ -89,13 +95,22 @@ def _with_derived(frame: pl.DataFrame, derived: Sequence[Derived]) -> pl.DataFra
     return frame.hstack([computed[column.name] for column in derived])
 
 
-def _filtered(frame: pl.DataFrame, row_filter: str) -> pl.DataFrame:
+def filter_mask(frame: pl.DataFrame, row_filter: str) -> pl.Series:
+    """Which rows pass a condition; where it's missing, they don't.
+
+    Raises:
+        DataRejected: `E_EXPRESSION`: not a condition over the columns.
+    """
     expression = parse(row_filter)
     if expression.kind(_kinds(frame)) != "boolean":
         raise DataRejected(
             "E_EXPRESSION", "The row filter isn't a condition.", hint="Write a comparison, such as season >= 1985."
         )
-    kept = frame.filter(compute(expression, frame).fill_null(False))
+    return compute(expression, frame).fill_null(False)
+
+
+def _filtered(frame: pl.DataFrame, row_filter: str) -> pl.DataFrame:
+    kept = frame.filter(filter_mask(frame, row_filter))
     if not kept.height:
         raise DataRejected(
             "E_NO_ROWS",
