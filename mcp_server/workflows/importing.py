@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mcp_server.context import CallContext
 from mcp_server.core.labels import label
 from mcp_server.core.names import check_name
-from mcp_server.errors import Conflict, DataRejected, InvalidInput
+from mcp_server.errors import ComputeFailed, Conflict, DataRejected, InvalidInput
 from mcp_server.workflows.app import App
 from mcp_server.workflows.data_answers import Imported
 from mcp_server.workflows.describing import find
@@ -94,20 +94,30 @@ async def import_data(app: App, call: CallContext, request: ImportRequest) -> Im
                 "since": request.since,
             }
             reads.append(stored)
-        parsed = await (await app.compute()).run(
-            "parse_table",
-            _arguments(app, request, brought, folder, table) | {"extends": extends},
-            timeout=call.remaining(),
-            fresh=True,
-            reads=reads,
-            progress=call.report,
-        )
+        arguments = _arguments(app, request, brought, folder, table) | {"extends": extends}
+        parsed = await _parse(app, call, arguments, reads)
         artefact = "" if parsed.get("nothing_new") else await storage.artefacts.put_file(table)
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     if parent is not None and parsed.get("nothing_new"):
         return await _nothing_new(app, call, parent)
     return await _record(app, call, name, brought.source, parsed, artefact, parent)
+
+
+async def _parse(app: App, call: CallContext, arguments: dict[str, Any], reads: list[Path]) -> dict[str, Any]:
+    try:
+        return await (await app.compute()).run(
+            "parse_table", arguments, timeout=call.remaining(), fresh=True, reads=reads, progress=call.report
+        )
+    except ComputeFailed as failed:
+        if failed.details.get("reason") != "crashed":
+            raise
+        raise DataRejected(
+            "E_DAMAGED",
+            "The process that read the file crashed on it; nothing was stored.",
+            hint="Write the file again, as CSV if it's Parquet.",
+            details={"reference": failed.details["reference"]},
+        ) from None
 
 
 def _check(request: ImportRequest) -> None:

@@ -19,7 +19,10 @@ from mcp_server.errors import DataRejected
 _LARGEST = 2**63 - 1
 _EPOCH_YEAR_1, _EPOCH_YEAR_9999 = -719_162, 2_932_896
 """The first and the last day that tables hold, in days from 1970-01-01."""
+# Tuples, not sets: a type such as Categorical() equals its class and has another hash.
 _WHOLE = (pl.Int8, pl.Int16, pl.Int32, pl.UInt8, pl.UInt16, pl.UInt32)
+_FLOATS = (pl.Float32, pl.Float64)
+_TEXTS = (pl.String, pl.Categorical, pl.Enum, pl.Null)
 _LONG = (pl.UInt64, pl.Int128, pl.UInt128)
 _UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, OverflowError, ValueError)
 
@@ -104,13 +107,13 @@ class ParquetText:
             return self._long(values, name)
         if isinstance(dtype, pl.Decimal):
             return self._decimal(values, at)
-        if dtype in {pl.Float32, pl.Float64}:
+        if dtype in _FLOATS:
             return self._float(values.cast(pl.Float64), at)
         if isinstance(dtype, pl.Datetime):
             return self._instant(values, at)
         if dtype == pl.Date:
             self._check_days(values.cast(pl.Int32), at)
-        if dtype in {pl.String, pl.Categorical, pl.Enum, pl.Null}:
+        if dtype in _TEXTS:
             return self._text(values.cast(pl.String), at)
         return values
 
@@ -223,8 +226,8 @@ def _check_type(name: str, position: int, dtype: pl.DataType) -> None:
             hint="Give each part of it a column of its own.",
             details={"column": position},
         )
-    simple = (*_WHOLE, *_LONG, pl.Int64, pl.Float32, pl.Float64, pl.Boolean, pl.String, pl.Date, pl.Null)
-    if dtype not in simple and not isinstance(dtype, pl.Decimal | pl.Datetime | pl.Categorical | pl.Enum):
+    simple = (*_WHOLE, *_LONG, *_FLOATS, *_TEXTS, pl.Int64, pl.Boolean, pl.Date)
+    if dtype not in simple and not isinstance(dtype, pl.Decimal | pl.Datetime):
         raise DataRejected(
             "E_TYPE",
             f"{place(name, position)[0].upper()}{place(name, position)[1:]} has a type that tables can't hold.",

@@ -79,6 +79,8 @@ class JsonText:
         first = next(self._elements, None)
         if first is None:
             raise DataRejected("E_NO_ROWS", "The file has no objects.", hint="Is it the right file?")
+        if not first:
+            self._refuse("E_SHAPE", "has no keys", _SHAPE_HINT)
         notes: list[Note] = []
         self.names = check_names(list(self._flat(first)), options, limits, notes)
         self._keys = tuple(first)

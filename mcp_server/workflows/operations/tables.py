@@ -66,7 +66,7 @@ def parse_table(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     extends = arguments["extends"]
     contract = None if extends is None else from_dict(extends["contract"])
     table = read_table(
-        _plain_files(arguments["files"], Path(arguments["scratch"]), limits),
+        plain_files(arguments["files"], Path(arguments["scratch"]), limits),
         limits=limits,
         options=_options(arguments["options"]),
         as_text=frozenset() if contract is None else text_columns(contract),
@@ -109,7 +109,7 @@ def parse_table(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     }
 
 
-def _plain_files(given: Sequence[Mapping[str, Any]], scratch: Path, limits: Limits) -> list[File]:
+def plain_files(given: Sequence[Mapping[str, Any]], scratch: Path, limits: Limits) -> list[File]:
     """The files, those that are compressed unpacked beside them; together within the limit on bytes."""
     files, left = [], limits.size
     for number, one in enumerate(given, start=1):
