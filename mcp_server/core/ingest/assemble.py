@@ -125,6 +125,7 @@ class _Assembly:
         self._counts: list[int] = []
         self._notes: list[Note] = []
         self._marks = ("", "")
+        self._number = 0
 
     def read(self) -> Table:
         typist: Typist | None = None
@@ -157,6 +158,7 @@ class _Assembly:
         """All rows of all files, with how many there were before."""
         total = 0
         for number, file in enumerate(self._files, start=1):
+            self._number = number
             with self._file_told(number), self._content(file) as content:
                 text = self._opened(content, file.name, number)
                 order = self._settle(text, number)
@@ -234,12 +236,13 @@ class _Assembly:
             for column in columns:
                 values = block.frame.to_series(column.position - 1)
                 if block.typed and values.dtype != pl.String and column.name not in self._options.text_columns:
-                    raise DataRejected(
+                    refused = DataRejected(
                         "E_SHAPE",
                         f"The values in {place(column.name, column.position)} are of another type in another file.",
                         hint="Write the column with one type in all files, or name it in text_columns.",
                         details={"column": column.position},
                     )
+                    raise in_file(refused, self._number, self._files[self._number - 1].name)
                 column.readings.append(Reading("text", values.cast(pl.String)))
         self._notes = notes
         if self._counts != counts:

@@ -21,6 +21,15 @@ from mcp_server.core.ingest.reading import Found, Reading, Sighting, sighting, t
 from mcp_server.core.ingest.rows import Block
 
 _TRUTH = ["true", "false"]
+_REASONS: dict[Found, str] = {
+    "date": "not_a_date",
+    "datetime": "not_a_date",
+    "slashed": "not_a_date",
+    "boolean": "not_true_or_false",
+}
+_TOLD = frozenset(
+    {"not_a_number", "leading_zeros", "plus_sign", "quoted_numbers", "impossible_date", *_REASONS.values()}
+)
 NUMERIC = frozenset(KINDS)
 TEMPORAL = frozenset({"date", "datetime"})
 
@@ -124,7 +133,10 @@ class Typist:
         quick = self._quickly(block, texts)
         for index, (column, text) in enumerate(zip(self.columns, texts, strict=True)):
             quoted = index in block.quoted
-            column.add(quick.get(index) or self._read(column, text, quoted=quoted), rows_before)
+            reading = quick.get(index) or self._read(column, text, quoted=quoted)
+            if reading.kind not in {"unknown", column.kind} and join(column.kind, reading.kind) == "text":
+                reading = self._with_reason(column, reading, text)
+            column.add(reading, rows_before)
 
     def _quickly(self, block: Block, texts: list[pl.Series]) -> dict[int, Reading]:
         """Read all columns at once that are expected to be plain numbers; those that aren't are left out."""
@@ -179,6 +191,14 @@ class Typist:
         if cell.strip().lower() in _TRUTH:
             return self._read_truth(text)
         return self._plain_text(text)
+
+    def _with_reason(self, column: ColumnReader, reading: Reading, text: pl.Series) -> Reading:
+        """The reading that makes text of a column that was something else so far, with what it shows of that."""
+        about = "not_a_number" if column.kind in NUMERIC else _REASONS.get(column.kind)
+        if about is None or any(sight.about in _TOLD for sight in reading.sightings):
+            return reading
+        telling = text.is_not_null() & ~text.is_in(list(self._missing))
+        return Reading(reading.kind, reading.values, [*reading.sightings, *sighting(about, telling)])
 
     def _first_telling(self, text: pl.Series) -> str | None:
         """The first cell that isn't missing in any kind of column."""
