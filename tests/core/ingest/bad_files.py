@@ -98,7 +98,7 @@ PACKED: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "74 zip with a hundred and one": ("a.zip", many_entries, "E_ARCHIVE"),
     "75 a name with ..": ("a.zip", lambda: zipped(("../a.csv", CSV)), "E_ARCHIVE"),
     "75 a name with .. and backslashes": ("a.zip", lambda: zipped(("x\\..\\a.csv", CSV)), "E_ARCHIVE"),
-    "75 an absolute name": ("a.zip", lambda: zipped(("/tmp/a.csv", CSV)), "E_ARCHIVE"),
+    "75 an absolute name": ("a.zip", lambda: zipped(("/a.csv", CSV)), "E_ARCHIVE"),
     "75 a name with a drive": ("a.zip", lambda: zipped(("C:/a.csv", CSV)), "E_ARCHIVE"),
     "76 a link": ("a.zip", lambda: zipped(("a.csv", b"/etc/passwd"), mode=stat.S_IFLNK | 0o777), "E_ARCHIVE"),
     "76 a folder": ("a.zip", lambda: zipped(("a/", b""), mode=stat.S_IFDIR | 0o755), "E_ARCHIVE"),
