@@ -6,18 +6,18 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NoReturn, Protocol
 
 import polars as pl
 
 from mcp_server.core.ingest.columns import ColumnReader, Typist
 from mcp_server.core.ingest.csv_file import CsvText
-from mcp_server.core.ingest.finish import check, finish, lost
+from mcp_server.core.ingest.finish import convert, lost, notes, settle
 from mcp_server.core.ingest.foreign_parquet import ParquetText
 from mcp_server.core.ingest.formats import HEAD, Format, format_of, suffix
 from mcp_server.core.ingest.json_file import JsonText
 from mcp_server.core.ingest.options import CsvOptions, FileRows, Limits, Note, Report, Table, bounded
-from mcp_server.core.ingest.reading import Reading
+from mcp_server.core.ingest.parts import NewParts, Parts
 from mcp_server.core.ingest.rows import Block
 from mcp_server.core.labels import closest, in_file, label, place
 from mcp_server.errors import DataRejected, InvalidInput
@@ -73,7 +73,7 @@ def read_csv(
         source: open for reading in binary mode and seekable, or the content itself.
         report: called with the share done, 0..1.
     Returns:
-        rows in the file's order; memory is a small multiple of the table's, whatever the file's size.
+        rows in the file's order.
     Raises:
         DataRejected: an import code; details hold `row` (data row from 1, 0 for the header) and `column` (from 1).
         InvalidInput: `text_columns` names a column that isn't there.
@@ -89,6 +89,7 @@ def read_table(
     limits: Limits | None = None,
     options: CsvOptions | None = None,
     as_text: frozenset[str] = frozenset(),
+    new_parts: NewParts = Parts,
     report: Report | None = None,
 ) -> Table:
     """Read files of CSV, JSON, lines of JSON or Parquet with the same columns as one table, in the files' order.
@@ -96,12 +97,13 @@ def read_table(
     Args:
         files: at least one; the order of columns is the first one's.
         as_text: columns that stay text as those of `text_columns` do, where they're there; not those of Parquet.
+        new_parts: makes the places where rows are kept; in memory unless it says otherwise.
         report: called with the share done, 0..1.
     Raises:
         DataRejected: an import code; details hold row and column, and `file` (from 1) where there are several.
         InvalidInput: `text_columns` names a column that isn't there.
     """
-    return _Assembly(files, limits or Limits(), options or CsvOptions(), report, as_text=as_text).read()
+    return _Assembly(files, limits or Limits(), options or CsvOptions(), report, None, as_text, new_parts).read()
 
 
 class _Assembly:
@@ -113,6 +115,7 @@ class _Assembly:
         report: Report | None,
         stated: Format | None = None,
         as_text: frozenset[str] = frozenset(),
+        new_parts: NewParts = Parts,
     ) -> None:
         self._files = files
         self._limits = limits
@@ -120,6 +123,7 @@ class _Assembly:
         self._report = report
         self._stated = stated
         self._as_text = as_text
+        self._new_parts = new_parts
         self._formats: list[Format] = []
         self._names: tuple[str, ...] = ()
         self._counts: list[int] = []
@@ -129,30 +133,48 @@ class _Assembly:
 
     def read(self) -> Table:
         typist: Typist | None = None
+        found = self._new_parts()
         for block, rows_before in self._blocks():
             if typist is None:
                 typist = Typist(self._names, self._options, frozenset() if block.typed else self._as_text)
-            typist.add(block, rows_before)
+            found.put(typist.add(block, rows_before))
         if typist is None:
             raise AssertionError("a file without rows is refused")
-        notes = [*self._notes, *self._file_notes()]
-        series = []
+        columns = typist.columns
+        said = [*self._notes, *self._file_notes()]
         with self._row_told():
-            for column in typist.columns:
-                check(column, self._options)
-            self._read_again([column for column in typist.columns if lost(column)])
-            for column in typist.columns:
-                values, told = finish(column, self._options)
-                column.readings.clear()
-                series.append(values.alias(column.name))
-                notes += told
+            for column in columns:
+                settle(column, self._options)
+            parts = self._converted(found, columns)
+        for column in columns:
+            said += notes(column, self._options)
         return Table(
-            pl.DataFrame(series),
-            bounded(notes),
+            parts,
+            bounded(said),
             self._formats[0],
             *self._marks,
             tuple(FileRows(file.name, count) for file, count in zip(self._files, self._counts, strict=True)),
         )
+
+    def _converted(self, found: Parts, columns: list[ColumnReader]) -> Parts:
+        """All blocks with each column's one type and name."""
+        parts = self._new_parts()
+        late = [column for column in columns if lost(column)]
+        again = self._text_again(late)
+        before = 0
+        for number, frame in enumerate(found.drained()):
+            texts = next(again)
+            if len(texts) != len(late) or any(values.len() != frame.height for values in texts.values()):
+                _refuse_changed()
+            series = []
+            for column, values in zip(columns, frame.get_columns(), strict=True):
+                values = texts.get(column.position, values)
+                series.append(convert(column, column.kinds[number], values, before, self._options).alias(column.name))
+            parts.put(pl.DataFrame(series))
+            before += frame.height
+        if next(again):
+            _refuse_changed()
+        return parts
 
     def _blocks(self) -> Iterator[tuple[Block, int]]:
         """All rows of all files, with how many there were before."""
@@ -224,31 +246,38 @@ class _Assembly:
             )
         return [text.names.index(name) for name in self._names]
 
-    def _read_again(self, columns: list[ColumnReader]) -> None:
-        """Columns that turned out to be text late get their early rows back as they were."""
+    def _text_again(self, columns: list[ColumnReader]) -> Iterator[dict[int, pl.Series]]:
+        """For each block, the text of the columns that turned out to be text late, by position; {} after the last.
+
+        Raises:
+            DataRejected: `E_CHANGED`, `E_SHAPE`.
+        """
         if not columns:
-            return
-        for column in columns:
-            column.readings.clear()
+            while True:
+                yield {}
         counts, self._counts = self._counts, []
-        notes, self._report = list(self._notes), None
+        said, self._report = list(self._notes), None
         for block, _ in self._blocks():
+            texts = {column.position: block.frame.to_series(column.position - 1) for column in columns}
             for column in columns:
-                values = block.frame.to_series(column.position - 1)
-                if block.typed and values.dtype != pl.String and column.name not in self._options.text_columns:
-                    refused = DataRejected(
-                        "E_SHAPE",
-                        f"The values in {place(column.name, column.position)} are of another type in another file.",
-                        hint="Write the column with one type in all files, or name it in text_columns.",
-                        details={"column": column.position},
-                    )
-                    raise in_file(refused, self._number, self._files[self._number - 1].name)
-                column.readings.append(Reading("text", values.cast(pl.String)))
-        self._notes = notes
+                if block.typed and column.name not in self._options.text_columns:
+                    self._check_text(column, texts[column.position])
+            yield {position: values.cast(pl.String) for position, values in texts.items()}
+        self._notes = said
         if self._counts != counts:
-            raise DataRejected(
-                "E_CHANGED", "The file changed while it was read.", hint="Import it again when it's complete."
-            )
+            _refuse_changed()
+        yield {}
+
+    def _check_text(self, column: ColumnReader, values: pl.Series) -> None:
+        if values.dtype == pl.String:
+            return
+        refused = DataRejected(
+            "E_SHAPE",
+            f"The values in {place(column.name, column.position)} are of another type in another file.",
+            hint="Write the column with one type in all files, or name it in text_columns.",
+            details={"column": column.position},
+        )
+        raise in_file(refused, self._number, self._files[self._number - 1].name)
 
     def _add_notes(self, notes: list[Note], *, first: bool) -> None:
         """Keep a file's notes; of the later files, those that say something that wasn't said."""
@@ -295,6 +324,10 @@ class _Assembly:
                     break
                 row, number = row - count, number + 1
             raise in_file(refused, number, self._files[number - 1].name, row_in_file=row) from None
+
+
+def _refuse_changed() -> NoReturn:
+    raise DataRejected("E_CHANGED", "The file changed while it was read.", hint="Import it again when it's complete.")
 
 
 def _listed(places: list[str]) -> str:

@@ -40,7 +40,8 @@ class ColumnReader:
 
     Attributes:
         name, position: as in the file; from 1.
-        readings: one for each block.
+        kinds: one for each block.
+        kept: whether the text of all blocks can still be had.
         seen: sightings, with data rows (from 1) in place of indices.
         kind: what all blocks so far fit; once it's text, it stays text.
     """
@@ -48,12 +49,14 @@ class ColumnReader:
     name: str
     position: int
     kind: Found = "unknown"
-    readings: list[Reading] = field(default_factory=list)
+    kinds: list[Found] = field(default_factory=list)
+    kept: bool = True
     seen: dict[str, Sighting] = field(default_factory=dict)
 
     def add(self, reading: Reading, rows_before: int) -> None:
-        """Keep a block's reading."""
-        self.readings.append(reading)
+        """Take note of a block's reading."""
+        self.kinds.append(reading.kind)
+        self.kept = self.kept and reading.kept
         self.kind = join(self.kind, reading.kind)
         self.see(reading.sightings, rows_before)
 
@@ -123,20 +126,24 @@ class Typist:
             for position, name in enumerate(names, start=1)
         ]
 
-    def add(self, block: Block, rows_before: int) -> None:
-        """Read some rows of all columns."""
+    def add(self, block: Block, rows_before: int) -> pl.DataFrame:
+        """Read some rows of all columns.
+
+        Returns:
+            the values as they were read, each column of the type that its kind in this block has.
+        """
         texts = block.frame.get_columns()
-        if block.typed:
-            for column, values in zip(self.columns, texts, strict=True):
-                column.add(as_typed(values), rows_before)
-            return
-        quick = self._quickly(block, texts)
+        quick = {} if block.typed else self._quickly(block, texts)
+        found = []
         for index, (column, text) in enumerate(zip(self.columns, texts, strict=True)):
-            quoted = index in block.quoted
-            reading = quick.get(index) or self._read(column, text, quoted=quoted)
+            reading = as_typed(text) if block.typed else quick.get(index)
+            if reading is None:
+                reading = self._read(column, text, quoted=index in block.quoted)
             if reading.kind not in {"unknown", column.kind} and join(column.kind, reading.kind) == "text":
                 reading = self._with_reason(column, reading, text)
             column.add(reading, rows_before)
+            found.append(reading.values.alias(text.name))
+        return pl.DataFrame(found)
 
     def _quickly(self, block: Block, texts: list[pl.Series]) -> dict[int, Reading]:
         """Read all columns at once that are expected to be plain numbers; those that aren't are left out."""
@@ -194,6 +201,8 @@ class Typist:
 
     def _with_reason(self, column: ColumnReader, reading: Reading, text: pl.Series) -> Reading:
         """The reading that makes text of a column that was something else so far, with what it shows of that."""
+        if text.dtype != pl.String:
+            return reading
         about = "not_a_number" if column.kind in NUMERIC else _REASONS.get(column.kind)
         if about is None or any(sight.about in _TOLD for sight in reading.sightings):
             return reading

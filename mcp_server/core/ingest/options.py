@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import polars as pl
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+from mcp_server.core.ingest.parts import Parts
 from mcp_server.errors import DataRejected
 
 MIB = 1024 * 1024
@@ -33,7 +34,7 @@ class Limits:
         columns: columns.
         cell: bytes of one cell, as UTF-8.
         line: bytes of one line, as UTF-8.
-        cells: rows times columns; reading takes up to 32 bytes of memory for each, so that 60 million fit 2 GiB.
+        cells: rows times columns; 60 million
         name: characters of a column's name.
         block: bytes that are read and typed at a time; not a bound, and no result depends on it.
     """
@@ -142,19 +143,24 @@ class Table:
     """One or several files, read.
 
     Args:
-        frame: Int64, Float64, Boolean, String, Date and Datetime("us", "UTC") columns, named as in the file.
+        parts: Int64, Float64, Boolean, String, Date and Datetime("us", "UTC") columns, named as in the file.
         notes: what was done and seen, in column order; at most 200, the last one counting the rest.
         format: `csv`, `json`, `ndjson` or `parquet`; of the first file, as are
         delimiter, encoding: as stated or found; empty where the format has none.
         files: in the order in which they were read.
     """
 
-    frame: pl.DataFrame
+    parts: Parts
     notes: tuple[Note, ...]
     format: str
     delimiter: str
     encoding: str
     files: tuple[FileRows, ...]
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """All rows in memory."""
+        return self.parts.whole()
 
 
 MAX_NOTES = 200
