@@ -7,7 +7,8 @@ from mcp_server.core.ingest.infer import DTYPES
 from mcp_server.core.ingest.options import CsvOptions, FileRows, Limits, Note, Report, Table
 from mcp_server.core.ingest.packing import unpack
 from mcp_server.core.ingest.parquet import read_parquet, to_parquet_bytes, write_parquet
-from mcp_server.core.ingest.shape import shape_table
+from mcp_server.core.ingest.parts import Parts, in_parts
+from mcp_server.core.ingest.shape import shape_parts, shape_table
 
 __all__ = [
     "DTYPES",
@@ -18,13 +19,16 @@ __all__ = [
     "FileRows",
     "Limits",
     "Note",
+    "Parts",
     "Report",
     "Table",
     "extend",
+    "in_parts",
     "packing_of",
     "read_csv",
     "read_parquet",
     "read_table",
+    "shape_parts",
     "shape_table",
     "text_columns",
     "to_parquet_bytes",

@@ -114,16 +114,21 @@ def _conformed(incoming: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     for at, column in enumerate(contract.columns, start=1):
         if column.source != "file":
             continue
-        values = incoming.get_column(column.name)
+        values = _unnamed(incoming, column.name)
         cast, wrong = _as_kind(values, DTYPES[column.kind])
         if wrong.any():
             found = (wrong.arg_true() + 1).head(FIRST_ROWS).to_list()
             what = f"must be {_KINDS[column.kind]} as in the data set"
             violations.append(_violation(column, at, what, count=int(wrong.sum()), rows=found))
-        columns.append(cast)
+        columns.append(cast.alias(column.name))
     if violations:
         _refuse(violations)
     return pl.DataFrame(columns)
+
+
+def _unnamed(frame: pl.DataFrame, name: str) -> pl.Series:
+    # A name such as ^a.*$ would be a pattern to many of a column's own methods.
+    return frame.get_column(name).alias("values")
 
 
 def _lacking(contract: Contract, incoming: pl.DataFrame) -> list[tuple[int, Column]]:
@@ -162,8 +167,8 @@ def _beyond(taken: pl.DataFrame, parent: pl.DataFrame, column: Column) -> pl.Ser
             f"{label(column.name)!r} can't tell what is new: its kind is {column.kind}.",
             hint="Name a column of numbers or dates that grows, such as the time column.",
         )
-    largest = parent.get_column(column.name).max()
-    values = taken.get_column(column.name)
+    largest = _unnamed(parent, column.name).max()
+    values = _unnamed(taken, column.name)
     if largest is None:
         return values.is_not_null()
     return (values > largest).fill_null(False)
@@ -173,7 +178,7 @@ def _check_rows(taken: pl.DataFrame, rows: pl.Series, parent: pl.DataFrame, cont
     """Missing values and keys, as the contract allows them."""
     violations = []
     for at, column in enumerate(contract.columns, start=1):
-        gone = taken.get_column(column.name).is_null()
+        gone = _unnamed(taken, column.name).is_null()
         needed = not column.nullable or (mode == "upsert" and column.role == "key")
         if needed and gone.any():
             violations.append(_violated(column, at, "must not be missing", gone, rows))

@@ -34,7 +34,7 @@ class Limits:
         columns: columns.
         cell: bytes of one cell, as UTF-8.
         line: bytes of one line, as UTF-8.
-        cells: rows times columns; 60 million
+        cells: rows times columns.
         name: characters of a column's name.
         block: bytes that are read and typed at a time; not a bound, and no result depends on it.
     """
@@ -44,7 +44,7 @@ class Limits:
     columns: int = 10_000
     cell: int = MIB
     line: int = 10 * MIB
-    cells: int = 60_000_000
+    cells: int = 120_000_000
     name: int = 256
     block: int = 16 * MIB
 

@@ -28,8 +28,9 @@ class Parts:
         """Add rows; each frame has the columns of the first one."""
         if not self.schema:
             self.schema = dict(frame.schema)
-        self.height += frame.height
-        self._keep(frame)
+        if frame.height or not self.height:
+            self.height += frame.height
+            self._keep(frame)
 
     def _keep(self, frame: pl.DataFrame) -> None:
         self._frames.append(frame)
@@ -46,6 +47,11 @@ class Parts:
     def column(self, at: int) -> pl.Series:
         """A column of all rows, by its position from 0."""
         return pl.concat([frame.to_series(at) for frame in self._frames], rechunk=True)
+
+    def series(self) -> Iterator[pl.Series]:
+        """Each column of all rows, in order."""
+        for at in range(len(self.schema)):
+            yield self.column(at)
 
     def scan(self) -> pl.LazyFrame:
         """All rows, to be computed bit by bit."""

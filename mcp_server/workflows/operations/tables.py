@@ -19,9 +19,10 @@ from mcp_server.core.ingest import (
     File,
     Limits,
     extend,
+    in_parts,
     packing_of,
     read_table,
-    shape_table,
+    shape_parts,
     text_columns,
     unpack,
     unpacked_name,
@@ -31,6 +32,7 @@ from mcp_server.core.labels import in_file, label
 from mcp_server.core.profile import profile
 from mcp_server.errors import DataRejected, DiskFull, InvalidInput
 from mcp_server.workflows.operations.reading import stored_table
+from mcp_server.workflows.operations.spilling import Spilled
 
 Report = Callable[[float, str], None]
 
@@ -64,19 +66,23 @@ def parse_table(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         cells=arguments["max_cells"],
     )
     extends = arguments["extends"]
+    scratch = Path(arguments["scratch"])
+    new_parts = partial(Spilled, scratch)
     contract = None if extends is None else from_dict(extends["contract"])
     table = read_table(
-        plain_files(arguments["files"], Path(arguments["scratch"]), limits),
+        plain_files(arguments["files"], scratch, limits),
         limits=limits,
         options=_options(arguments["options"]),
         as_text=frozenset() if contract is None else text_columns(contract),
+        new_parts=new_parts,
         report=lambda share, what: report(0.8 * share, what),
     )
     report(0.8, "Inferring the contract")
     told: dict[str, Any] = {}
     if contract is None:
-        frame, contract = shape_table(
-            table.frame,
+        parts, contract = shape_parts(
+            table.parts,
+            new_parts=new_parts,
             target=arguments["target"],
             time=arguments["time"],
             roles=arguments["roles"],
@@ -88,16 +94,16 @@ def parse_table(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         extended = extend(parent, contract, table.frame, mode=extends["mode"], since=extends["since"])
         if extended is None:
             return {"nothing_new": True}
-        frame, contract = extended.frame, extended.contract
-        limits.check_extent(frame.height, frame.width)
+        parts, contract = in_parts(extended.frame), extended.contract
+        limits.check_extent(parts.height, len(parts.columns))
         told = {"added": extended.added, "replaced": extended.replaced, "passed": extended.passed}
-    described = profile(frame, contract)
+    described = profile(parts, contract)
     report(0.9, "Writing")
     with _room(), open(arguments["out"], "wb") as target:
-        write_parquet(frame, target)
+        write_parquet(parts, target)
     return told | {
-        "rows": frame.height,
-        "columns": frame.width,
+        "rows": parts.height,
+        "columns": len(parts.columns),
         "contract": to_dict(contract),
         "profile": described,
         "notes": [note.to_dict() for note in table.notes],
