@@ -7,6 +7,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from mcp_server.errors import DataRejected
+
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 # A sentence in a column's name could pass for one of ours: only what looks like a name is repeated in a message.
 _PLAIN = re.compile(r"[\w.%#/()\[\]-]+(?: [\w.%#/()\[\]-]+){0,3}")
@@ -39,8 +41,8 @@ def _hidden(character: str) -> bool:
     return selector or unicodedata.category(character) in _HIDDEN
 
 
-def place(name: str | None, position: int) -> str:
-    """Name a column in a message: its position (from 1), and its name where that looks like a name.
+def place(name: str | None, position: int, noun: str = "column") -> str:
+    """Name a column or file in a message: its position (from 1), and its name where that looks like a name.
 
     >>> place("score", 3)
     "column 3 ('score')"
@@ -48,8 +50,8 @@ def place(name: str | None, position: int) -> str:
     'column 3'
     """
     if name is not None and len(name) <= 64 and _PLAIN.fullmatch(name) and label(name) == name:
-        return f"column {position} ({name!r})"
-    return f"column {position}"
+        return f"{noun} {position} ({name!r})"
+    return f"{noun} {position}"
 
 
 def closest(name: str, known: Iterable[str]) -> str:
@@ -67,3 +69,17 @@ def closest(name: str, known: Iterable[str]) -> str:
         folded = {option.casefold(): option for option in candidates}
         near = [folded[name.casefold()]] if name.casefold() in folded else []
     return f"Did you mean {label(near[0])!r}?" if near else ""
+
+
+def in_file(refused: DataRejected, number: int, name: str | None, **details: int) -> DataRejected:
+    """The refusal, saying which of several files it's about.
+
+    Args:
+        number: from 1.
+        details: further ones, such as `row_in_file`.
+    """
+    where = place(name, number, "file")
+    message = f"{where[0].upper()}{where[1:]}: {refused.message}"
+    if "row_in_file" in details:
+        message += f" It's row {details['row_in_file']} of that file."
+    return DataRejected(refused.code, message, hint=refused.hint, details=refused.details | details | {"file": number})

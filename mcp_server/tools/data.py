@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mcp_server.context import CallContext
-from mcp_server.guard.spec import ADDS_ONCE, READ_ONLY
+from mcp_server.guard.spec import ADDS, READ_ONLY
 from mcp_server.tools.params import Column, DatasetRef, Expression, NewName
 from mcp_server.tools.toolset import Toolset
 from mcp_server.workflows import describing, importing, validating
@@ -19,13 +19,15 @@ toolset = Toolset("data")
 Role = Literal["feature", "known_after", "ignored", "time", "key", "target"]
 
 
-@toolset.tool(title="Import data", scope="data", hints=ADDS_ONCE, seconds=300.0, keyed=True)
+@toolset.tool(title="Import data", scope="data", hints=ADDS, seconds=300.0, keyed=True)
 async def import_data(
     app: App,
     call: CallContext,
     name: NewName,
     path: Annotated[str | None, Field(max_length=4096)] = None,
-    text: Annotated[str | None, Field(max_length=4_194_304, description="CSV itself, instead of path")] = None,
+    text: Annotated[str | None, Field(max_length=4_194_304, description="the table itself")] = None,
+    mode: Literal["full", "append", "upsert"] = "full",
+    since: Annotated[Column | None, Field(description="take rows beyond its maximum")] = None,
     target: Column | None = None,
     time: Column | None = None,
     roles: dict[str, Role] | None = None,
@@ -36,15 +38,17 @@ async def import_data(
         Field(description="delimiter, encoding, decimal, date_order, missing, short_rows"),
     ] = None,
 ) -> Imported:
-    """Store a CSV file from an allowed folder, or inline text, as an immutable data set version with a contract.
+    """Store CSV, JSON or Parquet from an allowed folder (file, folder, season-*.csv) or text as a data set version.
 
-    Set `target` (it may be derived); columns it is computed from become known_after. Strict: bad input is refused with
-    row and column. Next: validate_data.
+    Set `target` (it may be derived); columns it is computed from become known_after. `append` and `upsert` extend the
+    newest version. Strict: bad input is refused with row and column. Next: validate_data.
     """
     request = importing.ImportRequest(
         name=name,
         path=path,
         text=text,
+        mode=mode,
+        since=since,
         target=target,
         time=time,
         roles=roles or {},

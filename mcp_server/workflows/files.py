@@ -7,15 +7,23 @@ in between the check and the opening leads nowhere. The copy is what gets parsed
 from __future__ import annotations
 
 import errno
+import fnmatch
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from mcp_server.core.labels import in_file
 from mcp_server.errors import DataRejected, DiskFull
 
+MOST_FILES = 1_000
+
 _CHUNK = 1024 * 1024
+_LONGEST = 4_096
+_ACCESS = "Give the server's user access."
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 _DIRECTORY = getattr(os, "O_DIRECTORY", 0)
@@ -23,32 +31,126 @@ _BINARY = getattr(os, "O_BINARY", 0)
 _CAN_WALK = os.open in os.supports_dir_fd and bool(_NOFOLLOW)
 
 
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """A file that was copied.
+
+    Args:
+        path: of the copy.
+        name: the file's own, or None where it never had one.
+        digest: SHA-256 of the content, as hex.
+        size: bytes.
+    """
+
+    path: Path
+    name: str | None
+    digest: str
+    size: int
+
+
 def copy_allowed(
     text: str,
     allowed: Sequence[Path],
-    target: Path,
+    folder: Path,
     *,
     most_bytes: int,
     report: Callable[[float, str], None] | None = None,
-) -> tuple[str, int, str]:
-    """Copy a file that the caller may import.
+) -> list[Copied]:
+    """Copy the files that the caller may import.
 
     Args:
-        text: an absolute path, or one relative to the first allowed folder.
+        text: an absolute path, or one relative to the first allowed folder; of a file, of a folder, whose plain files
+            are meant (not hidden ones, nor those in folders within), or with `*`, `?` or `[..]` in its last part.
         allowed: the folders; they need not exist.
-        target: where the copy goes; removed again when anything fails.
-        most_bytes: the largest size.
+        folder: where the copies go; those made are removed again when anything fails.
+        most_bytes: the largest size of all together.
     Returns:
-        (SHA-256 of the content as hex, bytes, the file's own name).
+        one or more, in the order of their names.
     Raises:
-        DataRejected: E_PATH, E_PERMISSION, E_EMPTY, E_SIZE, E_CHANGED or E_IO.
+        DataRejected: E_PATH, E_PERMISSION, E_EMPTY, E_SIZE, E_CHANGED or E_IO; details hold `file` where there are
+            several.
     """
-    root, parts = locate(text, allowed)
+    root, parts, pattern = _located(text, allowed)
     descriptor = _open_beneath(root, parts)
+    copies: list[Copied] = []
+    try:
+        if pattern is None and not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            return [_copied(descriptor, parts[-1], folder / "0", most_bytes, report)]
+        names = _listed(descriptor, root.joinpath(*parts), pattern)
+        for number, name in enumerate(names, start=1):
+            left = most_bytes - sum(copy.size for copy in copies)
+            try:
+                copies.append(_copied_inside(descriptor, root.joinpath(*parts), name, folder / str(number), left))
+            except DataRejected as refused:
+                raise in_file(refused, number, name) from None
+            if report is not None:
+                report(number / len(names), "Copying")
+    except BaseException:
+        for copy in copies:
+            copy.path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+    return copies
+
+
+def _located(text: str, allowed: Sequence[Path]) -> tuple[Path, tuple[str, ...], str | None]:
+    """As `locate`, and the pattern for names where the last part is one and isn't a file's name itself."""
+    try:
+        return *locate(text, allowed), None
+    except DataRejected:
+        before, _, last = text.rpartition("/")
+        if not any(mark in last for mark in "*?[") or len(text) > _LONGEST:
+            raise
+    # The folder itself may be an allowed one; the pattern is only ever matched with names that are in it.
+    return *locate(before or ("/" if text.startswith("/") else "."), allowed, root_too=True), last
+
+
+def _listed(descriptor: int, folder: Path, pattern: str | None) -> list[str]:
+    """The names in an open folder that are meant, in order.
+
+    Raises:
+        DataRejected: E_PATH where there are none, or too many; a link or a device is refused when it's opened.
+    """
+    names = []
+    try:
+        with os.scandir(descriptor if os.scandir in os.supports_fd else folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(".") or entry.is_dir(follow_symlinks=False):
+                    continue
+                if pattern is None or fnmatch.fnmatchcase(entry.name, pattern):
+                    names.append(entry.name)
+                if len(names) > MOST_FILES:
+                    raise DataRejected(
+                        "E_PATH",
+                        f"There are more than {MOST_FILES:,} files.",
+                        hint="Import a part of them by a pattern such as season-20*.csv.",
+                        details={"limit": MOST_FILES},
+                    )
+    except PermissionError:
+        raise DataRejected("E_PERMISSION", "The folder may not be read.", hint=_ACCESS) from None
+    except OSError:
+        raise DataRejected("E_PATH", "The path isn't a folder.", hint="Name a folder or a file.") from None
+    if not names:
+        raise DataRejected("E_PATH", "No file is there by that name.", hint="Name a file, a folder, or a pattern.")
+    return sorted(names)
+
+
+def _copied_inside(descriptor: int, folder: Path, name: str, target: Path, most_bytes: int) -> Copied:
+    inner = _open_inside(descriptor, folder, name)
+    try:
+        return _copied(inner, name, target, most_bytes, None)
+    finally:
+        os.close(inner)
+
+
+def _copied(
+    descriptor: int, name: str, target: Path, most_bytes: int, report: Callable[[float, str], None] | None
+) -> Copied:
     try:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
-            raise DataRejected("E_PATH", "The path isn't a plain file.", hint="Name a file, not a folder or a device.")
+            raise DataRejected("E_PATH", "The path isn't a plain file.", hint="Name a file, not a device.")
         if before.st_size == 0:
             raise DataRejected("E_EMPTY", "The file is empty.", hint="Check that the export finished.")
         if before.st_size > most_bytes:
@@ -66,20 +168,20 @@ def copy_allowed(
     except BaseException:
         target.unlink(missing_ok=True)
         raise
-    finally:
-        os.close(descriptor)
-    return digest, copied, parts[-1]
+    return Copied(target, name, digest, copied)
 
 
-def locate(text: str, allowed: Sequence[Path]) -> tuple[Path, tuple[str, ...]]:
+def locate(text: str, allowed: Sequence[Path], *, root_too: bool = False) -> tuple[Path, tuple[str, ...]]:
     """The allowed folder that holds the path, and the way down from it.
 
+    Args:
+        root_too: whether an allowed folder itself is meant, too.
     Raises:
         DataRejected: E_PATH, naming the folders and how to allow one.
     """
     names = ", ".join(str(folder) for folder in allowed) or "none"
     hint = f"Allowed folders: {names}. Put the file there, or allow its folder with COURTSIDE_ALLOWED_DIRS."
-    if not text or "\0" in text or len(text) > 4_096 or not allowed:
+    if not text or "\0" in text or len(text) > _LONGEST or not allowed:
         raise DataRejected("E_PATH", "The path can't be used.", hint=hint)
     path = Path(text).expanduser() if text.startswith("~/") else Path(text)
     wanted = path if path.is_absolute() else allowed[0] / path
@@ -90,27 +192,45 @@ def locate(text: str, allowed: Sequence[Path]) -> tuple[Path, tuple[str, ...]]:
         raise DataRejected("E_PATH", "There is no such file in the allowed folders.", hint=hint) from None
     for folder in allowed:
         root = Path(os.path.realpath(folder))
-        if real != root and real.is_relative_to(root):
+        if (root_too or real != root) and real.is_relative_to(root):
             return root, real.relative_to(root).parts
     raise DataRejected("E_PATH", "There is no such file in the allowed folders.", hint=hint)
 
 
 def _open_beneath(root: Path, parts: tuple[str, ...]) -> int:
-    try:
+    """Open what lies below the root, a file or a folder; the root itself where there are no parts."""
+    with _opening():
         if not _CAN_WALK:
             return os.open(root.joinpath(*parts), os.O_RDONLY | _BINARY)
         folder = os.open(root, os.O_RDONLY | _DIRECTORY)
-        try:
-            for part in parts[:-1]:
+        for part in parts[:-1]:
+            try:
                 inner = os.open(part, os.O_RDONLY | _DIRECTORY | _NOFOLLOW, dir_fd=folder)
+            finally:
                 os.close(folder)
-                folder = inner
-            # Non-blocking: opening a FIFO must not wait for its writer.
-            return os.open(parts[-1], os.O_RDONLY | _NOFOLLOW | _NONBLOCK, dir_fd=folder)
+            folder = inner
+        if not parts:
+            return folder
+        try:
+            return _open_inside(folder, root, parts[-1])
         finally:
             os.close(folder)
+
+
+def _open_inside(folder: int, path: Path, name: str) -> int:
+    with _opening():
+        if not _CAN_WALK:
+            return os.open(path / name, os.O_RDONLY | _BINARY)
+        # Non-blocking: opening a FIFO must not wait for its writer.
+        return os.open(name, os.O_RDONLY | _NOFOLLOW | _NONBLOCK, dir_fd=folder)
+
+
+@contextmanager
+def _opening() -> Iterator[None]:
+    try:
+        yield
     except PermissionError:
-        raise DataRejected("E_PERMISSION", "The file may not be read.", hint="Give the server's user access.") from None
+        raise DataRejected("E_PERMISSION", "The file may not be read.", hint=_ACCESS) from None
     except OSError:
         raise DataRejected("E_PATH", "The path changed or isn't a plain file.", hint="Name the file itself.") from None
 

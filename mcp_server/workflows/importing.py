@@ -1,4 +1,4 @@
-"""From a file or text to an immutable, validated-on-the-way-in data set version."""
+"""From files or text to an immutable, validated-on-the-way-in data set version."""
 
 from __future__ import annotations
 
@@ -7,21 +7,31 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mcp_server.context import CallContext
+from mcp_server.core.labels import label
 from mcp_server.core.names import check_name
-from mcp_server.errors import DataRejected, InvalidInput
+from mcp_server.errors import ComputeFailed, Conflict, DataRejected, InvalidInput
 from mcp_server.workflows.app import App
 from mcp_server.workflows.data_answers import Imported
-from mcp_server.workflows.files import copy_allowed
+from mcp_server.workflows.describing import find
+from mcp_server.workflows.files import Copied, copy_allowed
 from mcp_server.workflows.reply import counted, token
 
-# What a reading process can hold of a table for each MiB that it may fill, measured with numbers and short text.
-CELLS_PER_MIB = 30_000
+if TYPE_CHECKING:
+    from mcp_server.storage.records import DatasetVersion
+
+# What a reading process can take for each MiB that it may fill: the rows go through the disk, so that this is far from
+# the edge for narrow tables; it's set by wide ones.
+CELLS_PER_MIB = 60_000
+MOST_TOLD = 20
+
+
+Mode = Literal["full", "append", "upsert"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +41,8 @@ class ImportRequest:
     name: str
     path: str | None
     text: str | None
+    mode: Mode = "full"
+    since: str | None = None
     target: str | None = None
     time: str | None = None
     roles: Mapping[str, str] = field(default_factory=dict)
@@ -39,61 +51,133 @@ class ImportRequest:
     options: dict[str, str | list[str]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What a source left in the scratch folder.
+
+    Args:
+        files: one or more plain files, compressed or not, in the order of their rows. The name of each (None where it
+            has none) tells with its content what format it has.
+        source: where they came from, for the version's record: `kind`, `digest`, `bytes`, and what that kind has.
+    """
+
+    files: Sequence[Copied]
+    source: dict[str, Any]
+
+
 async def import_data(app: App, call: CallContext, request: ImportRequest) -> Imported:
     """Copy, parse in a limited child, store the table and its record.
 
     Raises:
-        InvalidInput: not exactly one of path and text.
+        InvalidInput: not exactly one of path and text, or statements that the mode doesn't allow.
+        NotFound: there's no version to add to.
         DataRejected: the content is refused; nothing is stored and no temporary file is left.
+        Conflict: another version was stored while the rows were added to the one before.
     """
     name = check_name(request.name)
-    if (request.path is None) == (request.text is None):
-        raise InvalidInput(
-            "Give either path or text.", hint="path for a file in an allowed folder, text for CSV itself."
-        )
+    _check(request)
+    parent = None if request.mode == "full" else await find(app, name)
     storage = await app.storage()
     # Named as the computing children's own folders are, so that what a killed server leaves is swept with theirs.
     folder = app.settings.data_dir / "scratch" / f"child-{os.getpid()}-{uuid.uuid4().hex}"
     folder.mkdir(mode=0o700, parents=True)
-    raw, table = folder / "table.csv", folder / "table.parquet"
+    table = folder / "table.parquet"
     try:
-        source = await _bring(app, request, raw)
-        parsed = await (await app.compute()).run(
-            "parse_table",
-            _arguments(app, request, raw, table),
-            timeout=call.remaining(),
-            fresh=True,
-            reads=[raw],
-            progress=call.report,
-        )
-        artefact = await storage.artefacts.put_file(table)
+        brought = await _bring(app, request, folder)
+        reads = [folder]
+        extends = None
+        if parent is not None:
+            stored = await storage.artefacts.local_path(parent.artefact)
+            extends = {
+                "path": str(stored),
+                "contract": parent.contract,
+                "mode": request.mode,
+                "since": request.since,
+            }
+            reads.append(stored)
+        arguments = _arguments(app, request, brought, folder, table) | {"extends": extends}
+        parsed = await _parse(app, call, arguments, reads)
+        artefact = "" if parsed.get("nothing_new") else await storage.artefacts.put_file(table)
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-    return await _record(app, call, name, source, parsed, artefact)
+    if parent is not None and parsed.get("nothing_new"):
+        return await _nothing_new(app, call, parent)
+    return await _record(app, call, name, brought.source, parsed, artefact, parent)
 
 
-async def _bring(app: App, request: ImportRequest, raw: Path) -> dict[str, Any]:
+async def _parse(app: App, call: CallContext, arguments: dict[str, Any], reads: list[Path]) -> dict[str, Any]:
+    try:
+        return await (await app.compute()).run(
+            "parse_table", arguments, timeout=call.remaining(), fresh=True, reads=reads, progress=call.report
+        )
+    except ComputeFailed as failed:
+        if failed.details.get("reason") != "crashed":
+            raise
+        raise DataRejected(
+            "E_DAMAGED",
+            "The process that read the file crashed on it; nothing was stored.",
+            hint="Write the file again, as CSV if it's Parquet.",
+            details={"reference": failed.details["reference"]},
+        ) from None
+
+
+def _check(request: ImportRequest) -> None:
+    if (request.path is None) == (request.text is None):
+        raise InvalidInput(
+            "Give either path or text.", hint="path for files in an allowed folder, text for a table itself."
+        )
+    stated = request.target or request.time or request.roles or request.derived or request.row_filter
+    if request.mode != "full" and stated:
+        raise InvalidInput(
+            f"mode {request.mode} keeps the target, time, roles, derived and filter of the version before.",
+            hint="Leave them out, or import in full.",
+        )
+    if request.mode == "full" and request.since is not None:
+        raise InvalidInput("since goes with mode append or upsert.", hint="Set mode, or leave since out.")
+
+
+async def _bring(app: App, request: ImportRequest, folder: Path) -> Brought:
+    """Get what was asked for into the scratch folder, as plain files that nothing has read yet.
+
+    Each kind of source has a branch here; what follows doesn't know where files came from.
+    """
     if request.text is not None:
-        content = request.text.encode("utf-8", errors="surrogatepass")
-        most = app.settings.max_inline_kib * 1024
-        if len(content) > most:
-            raise DataRejected(
-                "E_SIZE", f"The text has {len(content):,} bytes; {most:,} are allowed.", hint="Import it as a file."
-            )
-        if not content.strip():
-            raise DataRejected("E_EMPTY", "The text is empty.", hint="Give CSV with a header and rows.")
-        await asyncio.to_thread(raw.write_bytes, content)
-        return {"kind": "text", "digest": f"sha256:{hashlib.sha256(content).hexdigest()}", "bytes": len(content)}
+        return await _bring_text(app, request.text, folder)
     assert request.path is not None
-    digest, size, name = await asyncio.to_thread(
-        copy_allowed, request.path, app.settings.allowed_dirs, raw, most_bytes=app.settings.max_import_mib * 1024 * 1024
+    copies = await asyncio.to_thread(
+        copy_allowed,
+        request.path,
+        app.settings.allowed_dirs,
+        folder,
+        most_bytes=app.settings.max_import_mib * 1024 * 1024,
     )
-    return {"kind": "file", "digest": f"sha256:{digest}", "bytes": size, "name": name}
+    if len(copies) == 1:
+        one = copies[0]
+        return Brought(copies, {"kind": "file", "digest": f"sha256:{one.digest}", "bytes": one.size, "name": one.name})
+    together = hashlib.sha256("\n".join(copy.digest for copy in copies).encode()).hexdigest()
+    files = [{"name": copy.name, "digest": f"sha256:{copy.digest}", "bytes": copy.size} for copy in copies]
+    size = sum(copy.size for copy in copies)
+    return Brought(copies, {"kind": "files", "digest": f"sha256:{together}", "bytes": size, "files": files})
 
 
-def _arguments(app: App, request: ImportRequest, raw: Path, table: Path) -> dict[str, Any]:
+async def _bring_text(app: App, text: str, folder: Path) -> Brought:
+    content = text.encode("utf-8", errors="surrogatepass")
+    most = app.settings.max_inline_kib * 1024
+    if len(content) > most:
+        raise DataRejected(
+            "E_SIZE", f"The text has {len(content):,} bytes; {most:,} are allowed.", hint="Import it as a file."
+        )
+    if not content.strip():
+        raise DataRejected("E_EMPTY", "The text is empty.", hint="Give CSV with a header and rows, or JSON.")
+    copy = Copied(folder / "text", None, hashlib.sha256(content).hexdigest(), len(content))
+    await asyncio.to_thread(copy.path.write_bytes, content)
+    return Brought([copy], {"kind": "text", "digest": f"sha256:{copy.digest}", "bytes": copy.size})
+
+
+def _arguments(app: App, request: ImportRequest, brought: Brought, folder: Path, table: Path) -> dict[str, Any]:
     return {
-        "path": str(raw),
+        "files": [{"path": str(file.path), "name": file.name} for file in brought.files],
+        "scratch": str(folder),
         "out": str(table),
         "target": request.target,
         "time": request.time,
@@ -115,6 +199,7 @@ async def _record(
     source: dict[str, Any],
     parsed: dict[str, Any],
     artefact: str,
+    parent: DatasetVersion | None,
 ) -> Imported:
     from mcp_server.core.canonical import digest
     from mcp_server.storage import datasets
@@ -122,6 +207,11 @@ async def _record(
     storage = await app.storage()
     content = digest({"table": artefact, "contract": parsed["contract"]})
     async with storage.database.transaction(call) as tx:
+        if parent is not None and (await datasets.get(tx, name)).version != parent.version:
+            raise Conflict(
+                f"Another version of {name} was stored meanwhile; nothing was added to it.",
+                hint="Call import_data again.",
+            )
         version = await datasets.add_version(
             tx,
             name=name,
@@ -131,8 +221,8 @@ async def _record(
             columns=parsed["columns"],
             contract=parsed["contract"],
             profile=parsed["profile"],
-            source={**source, "encoding": parsed["encoding"], "delimiter": parsed["delimiter"]},
-            parent=None,
+            source=_source(source, parsed),
+            parent=None if parent is None else f"{parent.name}@{parent.version}",
             created_by=call.caller.id,
         )
         reference = f"{version.name}@{version.version}"
@@ -141,15 +231,66 @@ async def _record(
             rows=version.rows,
             columns=version.columns,
             target=_target(parsed["contract"]),
-            notes=[f"{counted(n, 'note')} on reading, see untrusted.notes." for n in [len(parsed["notes"])] if n],
+            notes=_told(parsed, parent),
             digest=version.digest,
             existing=version.created_at != tx.now,
             next=f"validate_data with dataset {reference}.",
-            untrusted={"notes": parsed["notes"][:20], **parsed["preview"]},
+            untrusted=_untrusted(parsed),
         )
         tx.answer(answer.model_dump(mode="json", exclude_none=True))
         tx.about(reference)
     return answer
+
+
+async def _nothing_new(app: App, call: CallContext, parent: DatasetVersion) -> Imported:
+    """The answer where no row was beyond the version before: that version, as it was."""
+    storage = await app.storage()
+    reference = f"{parent.name}@{parent.version}"
+    answer = Imported(
+        dataset=reference,
+        rows=parent.rows,
+        columns=parent.columns,
+        target=_target(parent.contract),
+        notes=["No row is beyond the largest value of since, so nothing was added."],
+        digest=parent.digest,
+        existing=True,
+        next="Call again when the source has newer rows.",
+    )
+    async with storage.database.transaction(call) as tx:
+        tx.answer(answer.model_dump(mode="json", exclude_none=True))
+        tx.about(reference)
+    return answer
+
+
+def _source(source: dict[str, Any], parsed: dict[str, Any]) -> dict[str, Any]:
+    """Where the rows came from, with the rows of each file where there are several."""
+    read = {key: parsed[key] for key in ("format", "encoding", "delimiter") if parsed[key]}
+    if len(parsed["files"]) > 1:
+        rows = [count for _, count in parsed["files"]]
+        source = source | {"files": [file | {"rows": n} for file, n in zip(source["files"], rows, strict=True)]}
+    return source | read
+
+
+def _told(parsed: dict[str, Any], parent: DatasetVersion | None) -> list[str]:
+    told = []
+    if parent is not None:
+        added = counted(parsed["added"], "row")
+        told.append(
+            f"{added} added to {parent.name}@{parent.version}, {parsed['replaced']} replaced, "
+            f"{parsed['passed']} left out."
+        )
+    if len(parsed["files"]) > 1:
+        told.append(f"{len(parsed['files'])} files in the order of their names, see untrusted.files.")
+    if parsed["notes"]:
+        told.append(f"{counted(len(parsed['notes']), 'note')} on reading, see untrusted.notes.")
+    return told
+
+
+def _untrusted(parsed: dict[str, Any]) -> dict[str, Any]:
+    found = {"notes": parsed["notes"][:MOST_TOLD], **parsed["preview"]}
+    if len(parsed["files"]) > 1:
+        found["files"] = [[label(name or ""), rows] for name, rows in parsed["files"][:MOST_TOLD]]
+    return found
 
 
 def _target(contract: dict[str, Any]) -> str | None:

@@ -1,6 +1,6 @@
 """Import of a million rows by twenty columns beside `polars.read_csv`: seconds and peak memory, interleaved.
 
-python tests/performance/import_rates.py [ROWS]
+python tests/performance/import_rates.py [ROWS [ROUNDS]]
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ ROUNDS = 5
 
 
 def main() -> None:
-    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    rows, rounds = (int(given) for given in (*sys.argv[1:3], *(1_000_000, ROUNDS)[len(sys.argv) - 1 :]))
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "table.csv"
         write(table, rows)
         print(f"{rows:,} rows × 20 columns, {table.stat().st_size / 1e6:.0f} MB")
         taken: dict[str, list[tuple[float, float]]] = {"polars": [], "import": []}
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for name, into in taken.items():
                 command = [sys.executable, __file__, "--one", name, str(table)]
                 done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -59,8 +59,10 @@ def one(name: str, table: str) -> None:
         from mcp_server.workflows.operations import parse_table
 
         arguments = {
-            "path": table,
+            "files": [{"path": table, "name": "table.csv"}],
+            "scratch": str(Path(table).parent),
             "out": table + ".parquet",
+            "extends": None,
             "options": {},
             "target": "y",
             "time": None,
@@ -70,7 +72,7 @@ def one(name: str, table: str) -> None:
             "max_bytes": 1 << 30,
             "max_rows": 5_000_000,
             "max_columns": 10_000,
-            "max_cells": 60_000_000,
+            "max_cells": 200_000_000,
         }
         parse_table(arguments, lambda share, what: None)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_000

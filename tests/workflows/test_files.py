@@ -1,5 +1,6 @@
 import hashlib
 import os
+import shutil
 import socket
 import threading
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mcp_server.errors import DataRejected
-from mcp_server.workflows.files import copy_allowed, locate
+from mcp_server.workflows.files import MOST_FILES, copy_allowed, locate
 
 CONTENT = b"a,b\n1,2\n"
 
@@ -27,30 +28,33 @@ def place(tmp_path: Path) -> Path:
 
 
 def copy(place: Path, text: str, *, most: int = 1_000_000):
-    return copy_allowed(text, [place], place.parent / "copy", most_bytes=most)
+    shutil.rmtree(place.parent / "copies", ignore_errors=True)
+    (place.parent / "copies").mkdir()
+    return copy_allowed(text, [place], place.parent / "copies", most_bytes=most)
 
 
 def refused(place: Path, text: str, **options: int) -> DataRejected:
     with pytest.raises(DataRejected) as caught:
         copy(place, text, **options)
-    assert not (place.parent / "copy").exists(), "nothing is left behind"
+    assert not list((place.parent / "copies").iterdir()), "nothing is left behind"
     return caught.value
 
 
 @pytest.mark.parametrize("text", ["games.csv", "inner/games.csv", "inner/../games.csv", "./games.csv"])
 def test_a_file_in_an_allowed_folder_is_copied_and_hashed(place, text):
-    digest, size, name = copy(place, text)
-    assert (place.parent / "copy").read_bytes() == CONTENT
-    assert (digest, size, name) == (hashlib.sha256(CONTENT).hexdigest(), len(CONTENT), "games.csv")
+    [copied] = copy(place, text)
+    assert copied.path.read_bytes() == CONTENT
+    assert (copied.digest, copied.size) == (hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))
+    assert copied.name == "games.csv"
 
 
 def test_an_absolute_path_is_welcome_inside_an_allowed_folder(place):
-    assert copy(place, str(place / "games.csv"))[1] == len(CONTENT)
+    assert copy(place, str(place / "games.csv"))[0].size == len(CONTENT)
 
 
 def test_a_link_that_stays_inside_leads_to_its_file(place):
     (place / "link.csv").symlink_to(place / "inner" / "games.csv")
-    assert copy(place, "link.csv")[2] == "games.csv"
+    assert copy(place, "link.csv")[0].name == "games.csv"
 
 
 @pytest.mark.parametrize(
@@ -100,11 +104,11 @@ def test_a_refusal_does_not_tell_what_exists_elsewhere(place):
     assert there.message == absent.message
 
 
-def test_folders_pipes_and_sockets_are_not_files(place, tmp_path):
+def test_pipes_and_sockets_are_not_files(place):
     os.mkfifo(place / "pipe")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(place / "socket"))
-        for name in ("inner", "pipe", "socket"):
+        for name in ("pipe", "socket"):
             assert refused(place, name).code == "E_PATH"
 
 
@@ -112,7 +116,7 @@ def test_an_empty_and_an_oversized_file_are_refused_by_their_size(place):
     (place / "empty.csv").write_bytes(b"")
     assert refused(place, "empty.csv").code == "E_EMPTY"
     assert refused(place, "games.csv", most=len(CONTENT) - 1).code == "E_SIZE"
-    assert copy(place, "games.csv", most=len(CONTENT))[1] == len(CONTENT)
+    assert copy(place, "games.csv", most=len(CONTENT))[0].size == len(CONTENT)
 
 
 def test_a_file_that_grows_while_it_is_read_is_refused(place):
@@ -124,9 +128,9 @@ def test_a_file_that_grows_while_it_is_read_is_refused(place):
             out.write(b"more")
 
     with pytest.raises(DataRejected) as caught:
-        copy_allowed("big.csv", [place], place.parent / "copy", most_bytes=10_000_000, report=grow)
+        copy_allowed("big.csv", [place], place.parent, most_bytes=10_000_000, report=grow)
     assert caught.value.code == "E_CHANGED"
-    assert not (place.parent / "copy").exists()
+    assert not (place.parent / "0").exists()
 
 
 def test_a_link_swapped_in_during_the_race_never_gives_the_secret(place):
@@ -149,16 +153,78 @@ def test_a_link_swapped_in_during_the_race_never_gives_the_secret(place):
     try:
         for _ in range(2_000):
             try:
-                copy(place, "race.csv")
+                [copied] = copy(place, "race.csv")
             except DataRejected:
                 continue
-            assert (place.parent / "copy").read_bytes() == CONTENT
-            (place.parent / "copy").unlink()
+            assert copied.path.read_bytes() == CONTENT
+            copied.path.unlink()
             read += 1
     finally:
         stop.set()
         thread.join()
     assert read > 0, "the race was won by the reader at least once"
+
+
+@pytest.fixture
+def seasons(place: Path) -> Path:
+    folder = place / "seasons"
+    folder.mkdir()
+    for name in ("season-2.csv", "season-1.csv", "notes.txt", ".hidden.csv"):
+        (folder / name).write_bytes(name.encode())
+    (folder / "season-3.csv").mkdir()
+    return place
+
+
+def test_a_folder_is_its_plain_files_in_the_order_of_their_names(seasons):
+    copied = copy(seasons, "seasons")
+    assert [one.name for one in copied] == ["notes.txt", "season-1.csv", "season-2.csv"]
+    assert [one.path.read_bytes().decode() for one in copied] == [one.name for one in copied]
+
+
+@pytest.mark.parametrize("text", ["seasons/season-*.csv", "inner/../seasons/season-[12].csv", "seasons/season-?.csv"])
+def test_a_pattern_is_the_files_that_it_fits(seasons, text):
+    assert [one.name for one in copy(seasons, text)] == ["season-1.csv", "season-2.csv"]
+    assert len(copy(seasons, str(seasons / text))) == 2
+
+
+def test_a_pattern_may_stand_in_an_allowed_folder_itself(seasons):
+    assert [one.name for one in copy(seasons, "g*.csv")] == ["games.csv"]
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(place):
+    (place / "a[1].csv").write_bytes(b"x")
+    (place / "a1.csv").write_bytes(b"y")
+    assert [one.name for one in copy(place, "a[1].csv")] == ["a[1].csv"]
+
+
+@pytest.mark.parametrize("text", ["../outside/*.csv", "seasons/*.json", "/etc/*", "*/games.csv", "..*/*", "/*"])
+def test_a_pattern_reaches_nothing_else(seasons, text):
+    assert refused(seasons, text).code == "E_PATH"
+
+
+def test_a_link_or_a_pipe_among_the_files_is_refused_by_name(seasons):
+    (seasons / "seasons" / "season-0.csv").symlink_to(seasons.parent / "outside" / "secret.csv")
+    error = refused(seasons, "seasons/season-*")
+    assert (error.code, error.details) == ("E_PATH", {"file": 1})
+    assert "season-0.csv" in error.message
+    (seasons / "seasons" / "season-0.csv").unlink()
+    os.mkfifo(seasons / "seasons" / "season-9.csv")
+    error = refused(seasons, "seasons/season-*")
+    assert (error.code, error.details) == ("E_PATH", {"file": 3})
+
+
+def test_files_count_together_against_the_limit_on_bytes(seasons):
+    assert len(copy(seasons, "seasons/season-*", most=24)) == 2
+    assert refused(seasons, "seasons/season-*", most=23).code == "E_SIZE"
+
+
+def test_one_file_more_than_the_limit_is_refused(place):
+    (place / "many").mkdir()
+    for number in range(MOST_FILES + 1):
+        (place / "many" / f"{number:04}.csv").write_bytes(b"x")
+    assert refused(place, "many").code == "E_PATH"
+    (place / "many" / "0000.csv").unlink()
+    assert len(copy(place, "many/*.csv")) == MOST_FILES
 
 
 def test_no_folder_allowed_means_no_file(place):

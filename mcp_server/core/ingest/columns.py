@@ -21,6 +21,15 @@ from mcp_server.core.ingest.reading import Found, Reading, Sighting, sighting, t
 from mcp_server.core.ingest.rows import Block
 
 _TRUTH = ["true", "false"]
+_REASONS: dict[Found, str] = {
+    "date": "not_a_date",
+    "datetime": "not_a_date",
+    "slashed": "not_a_date",
+    "boolean": "not_true_or_false",
+}
+_TOLD = frozenset(
+    {"not_a_number", "leading_zeros", "plus_sign", "quoted_numbers", "impossible_date", *_REASONS.values()}
+)
 NUMERIC = frozenset(KINDS)
 TEMPORAL = frozenset({"date", "datetime"})
 
@@ -31,7 +40,8 @@ class ColumnReader:
 
     Attributes:
         name, position: as in the file; from 1.
-        readings: one for each block.
+        kinds: one for each block.
+        kept: whether the text of all blocks can still be had.
         seen: sightings, with data rows (from 1) in place of indices.
         kind: what all blocks so far fit; once it's text, it stays text.
     """
@@ -39,12 +49,14 @@ class ColumnReader:
     name: str
     position: int
     kind: Found = "unknown"
-    readings: list[Reading] = field(default_factory=list)
+    kinds: list[Found] = field(default_factory=list)
+    kept: bool = True
     seen: dict[str, Sighting] = field(default_factory=dict)
 
     def add(self, reading: Reading, rows_before: int) -> None:
-        """Keep a block's reading."""
-        self.readings.append(reading)
+        """Take note of a block's reading."""
+        self.kinds.append(reading.kind)
+        self.kept = self.kept and reading.kept
         self.kind = join(self.kind, reading.kind)
         self.see(reading.sightings, rows_before)
 
@@ -80,32 +92,62 @@ def join(one: Found, other: Found) -> Found:
     return "datetime" if both <= TEMPORAL else "text"
 
 
+_FOUND: dict[pl.DataType, Found] = {
+    pl.Int64(): "integer",
+    pl.Float64(): "decimal",
+    pl.Boolean(): "boolean",
+    pl.Date(): "date",
+    pl.Datetime("us", "UTC"): "datetime",
+    pl.String(): "text",
+}
+
+
+def as_typed(values: pl.Series) -> Reading:
+    """A column that has one of a table's types already; one that is missing throughout says nothing of its kind."""
+    if values.null_count() == values.len():
+        return Reading("unknown", pl.Series(values.name, [None], dtype=pl.String).new_from_index(0, values.len()))
+    return Reading(_FOUND[values.dtype], values)
+
+
 class Typist:
     """Reads frames of text as typed columns.
 
     Args:
         names: of the columns, as in the file.
+        as_text: columns that stay text, beside those that the options name.
     """
 
-    def __init__(self, names: tuple[str, ...], options: CsvOptions) -> None:
+    def __init__(self, names: tuple[str, ...], options: CsvOptions, as_text: frozenset[str] = frozenset()) -> None:
         self._missing = frozenset(options.missing)
         self._decimal = options.decimal
-        stay = frozenset(options.text_columns)
+        stay = as_text | frozenset(options.text_columns)
         self.columns = [
             ColumnReader(name, position, kind="text" if name in stay else "unknown")
             for position, name in enumerate(names, start=1)
         ]
 
-    def add(self, block: Block, rows_before: int) -> None:
-        """Read some rows of all columns."""
+    def add(self, block: Block, rows_before: int) -> pl.DataFrame:
+        """Read some rows of all columns.
+
+        Returns:
+            the values as they were read, each column of the type that its kind in this block has.
+        """
         texts = block.frame.get_columns()
-        quick = self._quickly(block, texts)
+        quick = {} if block.typed else self._quickly(block, texts)
+        found = []
         for index, (column, text) in enumerate(zip(self.columns, texts, strict=True)):
-            column.add(quick.get(index) or self._read(column, text), rows_before)
+            reading = as_typed(text) if block.typed else quick.get(index)
+            if reading is None:
+                reading = self._read(column, text, quoted=index in block.quoted)
+            if reading.kind not in {"unknown", column.kind} and join(column.kind, reading.kind) == "text":
+                reading = self._with_reason(column, reading, text)
+            column.add(reading, rows_before)
+            found.append(reading.values.alias(text.name))
+        return pl.DataFrame(found)
 
     def _quickly(self, block: Block, texts: list[pl.Series]) -> dict[int, Reading]:
         """Read all columns at once that are expected to be plain numbers; those that aren't are left out."""
-        expected = self._expected(block.frame) if self._decimal == "." else {}
+        expected = self._expected(block) if self._decimal == "." else {}
         casts = [pl.col(texts[at].name).cast(dtype, strict=False) for at, dtype in expected.items()]
         typed = dict(zip(expected, block.frame.select(casts).get_columns(), strict=True))
         typed = {at: values for at, values in typed.items() if values.null_count() == texts[at].null_count()}
@@ -126,10 +168,12 @@ class Typist:
                 found[at] = Reading("decimal", values, rounding(texts[at], values))
         return found
 
-    def _expected(self, frame: pl.DataFrame) -> dict[int, pl.DataType]:
+    def _expected(self, block: Block) -> dict[int, pl.DataType]:
         """By index, the type of each column that was numbers so far, or begins with one."""
         expected: dict[int, pl.DataType] = {}
-        for at, (column, cell) in enumerate(zip(self.columns, frame.row(0), strict=True)):
+        for at, (column, cell) in enumerate(zip(self.columns, block.frame.row(0), strict=True)):
+            if at in block.quoted:
+                continue
             kind = column.kind
             if kind == "unknown" and cell is not None:
                 kind = plain_kind(cell)
@@ -137,12 +181,16 @@ class Typist:
                 expected[at] = pl.Int64() if kind == "integer" else pl.Float64()
         return expected
 
-    def _read(self, column: ColumnReader, text: pl.Series) -> Reading:
+    def _read(self, column: ColumnReader, text: pl.Series, *, quoted: bool) -> Reading:
         if column.kind == "text":
             return Reading("text", text)
         cell = self._first_telling(text)
         if cell is None:
             return self._nothing(text)
+        if quoted and looks_like_number(cell):
+            return text_because("quoted_numbers", text, text.is_not_null())
+        if quoted and not looks_like_date(cell):
+            return Reading("text", text)
         if looks_like_number(cell):
             return read_numbers(text, self._missing, self._decimal)
         if looks_like_date(cell):
@@ -150,6 +198,16 @@ class Typist:
         if cell.strip().lower() in _TRUTH:
             return self._read_truth(text)
         return self._plain_text(text)
+
+    def _with_reason(self, column: ColumnReader, reading: Reading, text: pl.Series) -> Reading:
+        """The reading that makes text of a column that was something else so far, with what it shows of that."""
+        if text.dtype != pl.String:
+            return reading
+        about = "not_a_number" if column.kind in NUMERIC else _REASONS.get(column.kind)
+        if about is None or any(sight.about in _TOLD for sight in reading.sightings):
+            return reading
+        telling = text.is_not_null() & ~text.is_in(list(self._missing))
+        return Reading(reading.kind, reading.values, [*reading.sightings, *sighting(about, telling)])
 
     def _first_telling(self, text: pl.Series) -> str | None:
         """The first cell that isn't missing in any kind of column."""

@@ -35,7 +35,8 @@ def read_dates(text: pl.Series, missing: frozenset[str]) -> Reading:
     Returns:
         `date` (Date), `datetime` (Datetime in UTC, microseconds), `slashed` (text: which number is the month is not
         known yet), or `text` with the reason. Sightings: `missing_words`, `zoned`, `zoneless`, `cut_fractions`,
-        `day_first`, `month_first`; reasons `not_a_date`, `impossible_date`.
+        `day_first`, `month_first`, `not_day_first`, `not_month_first` (no day of the calendar so);
+        reasons `not_a_date`, `impossible_date`.
     """
     if text.str.contains(_DAY).all():
         days = _days(text)
@@ -53,7 +54,11 @@ def read_dates(text: pl.Series, missing: frozenset[str]) -> Reading:
     impossible = (first < 1) | (second < 1) | (first > 31) | (second > 31) | ((first > 12) & (second > 12))
     if impossible.any():
         return text_because("impossible_date", text, impossible)
-    return Reading("slashed", text, [*seen, *sighting("day_first", first > 12), *sighting("month_first", second > 12)])
+    _, not_day_first = in_order(text, missing, day_first=True)
+    _, not_month_first = in_order(text, missing, day_first=False)
+    seen += sighting("day_first", first > 12) + sighting("month_first", second > 12)
+    seen += sighting("not_day_first", not_day_first) + sighting("not_month_first", not_month_first)
+    return Reading("slashed", text, seen)
 
 
 def _parts(cells: pl.Series) -> list[pl.Series]:

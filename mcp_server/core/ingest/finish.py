@@ -28,6 +28,7 @@ _REASONS = {
     "plus_sign": "Kept as text: every number begins with a plus, as telephone numbers do.",
     "not_a_date": "Kept as text: the cell in row {row} isn't a date as the others are.",
     "impossible_date": "Kept as text: there is no such date as in row {row}.",
+    "quoted_numbers": "Kept as text: numbers stand in quotes, first in row {row}.",
     "not_true_or_false": "Kept as text: the cell in row {row} is neither true nor false.",
 }
 _DEEDS = {
@@ -41,8 +42,8 @@ _DEEDS = {
 }
 
 
-def check(column: ColumnReader, options: CsvOptions) -> None:
-    """Refuse what can't be read in one way.
+def settle(column: ColumnReader, options: CsvOptions) -> None:
+    """Decide what the column is, and refuse what can't be read in one way.
 
     Raises:
         DataRejected: `E_NUMBER`, `E_NONFINITE` or `E_DATE_AMBIGUOUS`, with row and column.
@@ -53,78 +54,74 @@ def check(column: ColumnReader, options: CsvOptions) -> None:
     if column.kind in {"integer", "decimal"} and "nonfinite" in column.seen and options.nonfinite == "refuse":
         hint = "Set nonfinite to missing to read such numbers as missing."
         raise _refusal("E_NONFINITE", column, "nonfinite", "is infinite, not a number, or too large for one", hint)
-    if column.kind == "slashed" and options.date_order is None:
-        both = {"day_first", "month_first"} & column.seen.keys()
-        if len(both) != 1:
-            reason = "holds dates in both orders" if both else "holds dates that can be day-month or month-day"
-            about = max(both, key=lambda about: column.seen[about].index) if both else ""
-            raise _refusal("E_DATE_AMBIGUOUS", column, about, reason, "State date_order as dmy or mdy.")
+    if column.kind == "slashed":
+        _settle_order(column, options)
+
+
+def _settle_order(column: ColumnReader, options: CsvOptions) -> None:
+    both = {"day_first", "month_first"} & column.seen.keys()
+    if options.date_order is None and len(both) != 1:
+        reason = "holds dates in both orders" if both else "holds dates that can be day-month or month-day"
+        about = max(both, key=lambda about: column.seen[about].index) if both else ""
+        raise _refusal("E_DATE_AMBIGUOUS", column, about, reason, "State date_order as dmy or mdy.")
+    wrong = column.seen.get("not_day_first" if _day_first(column, options) else "not_month_first")
+    if wrong is None:
+        return
+    if options.date_order:
+        raise _refusal_at("E_DATE_AMBIGUOUS", column, wrong.index, "isn't a date in the stated order", _KEEP)
+    column.kind = "text"
+    column.seen = {"impossible_date": wrong}
+
+
+def _day_first(column: ColumnReader, options: CsvOptions) -> bool:
+    return options.date_order == "dmy" if options.date_order else "day_first" in column.seen
 
 
 def lost(column: ColumnReader) -> bool:
     """Whether the column is text of which some was turned into numbers on the way, and has to be read again."""
-    return column.kind in {"text", "long"} and not all(reading.kept for reading in column.readings)
+    return column.kind in {"text", "long"} and not column.kept
 
 
-def finish(column: ColumnReader, options: CsvOptions) -> tuple[pl.Series, list[Note]]:
-    """The whole column and its notes.
+def convert(column: ColumnReader, found: Found, values: pl.Series, rows_before: int, options: CsvOptions) -> pl.Series:
+    """A block of a settled column as the type that the whole column has.
 
+    Args:
+        found: what the block was read as.
+        rows_before: in the blocks before.
     Raises:
-        DataRejected: `E_NONFINITE`, `E_DATE_AMBIGUOUS`.
+        DataRejected: `E_NONFINITE`: a whole number beyond a float, among decimals.
     """
-    pieces = [reading.values for reading in column.readings]
-    if column.kind == "slashed":
-        return _finish_days(column, options)
     if column.kind in {"text", "long", "unknown"}:
-        return _joined(pieces, pl.String()), _text_notes(column)
-    if column.kind == "decimal":
-        pieces = _decimals(column, options)
-    return _joined(pieces, _DTYPES[column.kind]), _notes(column, _DEEDS)
-
-
-def _joined(pieces: list[pl.Series], dtype: pl.DataType) -> pl.Series:
-    whole = [_cast(piece, dtype) for piece in pieces]
-    return pl.concat(whole, rechunk=True) if len(whole) > 1 else whole[0]
+        return _cast(values, pl.String())
+    if column.kind == "slashed":
+        return in_order(values, frozenset(options.missing), day_first=_day_first(column, options))[0]
+    if column.kind == "decimal" and found == "long":
+        cells = values.set(values.is_in(list(options.missing)).fill_null(False), None)
+        values, beyond = as_decimals(cells)
+        if beyond.any() and options.nonfinite == "refuse":
+            row = rows_before + int(beyond.arg_max() or 0) + 1
+            raise _refusal_at("E_NONFINITE", column, row, "is too large for a number", _KEEP)
+        column.see([*sighting("nonfinite", beyond), *rounding(cells, values)], rows_before)
+    return _cast(values, _DTYPES[column.kind])
 
 
 def _cast(piece: pl.Series, dtype: pl.DataType) -> pl.Series:
     if piece.dtype == pl.String and piece.null_count() == piece.len():
-        return pl.Series([None], dtype=dtype).new_from_index(0, piece.len())
+        return pl.Series(piece.name, [None], dtype=dtype).new_from_index(0, piece.len())
     if piece.dtype == pl.Date and dtype == INSTANT:
         return piece.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     return piece.cast(dtype)
 
 
-def _decimals(column: ColumnReader, options: CsvOptions) -> list[pl.Series]:
-    """Blocks of floats; whole numbers of any length become floats beside others."""
-    pieces = []
-    before = 0
-    for reading in column.readings:
-        values = reading.values
-        if reading.kind == "long":
-            cells = values.set(values.is_in(list(options.missing)).fill_null(False), None)
-            values, beyond = as_decimals(cells)
-            if beyond.any() and options.nonfinite == "refuse":
-                row = before + int(beyond.arg_max() or 0) + 1
-                raise _refusal_at("E_NONFINITE", column, row, "is too large for a number", _KEEP)
-            column.see([*sighting("nonfinite", beyond), *rounding(cells, values)], before)
-        pieces.append(values)
-        before += values.len()
-    return pieces
-
-
-def _finish_days(column: ColumnReader, options: CsvOptions) -> tuple[pl.Series, list[Note]]:
-    day_first = options.date_order == "dmy" if options.date_order else "day_first" in column.seen
-    text = _joined([reading.values for reading in column.readings], pl.String())
-    days, wrong = in_order(text, frozenset(options.missing), day_first=day_first)
-    if wrong.any():
-        row = int(wrong.arg_max() or 0) + 1
-        if options.date_order:
-            raise _refusal_at("E_DATE_AMBIGUOUS", column, row, "isn't a date in the stated order", _KEEP)
-        return text, [_note(column, "kept_as_text", _REASONS["impossible_date"], row, int(wrong.sum()))]
-    order = "day-month-year" if day_first else "month-day-year"
-    note = Note("date_order", f"Dates were read as {order}.", column=column.name)
-    return days, [note, *_notes(column, _DEEDS)]
+def notes(column: ColumnReader, options: CsvOptions) -> list[Note]:
+    """What was done to a column and seen in it, once all its blocks were converted."""
+    if column.kind in {"text", "long", "unknown"}:
+        return _text_notes(column)
+    told = _notes(column, _DEEDS)
+    if column.kind == "slashed":
+        order = "day-month-year" if _day_first(column, options) else "month-day-year"
+        return [Note("date_order", f"Dates were read as {order}.", column=column.name), *told]
+    return told
 
 
 def _text_notes(column: ColumnReader) -> list[Note]:

@@ -65,15 +65,7 @@ def read_header(lines: Lines, options: CsvOptions, limits: Limits) -> Header:
         _check_decimal_mark(body, delimiter)
     names = take_header(lines, body, delimiter)
     notes = [Note("blank_lines", "Blank lines before the header were left out.")] if skipped else []
-    return Header(_check_names(names, options, limits, notes), delimiter, tuple(notes))
-
-
-def skip_header(lines: Lines, delimiter: Delimiter) -> None:
-    """Pass over the header when a file is read again."""
-    text = lines.take().decode()
-    while not text.strip():
-        text = lines.take().decode()
-    take_header(lines, text.lstrip("\r\n"), delimiter)
+    return Header(check_names(names, options, limits, notes), delimiter, tuple(notes))
 
 
 def take_header(lines: Lines, text: str, delimiter: Delimiter) -> list[str]:
@@ -182,7 +174,12 @@ def _check_decimal_mark(text: str, delimiter: Delimiter) -> None:
             )
 
 
-def _check_names(names: list[str], options: CsvOptions, limits: Limits, notes: list[Note]) -> tuple[str, ...]:
+def check_names(names: list[str], options: CsvOptions, limits: Limits, notes: list[Note]) -> tuple[str, ...]:
+    """The names of columns, without spaces around them; what was done is added to `notes`.
+
+    Raises:
+        DataRejected: `E_COLUMNS`, `E_HEADER`, `E_DUP_HEADER`.
+    """
     if len(names) > limits.columns:
         raise too_many_columns(len(names), limits)
     trimmed = [name.strip() for name in names]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from mcp_server.core.contract import Column, Kind
+from mcp_server.core.ingest.parts import Parts, in_parts
 from mcp_server.core.ingest.personal import looks_personal
 from mcp_server.errors import InvalidInput
 
@@ -45,16 +46,17 @@ def kind_of_dtype(dtype: pl.DataType) -> Kind:
     return _KINDS[dtype]
 
 
-def infer_columns(frame: pl.DataFrame, derived: Sequence[str] = ()) -> tuple[Column, ...]:
-    """One column of the contract for each column of the frame; time and key have their roles.
+def infer_columns(frame: pl.DataFrame | Parts, derived: Sequence[str] = ()) -> tuple[Column, ...]:
+    """One column of the contract for each column of the table; time and key have their roles.
 
     Args:
-        frame: at least one row; the types of `DTYPES`.
+        frame: in memory or in parts; at least one row; the types of `DTYPES`.
         derived: the names of those that an expression computed.
     """
     budget = _ALLOWED_TOTAL
     columns: list[Column] = []
-    for values in frame.get_columns():
+    parts = in_parts(frame)
+    for values in parts.series():
         column = _infer(values, derived=values.name in derived)
         length = sum(map(len, column.allowed or ()))
         if length > min(budget, _ALLOWED_LENGTH):
@@ -63,7 +65,7 @@ def infer_columns(frame: pl.DataFrame, derived: Sequence[str] = ()) -> tuple[Col
             budget -= length
         columns.append(column)
     time = _time_column(columns)
-    key = _key_column(columns, frame, time)
+    key = _key_column(columns, parts, time)
     return tuple(
         column.model_copy(update={"role": "time" if column.name == time else "key"})
         if column.name in {time, key}
@@ -72,7 +74,9 @@ def infer_columns(frame: pl.DataFrame, derived: Sequence[str] = ()) -> tuple[Col
     )
 
 
-def _infer(values: pl.Series, *, derived: bool) -> Column:
+def _infer(named: pl.Series, *, derived: bool) -> Column:
+    # A name such as ^a.*$ would be a pattern to many of a column's own methods.
+    values = named.alias("values")
     kind = kind_of_dtype(values.dtype)
     low = high = None
     if kind in {"integer", "number"} and values.null_count() < values.len():
@@ -82,7 +86,7 @@ def _infer(values: pl.Series, *, derived: bool) -> Column:
         allowed = categories(values)
         kind = "text" if allowed is None else "category"
     return Column(
-        name=values.name,
+        name=named.name,
         kind=kind,
         nullable=values.null_count() > 0,
         minimum=low,
@@ -90,7 +94,7 @@ def _infer(values: pl.Series, *, derived: bool) -> Column:
         allowed=allowed,
         unique=kind not in {"number", "boolean"} and all_unique(values),
         source="derived" if derived else "file",
-        personal=looks_personal(values),
+        personal=looks_personal(values, named.name),
     )
 
 
@@ -118,16 +122,17 @@ def _time_column(columns: list[Column]) -> str | None:
     return next((name for name in timely if _TIME_NAME.search(name)), None)
 
 
-def _key_column(columns: list[Column], frame: pl.DataFrame, time: str | None) -> str | None:
+def _key_column(columns: list[Column], parts: Parts, time: str | None) -> str | None:
     """The one column that names rows: text, or whole numbers that are called an id or count the rows."""
     unique = [column for column in columns if column.unique and column.source == "file" and column.name != time]
     named = [column.name for column in unique if _KEY_NAME.search(column.name)]
     if len(named) == 1:
         return named[0]
     texts = [column.name for column in unique if column.kind in {"text", "category"}]
-    counters = [column.name for column in unique if column.kind == "integer" and _counts(frame[column.name])]
+    whole = [column.name for column in unique if column.kind == "integer"]
+    counters = [name for name in whole if _counts(parts.column(parts.columns.index(name)).alias("values"))]
     candidates = named or [*texts, *counters]
-    return candidates[0] if len(candidates) == 1 and frame.height > 1 else None
+    return candidates[0] if len(candidates) == 1 and parts.height > 1 else None
 
 
 def _counts(values: pl.Series) -> bool:

@@ -9,6 +9,9 @@ from typing import Annotated, Any, Literal
 import polars as pl
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+from mcp_server.core.ingest.parts import Parts
+from mcp_server.errors import DataRejected
+
 MIB = 1024 * 1024
 
 MISSING_WORDS = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None")
@@ -31,7 +34,7 @@ class Limits:
         columns: columns.
         cell: bytes of one cell, as UTF-8.
         line: bytes of one line, as UTF-8.
-        cells: rows times columns; reading takes up to 32 bytes of memory for each, so that 60 million fit 2 GiB.
+        cells: rows times columns.
         name: characters of a column's name.
         block: bytes that are read and typed at a time; not a bound, and no result depends on it.
     """
@@ -41,9 +44,30 @@ class Limits:
     columns: int = 10_000
     cell: int = MIB
     line: int = 10 * MIB
-    cells: int = 60_000_000
+    cells: int = 120_000_000
     name: int = 256
     block: int = 16 * MIB
+
+    def check_extent(self, rows: int, columns: int) -> None:
+        """Refuse a table that is too large.
+
+        Raises:
+            DataRejected: `E_ROWS`, or `E_SIZE` for too many cells.
+        """
+        if rows > self.rows:
+            raise DataRejected(
+                "E_ROWS",
+                f"The table has more than {self.rows} rows.",
+                hint="Split it, or have the limit raised.",
+                details={"limit": self.rows},
+            )
+        if rows * columns > self.cells:
+            raise DataRejected(
+                "E_SIZE",
+                f"The table has more than {self.cells} cells.",
+                hint="Leave columns out, or split it.",
+                details={"limit": self.cells, "columns": columns},
+            )
 
 
 def _sequence(value: object) -> object:
@@ -60,7 +84,7 @@ class CsvOptions(BaseModel):
         missing: words that stand for a missing value among numbers, dates and true/false.
         nonfinite: what becomes of inf, Infinity and numbers beyond 1.8e308.
         nul: what becomes of NUL characters.
-        short_rows: what becomes of rows with fewer fields than the header.
+        short_rows: what becomes of rows with fewer fields than the header, and of objects that lack a key.
         duplicate_names: what becomes of a column name that occurs again.
         text_columns: columns that stay text whatever they look like.
     """
@@ -102,19 +126,41 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """A file, read.
+class FileRows:
+    """Which rows of a table came from which file.
 
     Args:
-        frame: Int64, Float64, Boolean, String, Date and Datetime("us", "UTC") columns, named as in the file.
-        notes: what was done and seen, in column order; at most 200, the last one counting the rest.
-        delimiter, encoding: as stated or found.
+        name: as the file is called, or None.
+        rows: how many; the files' rows follow each other.
     """
 
-    frame: pl.DataFrame
+    name: str | None
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One or several files, read.
+
+    Args:
+        parts: Int64, Float64, Boolean, String, Date and Datetime("us", "UTC") columns, named as in the file.
+        notes: what was done and seen, in column order; at most 200, the last one counting the rest.
+        format: `csv`, `json`, `ndjson` or `parquet`; of the first file, as are
+        delimiter, encoding: as stated or found; empty where the format has none.
+        files: in the order in which they were read.
+    """
+
+    parts: Parts
     notes: tuple[Note, ...]
+    format: str
     delimiter: str
     encoding: str
+    files: tuple[FileRows, ...]
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """All rows in memory."""
+        return self.parts.whole()
 
 
 MAX_NOTES = 200

@@ -21,13 +21,14 @@ _CARD = r"^[0-9]{4}(?:[ -]?[0-9]{4}){2}[ -]?[0-9]{1,7}$"
 _SAMPLE = 1_000
 
 
-def looks_personal(values: pl.Series) -> bool:
+def looks_personal(values: pl.Series, name: str) -> bool:
     """Whether a column's name, or most of its first 1,000 values, look like contact, identity or card data.
 
     Args:
-        values: any type; a name such as `player_name` isn't enough, `last_name` is.
+        values: any type.
+        name: of the column; a name such as `player_name` isn't enough, `last_name` is.
     """
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+", "_", values.name)
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+", "_", name)
     if _NAMES.search(words):
         return True
     if values.dtype == pl.Int64:

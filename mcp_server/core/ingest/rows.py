@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -30,12 +30,26 @@ class Block:
     """Some rows as text.
 
     Args:
-        frame: String columns `c0`, `c1`.., an empty cell being missing; at least one row.
+        frame: columns `c0`, `c1`.., at least one row. String, an empty cell being missing; or, where `typed`, of the
+            types that tables have.
         zero_led: positions (from 0) of the columns with a cell such as 007 or -007.5; None where it wasn't looked for.
+        quoted: positions of the columns that the file says are text; only dates are looked for in them.
     """
 
     frame: pl.DataFrame
     zero_led: frozenset[int] | None = None
+    quoted: frozenset[int] = frozenset()
+    typed: bool = False
+
+    def ordered(self, order: Sequence[int]) -> Block:
+        """The same rows with the columns in another order: first the one at `order[0]`."""
+        columns = [pl.col(internal(at)).alias(internal(to)) for to, at in enumerate(order)]
+        zero_led = None if self.zero_led is None else _moved(self.zero_led, order)
+        return Block(self.frame.select(columns), zero_led, _moved(self.quoted, order), self.typed)
+
+
+def _moved(positions: frozenset[int], order: Sequence[int]) -> frozenset[int]:
+    return frozenset(to for to, at in enumerate(order) if at in positions)
 
 
 class Rows:
@@ -60,29 +74,14 @@ class Rows:
         """All rows in order; `lines.rows` counts those before the current block.
 
         Raises:
-            DataRejected: `E_RAGGED`, `E_CELL`, `E_LINE`, `E_QUOTE`, `E_ROWS`, `E_SIZE`, or one of the stream's.
+            DataRejected: `E_RAGGED`, `E_CELL`, `E_LINE`, `E_QUOTE`, or one of the stream's.
         """
         while data := self._lines.take():
             block = (self._well_quoted(data) or self._oddly_quoted(data)) if b'"' in data else self._plain(data)
             if block is None:
                 continue
-            rows = self._lines.rows + block.frame.height
-            if rows > self._limits.rows:
-                raise DataRejected(
-                    "E_ROWS",
-                    f"The file has more than {self._limits.rows} rows.",
-                    hint="Split the file, or have the limit raised.",
-                    details={"limit": self._limits.rows},
-                )
-            if rows * self._width > self._limits.cells:
-                raise DataRejected(
-                    "E_SIZE",
-                    f"The table has more than {self._limits.cells} cells.",
-                    hint="Leave columns out, or split the file.",
-                    details={"limit": self._limits.cells, "columns": self._width},
-                )
             yield block
-            self._lines.rows = rows
+            self._lines.rows += block.frame.height
 
     def _plain(self, data: bytes) -> Block | None:
         """Rows without a quote."""
@@ -189,7 +188,7 @@ class Rows:
         if frame.height != cells.lines:
             return None
         self._lines.give_back(rest)
-        return Block(_missing_where_empty(frame) if b'""' in cells.data else frame)
+        return Block(missing_where_empty(frame) if b'""' in cells.data else frame)
 
     def _oddly_quoted(self, data: bytes) -> Block | None:
         """Rows with quotes, by Python's csv module, going on into the next blocks to end the last row."""
@@ -284,8 +283,9 @@ class _Source:
 def _frame(columns: list[Any]) -> pl.DataFrame:
     """Columns of text, an empty cell being missing."""
     schema = {internal(position): pl.String for position in range(len(columns))}
-    return _missing_where_empty(pl.DataFrame(dict(zip(schema, columns, strict=True)), schema=schema))
+    return missing_where_empty(pl.DataFrame(dict(zip(schema, columns, strict=True)), schema=schema))
 
 
-def _missing_where_empty(frame: pl.DataFrame) -> pl.DataFrame:
+def missing_where_empty(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same text, an empty cell being missing."""
     return frame.select(pl.when(pl.all() != "").then(pl.all()))

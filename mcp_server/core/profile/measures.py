@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import polars as pl
@@ -16,24 +17,22 @@ _TOP = 5
 _QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
 
 
-def missing_and_distinct(frame: pl.DataFrame) -> list[tuple[int, int]]:
+def missing_and_distinct(columns: Iterable[pl.Series]) -> list[tuple[int, int]]:
     """For each column, how many values are missing and how many different ones there are.
 
     Counts of different values above 1,000 are approximate (about 1 %) in tables of more than 100,000 rows.
     """
-    plain = frame.clone()
-    plain.columns = [f"c{position}" for position in range(frame.width)]
-    missing = plain.null_count().row(0)
-    if frame.height <= _EXACT_ROWS:
-        distinct = plain.select(pl.all().n_unique()).row(0)
-    else:
-        about = plain.select(pl.all().approx_n_unique()).row(0)
-        distinct = tuple(
-            values.n_unique() if found <= _EXACT_DISTINCT else min(found, values.len())
-            for values, found in zip(plain.get_columns(), about, strict=True)
-        )
-    # Missing counts as a value there.
-    return [(lacking, different - bool(lacking)) for lacking, different in zip(missing, distinct, strict=True)]
+    counts = []
+    for values in columns:
+        lacking = values.null_count()
+        about = values.len()
+        if values.len() > _EXACT_ROWS:
+            about = min(about, int(values.to_frame().select(pl.nth(0).approx_n_unique()).item()))
+        exact = values.len() <= _EXACT_ROWS or about <= _EXACT_DISTINCT
+        distinct = values.n_unique() if exact else about
+        # Missing counts as a value there.
+        counts.append((lacking, distinct - bool(lacking)))
+    return counts
 
 
 def measure(values: pl.Series, column: Column, distinct: int) -> dict[str, Any]:

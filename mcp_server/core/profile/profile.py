@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from mcp_server.core.contract import Column, Contract
+from mcp_server.core.ingest.parts import Parts, in_parts
 from mcp_server.core.labels import label
 from mcp_server.core.profile.measures import measure, missing_and_distinct
 
@@ -17,11 +18,11 @@ _FIRST = {"target": 0, "time": 1, "key": 2}
 _TOP_VALUES = (5, 3, 1, 0)
 
 
-def profile(frame: pl.DataFrame, contract: Contract, *, max_columns: int = 50) -> dict[str, Any]:
+def profile(frame: pl.DataFrame | Parts, contract: Contract, *, max_columns: int = 50) -> dict[str, Any]:
     """Describe a table within 16 kB of JSON.
 
     Args:
-        frame: at least one row; the contract's columns.
+        frame: in memory or in parts; at least one row; the contract's columns.
         max_columns: how many columns are described; target, time, key and flagged ones first. The rest is counted.
     Returns:
         `rows`, `columns`, `duplicate_rows`, `flags` (flag to number of columns), `listed` (one object a column, in the
@@ -30,17 +31,19 @@ def profile(frame: pl.DataFrame, contract: Contract, *, max_columns: int = 50) -
         approximate above 100,000 rows), flags; numbers min, max, mean, quantiles; others the most frequent values as
         pairs of text (at most 64 characters, untrusted) and count. Personal columns show no values.
     """
-    counts = missing_and_distinct(frame)
+    parts = in_parts(frame)
+    counts = missing_and_distinct(values.alias("values") for values in parts.series())
     flags = [
-        column_flags(column, frame.height, missing, distinct)
+        column_flags(column, parts.height, missing, distinct)
         for column, (missing, distinct) in zip(contract.columns, counts, strict=True)
     ]
     order = sorted(range(len(flags)), key=lambda at: (_FIRST.get(contract.columns[at].role, 9 - bool(flags[at])), at))
-    listed = {at: _entry(frame, contract, at, counts[at], flags[at]) for at in sorted(order[:max_columns])}
+    listed = {at: _entry(parts, contract, at, counts[at], flags[at]) for at in sorted(order[:max_columns])}
+    hashes = pl.concat([rows.hash_rows() for rows in parts.frames()])
     result: dict[str, Any] = {
-        "rows": frame.height,
-        "columns": frame.width,
-        "duplicate_rows": frame.height - frame.hash_rows().n_unique(),
+        "rows": parts.height,
+        "columns": len(parts.columns),
+        "duplicate_rows": parts.height - hashes.n_unique(),
         "flags": dict(sorted(Counter(flag for given in flags for flag in given).items())),
     }
     kept = order[:max_columns]
@@ -76,9 +79,7 @@ def column_flags(column: Column, rows: int, missing: int, distinct: int) -> list
     return found
 
 
-def _entry(
-    frame: pl.DataFrame, contract: Contract, at: int, counts: tuple[int, int], flags: list[str]
-) -> dict[str, Any]:
+def _entry(parts: Parts, contract: Contract, at: int, counts: tuple[int, int], flags: list[str]) -> dict[str, Any]:
     column = contract.columns[at]
     entry: dict[str, Any] = {
         "position": at + 1,
@@ -94,7 +95,7 @@ def _entry(
         entry["flags"] = flags
     if column.personal:
         return entry | {"personal": True}
-    return entry | measure(frame.to_series(at), column, counts[1])
+    return entry | measure(parts.column(at).alias("values"), column, counts[1])
 
 
 def _shortened(entry: dict[str, Any], top: int) -> dict[str, Any]:

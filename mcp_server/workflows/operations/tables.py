@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, get_args
+import errno
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, get_args
 
 from pydantic import ValidationError
 
-from mcp_server.core.contract import Contract, Derived, to_dict
-from mcp_server.core.ingest import CsvOptions, Limits, read_csv, shape_table, write_parquet
-from mcp_server.core.labels import label
+from mcp_server.core.contract import Contract, Derived, from_dict, to_dict
+from mcp_server.core.ingest import (
+    HEAD,
+    CsvOptions,
+    File,
+    Limits,
+    extend,
+    in_parts,
+    packing_of,
+    read_table,
+    shape_parts,
+    text_columns,
+    unpack,
+    unpacked_name,
+    write_parquet,
+)
+from mcp_server.core.labels import in_file, label
 from mcp_server.core.profile import profile
-from mcp_server.errors import InvalidInput
+from mcp_server.errors import DataRejected, DiskFull, InvalidInput
 from mcp_server.workflows.operations.reading import stored_table
+from mcp_server.workflows.operations.spilling import Spilled
 
 Report = Callable[[float, str], None]
 
@@ -25,15 +45,19 @@ def ping(_arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
 
 
 def parse_table(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Read a file strictly, shape it, and write it as Parquet.
+    """Read files strictly, shape them into one table or add them to a version's, and write it as Parquet.
 
     Args:
-        arguments: path, out, options (of `CsvOptions`), target, time, roles, derived (name to expression),
-            row_filter, max_bytes, max_rows, max_columns, max_cells.
+        arguments: files (path and name of each), scratch (a folder for what is unpacked), out, options (of
+            `CsvOptions`), target, time, roles, derived (name to expression), row_filter, max_bytes, max_rows,
+            max_columns, max_cells; and extends, None or the parent's path (Parquet) and contract, mode and since.
     Returns:
-        rows, columns, contract, profile, notes, preview, encoding, delimiter.
+        rows, columns, contract, profile, notes, preview, format, encoding, delimiter, files (name and rows of each);
+        where a version was extended, added, replaced and passed, too. `{"nothing_new": True}` where no row is new:
+        nothing is written then.
     Raises:
         DataRejected, InvalidInput, BadTarget: the content or a statement about it is refused; nothing is written.
+        DiskFull: what is unpacked or written finds no room.
     """
     limits = Limits(
         size=arguments["max_bytes"],
@@ -41,36 +65,89 @@ def parse_table(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         columns=arguments["max_columns"],
         cells=arguments["max_cells"],
     )
-    with open(arguments["path"], "rb") as source:
-        table = read_csv(
-            source,
-            limits=limits,
-            options=_options(arguments["options"]),
-            report=lambda share, what: report(0.8 * share, what),
-        )
-    report(0.8, "Inferring the contract")
-    frame, contract = shape_table(
-        table.frame,
-        target=arguments["target"],
-        time=arguments["time"],
-        roles=arguments["roles"],
-        row_filter=arguments["row_filter"],
-        derived=[Derived(name=name, expression=text) for name, text in arguments["derived"].items()],
+    extends = arguments["extends"]
+    scratch = Path(arguments["scratch"])
+    new_parts = partial(Spilled, scratch)
+    contract = None if extends is None else from_dict(extends["contract"])
+    table = read_table(
+        plain_files(arguments["files"], scratch, limits),
+        limits=limits,
+        options=_options(arguments["options"]),
+        as_text=frozenset() if contract is None else text_columns(contract),
+        new_parts=new_parts,
+        report=lambda share, what: report(0.8 * share, what),
     )
-    described = profile(frame, contract)
+    report(0.8, "Inferring the contract")
+    told: dict[str, Any] = {}
+    if contract is None:
+        parts, contract = shape_parts(
+            table.parts,
+            new_parts=new_parts,
+            target=arguments["target"],
+            time=arguments["time"],
+            roles=arguments["roles"],
+            row_filter=arguments["row_filter"],
+            derived=[Derived(name=name, expression=text) for name, text in arguments["derived"].items()],
+        )
+    else:
+        parent = stored_table(extends["path"])
+        extended = extend(parent, contract, table.frame, mode=extends["mode"], since=extends["since"])
+        if extended is None:
+            return {"nothing_new": True}
+        parts, contract = in_parts(extended.frame), extended.contract
+        limits.check_extent(parts.height, len(parts.columns))
+        told = {"added": extended.added, "replaced": extended.replaced, "passed": extended.passed}
+    described = profile(parts, contract)
     report(0.9, "Writing")
-    with open(arguments["out"], "wb") as target:
-        write_parquet(frame, target)
-    return {
-        "rows": frame.height,
-        "columns": frame.width,
+    with _room(), open(arguments["out"], "wb") as target:
+        write_parquet(parts, target)
+    return told | {
+        "rows": parts.height,
+        "columns": len(parts.columns),
         "contract": to_dict(contract),
         "profile": described,
         "notes": [note.to_dict() for note in table.notes],
         "preview": _preview(contract),
+        "format": table.format,
         "encoding": table.encoding,
         "delimiter": table.delimiter,
+        "files": [[file.name, file.rows] for file in table.files],
     }
+
+
+def plain_files(given: Sequence[Mapping[str, Any]], scratch: Path, limits: Limits) -> list[File]:
+    """The files, those that are compressed unpacked beside them; together within the limit on bytes."""
+    files, left = [], limits.size
+    for number, one in enumerate(given, start=1):
+        path, name = Path(one["path"]), one["name"]
+        with path.open("rb") as content:
+            head = content.read(HEAD)
+            try:
+                packing = packing_of(head, name)
+                if packing is not None:
+                    path = scratch / f"{number}.plain"
+                    with _room(), path.open("xb") as target:
+                        member = unpack(content, target, packing, replace(limits, size=left))
+                    name = unpacked_name(name, member)
+            except DataRejected as refused:
+                raise refused if len(given) == 1 else in_file(refused, number, one["name"]) from None
+        left -= path.stat().st_size
+        files.append(File(partial(_open, path), name))
+    return files
+
+
+def _open(path: Path) -> BinaryIO:
+    return path.open("rb")
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as failed:
+        if failed.errno != errno.ENOSPC:
+            raise
+        raise DiskFull("The disk is full; nothing was stored.", hint="Free some space, then import again.") from None
 
 
 def _options(given: dict[str, Any]) -> CsvOptions:
