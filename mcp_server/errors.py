@@ -56,6 +56,7 @@ CODES: dict[str, Code] = {
     "E_PERMISSION": Code("The file may not be read.", "import-refused"),
     "E_IO": Code("The file could not be read to its end.", "import-refused"),
     "E_CHANGED": Code("The file changed while it was read.", "import-refused"),
+    "E_URL": Code("The address has a form that isn't read, or leads to what isn't public.", "remote-source"),
     "E_NAME": Code("The name isn't allowed.", "invalid-request"),
     "E_EMPTY": Code("The file has no content.", "import-refused"),
     "E_NO_ROWS": Code("There is a header and no row, or no row is left after the filter.", "import-refused"),
