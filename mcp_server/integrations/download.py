@@ -179,14 +179,15 @@ async def fetch(
 @contextmanager
 def _kept_if_whole(target: Path) -> Iterator[BinaryIO]:
     """A file of this user's alone, open for writing; it's removed where the block fails or writes nothing."""
-    try:
-        with open(target, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+    with open(target, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        try:
             yield file
-        if not target.stat().st_size:
+            file.flush()
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+        if not os.fstat(file.fileno()).st_size:
             target.unlink()
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
 
 
 class _Download:

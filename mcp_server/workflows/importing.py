@@ -1,4 +1,4 @@
-"""From a file or text to an immutable, validated-on-the-way-in data set version."""
+"""From a file, an address, a database or text to an immutable, validated-on-the-way-in data set version."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp_server.context import CallContext
 from mcp_server.core.names import check_name
 from mcp_server.errors import DataRejected, InvalidInput
+from mcp_server.workflows import remote
 from mcp_server.workflows.app import App
 from mcp_server.workflows.data_answers import Imported
 from mcp_server.workflows.files import copy_allowed
+from mcp_server.workflows.remote import Brought
 from mcp_server.workflows.reply import counted, token
+
+if TYPE_CHECKING:
+    from mcp_server.storage.records import DatasetVersion
 
 # What a reading process can hold of a table for each MiB that it may fill, measured with numbers and short text.
 CELLS_PER_MIB = 30_000
@@ -37,6 +42,7 @@ class ImportRequest:
     derived: dict[str, str] = field(default_factory=dict)
     row_filter: str | None = None
     options: dict[str, str | list[str]] = field(default_factory=dict)
+    query: str | None = None
 
 
 async def import_data(app: App, call: CallContext, request: ImportRequest) -> Imported:
@@ -49,7 +55,8 @@ async def import_data(app: App, call: CallContext, request: ImportRequest) -> Im
     name = check_name(request.name)
     if (request.path is None) == (request.text is None):
         raise InvalidInput(
-            "Give either path or text.", hint="path for a file in an allowed folder, text for CSV itself."
+            "Give either path or text.",
+            hint="path for a file in an allowed folder, an https address or sql:NAME; text for CSV itself.",
         )
     storage = await app.storage()
     # Named as the computing children's own folders are, so that what a killed server leaves is swept with theirs.
@@ -57,10 +64,12 @@ async def import_data(app: App, call: CallContext, request: ImportRequest) -> Im
     folder.mkdir(mode=0o700, parents=True)
     raw, table = folder / "table.csv", folder / "table.parquet"
     try:
-        source = await _bring(app, request, raw)
+        brought = await _bring(app, call, request, raw)
+        if brought.unchanged is not None:
+            return await _repeat(app, call, brought.unchanged)
         parsed = await (await app.compute()).run(
             "parse_table",
-            _arguments(app, request, raw, table),
+            _arguments(app, request, brought, raw, table),
             timeout=call.remaining(),
             fresh=True,
             reads=[raw],
@@ -69,10 +78,16 @@ async def import_data(app: App, call: CallContext, request: ImportRequest) -> Im
         artefact = await storage.artefacts.put_file(table)
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-    return await _record(app, call, name, source, parsed, artefact)
+    parsed["notes"] = [*brought.notes, *parsed["notes"]]
+    return await _record(app, call, name, brought.source, parsed, artefact)
 
 
-async def _bring(app: App, request: ImportRequest, raw: Path) -> dict[str, Any]:
+async def _bring(app: App, call: CallContext, request: ImportRequest, raw: Path) -> Brought:
+    """Bring what was named into the scratch folder, with the record of where it's from."""
+    if request.path is not None and remote.is_remote(request.path):
+        return await remote.bring(app, call, request, raw)
+    if request.query is not None:
+        raise InvalidInput("Only a database takes a query.", hint="Give query with a path such as sql:NAME.")
     if request.text is not None:
         content = request.text.encode("utf-8", errors="surrogatepass")
         most = app.settings.max_inline_kib * 1024
@@ -83,15 +98,16 @@ async def _bring(app: App, request: ImportRequest, raw: Path) -> dict[str, Any]:
         if not content.strip():
             raise DataRejected("E_EMPTY", "The text is empty.", hint="Give CSV with a header and rows.")
         await asyncio.to_thread(raw.write_bytes, content)
-        return {"kind": "text", "digest": f"sha256:{hashlib.sha256(content).hexdigest()}", "bytes": len(content)}
+        text = {"kind": "text", "digest": f"sha256:{hashlib.sha256(content).hexdigest()}", "bytes": len(content)}
+        return Brought(text, request.options)
     assert request.path is not None
     digest, size, name = await asyncio.to_thread(
         copy_allowed, request.path, app.settings.allowed_dirs, raw, most_bytes=app.settings.max_import_mib * 1024 * 1024
     )
-    return {"kind": "file", "digest": f"sha256:{digest}", "bytes": size, "name": name}
+    return Brought({"kind": "file", "digest": f"sha256:{digest}", "bytes": size, "name": name}, request.options)
 
 
-def _arguments(app: App, request: ImportRequest, raw: Path, table: Path) -> dict[str, Any]:
+def _arguments(app: App, request: ImportRequest, brought: Brought, raw: Path, table: Path) -> dict[str, Any]:
     return {
         "path": str(raw),
         "out": str(table),
@@ -100,7 +116,7 @@ def _arguments(app: App, request: ImportRequest, raw: Path, table: Path) -> dict
         "roles": dict(request.roles),
         "derived": request.derived,
         "row_filter": request.row_filter,
-        "options": request.options,
+        "options": dict(brought.options),
         "max_bytes": app.settings.max_import_mib * 1024 * 1024,
         "max_rows": app.settings.max_rows,
         "max_columns": app.settings.max_columns,
@@ -135,21 +151,39 @@ async def _record(
             parent=None,
             created_by=call.caller.id,
         )
-        reference = f"{version.name}@{version.version}"
-        answer = Imported(
-            dataset=reference,
-            rows=version.rows,
-            columns=version.columns,
-            target=_target(parsed["contract"]),
-            notes=[f"{counted(n, 'note')} on reading, see untrusted.notes." for n in [len(parsed["notes"])] if n],
-            digest=version.digest,
+        answer = _answer(
+            version,
             existing=version.created_at != tx.now,
-            next=f"validate_data with dataset {reference}.",
+            notes=[f"{counted(n, 'note')} on reading, see untrusted.notes." for n in [len(parsed["notes"])] if n],
             untrusted={"notes": parsed["notes"][:20], **parsed["preview"]},
         )
         tx.answer(answer.model_dump(mode="json", exclude_none=True))
-        tx.about(reference)
+        tx.about(answer.dataset)
     return answer
+
+
+async def _repeat(app: App, call: CallContext, version: DatasetVersion) -> Imported:
+    """The answer of a version whose source hasn't changed since."""
+    answer = _answer(version, existing=True, notes=["Unchanged at its source since then."], untrusted={})
+    async with (await app.storage()).database.transaction(call) as tx:
+        tx.answer(answer.model_dump(mode="json", exclude_none=True))
+        tx.about(answer.dataset)
+    return answer
+
+
+def _answer(version: DatasetVersion, *, existing: bool, notes: list[str], untrusted: dict[str, Any]) -> Imported:
+    reference = f"{version.name}@{version.version}"
+    return Imported(
+        dataset=reference,
+        rows=version.rows,
+        columns=version.columns,
+        target=_target(version.contract),
+        notes=notes,
+        digest=version.digest,
+        existing=existing,
+        next=f"validate_data with dataset {reference}.",
+        untrusted=untrusted,
+    )
 
 
 def _target(contract: dict[str, Any]) -> str | None:
