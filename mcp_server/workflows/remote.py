@@ -81,8 +81,6 @@ async def bring(app: App, call: CallContext, request: ImportRequest, raw: Path) 
         raise DeadlineExceeded("The call ran out of time; nothing was stored.", hint="Call again.")
     if request.path.lower().startswith(SQL):
         return await _from_query(app, request, raw, seconds)
-    if request.query is not None:
-        raise InvalidInput("A web address takes no query.", hint="Give query with a path such as sql:NAME.")
     return await _from_url(app, request, raw, seconds)
 
 
@@ -96,6 +94,8 @@ async def _from_url(app: App, request: ImportRequest, raw: Path, seconds: float)
     assert request.path is not None
     guard = url_guard(app.settings)
     address = guard.read(request.path)
+    if request.query is not None:
+        raise InvalidInput("A web address takes no query.", hint="Give query with a path such as sql:NAME.")
     # The same file read in another way is another data set: only the same wishes make a version of before the answer.
     asked = digest(
         {
@@ -201,7 +201,10 @@ def _divided(given: Options) -> tuple[dict[str, str | list[str]], list[str]]:
     options = dict(given)
     parameters = options.pop("parameters", [])
     if isinstance(parameters, str) or len(parameters) > MOST_PARAMETERS:
-        raise InvalidInput(f"options.parameters is a list of at most {MOST_PARAMETERS} texts.")
+        raise InvalidInput(
+            f"options.parameters is a list of at most {MOST_PARAMETERS} texts.",
+            hint='Numbers are written as text too: {"parameters": ["1985"]}.',
+        )
     if wrong := sorted(options.keys() - _MEANT)[:10]:
         raise InvalidInput(
             f"A query doesn't take {'an option' if len(wrong) == 1 else 'options'} of text files.",

@@ -58,6 +58,20 @@ def redirect(location: str, status: str = "302 Found") -> Script:
     return answer(status=status, location=location)
 
 
+def raw(*parts: bytes, between: float = 0.0, cut: bool = False) -> Script:
+    """Send bytes as they are; `cut` resets the connection after them."""
+
+    async def play(writer: asyncio.StreamWriter, _: Headers) -> None:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(between)
+        if cut:
+            writer.transport.abort()
+
+    return play
+
+
 class Loopback:
     """What the server plays and what it was asked.
 

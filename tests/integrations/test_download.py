@@ -12,27 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from integrations.loopback import Script, answer, certificate, served, trusting
+from integrations.loopback import answer, certificate, raw, served, trusting
 from integrations.place import MOST, TABLE, Place
 from mcp_server.errors import DataRejected
 from mcp_server.integrations.download import Fetched, Known, Pace, fetch
 from mcp_server.integrations.url_guard import UrlGuard
 
 pytestmark = pytest.mark.anyio
-
-
-def raw(*parts: bytes, between: float = 0.0, cut: bool = False) -> Script:
-    """Send bytes as they are; `cut` resets the connection after them."""
-
-    async def play(writer: asyncio.StreamWriter, _: dict[str, str]) -> None:
-        for part in parts:
-            writer.write(part)
-            await writer.drain()
-            await asyncio.sleep(between)
-        if cut:
-            writer.transport.abort()
-
-    return play
 
 
 async def endless(writer: asyncio.StreamWriter, _: dict[str, str]) -> None:
