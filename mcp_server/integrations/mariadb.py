@@ -6,7 +6,7 @@ import socket
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from mcp_server.errors import BadConfiguration, CourtsideError, Unsupported
 from mcp_server.integrations import query as queries
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # SELECT ... INTO OUTFILE writes a file in a read-only transaction too; only an account without the right doesn't.
 _POWERFUL = {"FILE", "ALL PRIVILEGES"}
 _SYNTAX = 1064
+PORT = 3306
 
 
 async def read_rows(url: str, query: Query, target: Path, bounds: Bounds) -> QueryRows:
@@ -43,15 +44,20 @@ async def read_rows(url: str, query: Query, target: Path, bounds: Bounds) -> Que
         ) from None
 
     def read(stop: Stop) -> QueryRows:
+        parts = urlsplit(url)
         try:
-            connection, wire = _connected(url, bounds)
-            try:
-                stop.interrupts(lambda: _shut(wire))
-                return _read(connection, query, target, bounds, stop)
-            finally:
-                # Not in good order: that would first read the rest of the rows.
-                _shut(wire)
-                wire.close()
+            wire = socket.create_connection(
+                (parts.hostname or "localhost", parts.port or PORT), timeout=CONNECT_SECONDS
+            )
+            # Encryption takes the socket over; its twin still ends the connection, also from another thread.
+            with wire.dup() as twin:
+                stop.interrupts(lambda: _shut(twin))
+                try:
+                    return _read(_connected(parts, wire, bounds), query, target, bounds, stop)
+                finally:
+                    # Not in good order: that would first read the rest of the rows.
+                    _shut(twin)
+                    wire.close()
         except pymysql.MySQLError as failed:
             raise _translated(failed) from None
         except (OSError, RuntimeError) as failed:
@@ -60,39 +66,30 @@ async def read_rows(url: str, query: Query, target: Path, bounds: Bounds) -> Que
     return await queries.in_thread(read, bounds.seconds)
 
 
-def _connected(url: str, bounds: Bounds) -> tuple[pymysql.Connection[Any], socket.socket]:
+def _connected(parts: SplitResult, wire: socket.socket, bounds: Bounds) -> pymysql.Connection[Any]:
     import pymysql
     from pymysql.constants import FIELD_TYPE
     from pymysql.converters import conversions
 
-    parts = urlsplit(url)
     options = parse_qs(parts.query)
     if options.keys() - {"ssl"}:
         raise BadConfiguration("A MySQL source has an unknown option.", hint="The one option is ?ssl=true.")
     # As text, for 0000-00-00 and times over a day have no value in Python.
     dated = (FIELD_TYPE.DATE, FIELD_TYPE.DATETIME, FIELD_TYPE.TIMESTAMP, FIELD_TYPE.TIME)
-    converting = {kind: how for kind, how in conversions.items() if kind not in dated}
     connection = pymysql.connect(
         host=parts.hostname or "localhost",
         user=unquote(parts.username or ""),
         password=unquote(parts.password or "").encode(),  # as text, the driver would take it for Latin-1
         database=unquote(parts.path.lstrip("/")) or None,
         charset="utf8mb4",
-        conv=converting,
+        conv={kind: how for kind, how in conversions.items() if kind not in dated},
         ssl=ssl.create_default_context() if options.get("ssl") == ["true"] else None,
         read_timeout=max(1, int(bounds.seconds) + 1),
         write_timeout=CONNECT_SECONDS,
         defer_connect=True,
     )
-    wire = socket.create_connection((parts.hostname or "localhost", parts.port or 3306), timeout=CONNECT_SECONDS)
-    # Encryption takes the socket over; its twin still ends the connection from another thread.
-    twin = wire.dup()
-    try:
-        connection.connect(wire)
-    except BaseException:
-        twin.close()
-        raise
-    return connection, twin
+    connection.connect(wire)
+    return connection
 
 
 def _shut(wire: socket.socket) -> None:

@@ -44,10 +44,16 @@ class Query:
 
     @classmethod
     def of(cls, text: str, parameters: Sequence[str] = ()) -> Query:
-        """Tidy what a caller wrote. Raises InvalidInput where it's empty."""
+        """Tidy what a caller wrote. Raises InvalidInput where it's empty, or holds what no database takes."""
         statement = text.strip().rstrip(";").rstrip()
-        if not statement or "\0" in statement:
+        if not statement:
             raise InvalidInput("The query is empty.", hint="Give one SELECT as query.")
+        whole = "".join((statement, *parameters))
+        if "\0" in whole or any("\ud800" <= letter <= "\udfff" for letter in whole):
+            raise InvalidInput(
+                "The query or a parameter holds a NUL character or half of a surrogate pair.",
+                hint="Send text that is valid Unicode, without NUL.",
+            )
         return cls(statement, tuple(parameters))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -36,7 +37,7 @@ def _read(path: Path, query: Query, target: Path, bounds: Bounds, stop: Stop) ->
     try:
         connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, timeout=2.0)
         try:
-            stop.interrupts(connection.interrupt)
+            stop.interrupts(lambda: _interrupt(connection))
             connection.execute("PRAGMA query_only = 1")
             connection.execute("PRAGMA trusted_schema = 0")
             # A statement that runs long without giving a row is ended from inside.
@@ -47,6 +48,11 @@ def _read(path: Path, query: Query, target: Path, bounds: Bounds, stop: Stop) ->
             connection.close()
     except (sqlite3.Error, sqlite3.Warning) as failed:
         raise _translated(failed) from None
+
+
+def _interrupt(connection: sqlite3.Connection) -> None:
+    with suppress(sqlite3.ProgrammingError):  # closed meanwhile
+        connection.interrupt()
 
 
 def _written(cursor: sqlite3.Cursor, target: Path, bounds: Bounds) -> QueryRows:
@@ -71,9 +77,10 @@ def _translated(failed: Exception) -> CourtsideError:
     name = str(getattr(failed, "sqlite_errorname", type(failed).__name__))
     if name.startswith("SQLITE_INTERRUPT"):
         return queries.too_slow()
-    if name.startswith(("SQLITE_AUTH", "SQLITE_READONLY")):
+    if name in ("SQLITE_AUTH", "SQLITE_READONLY"):
         return queries.would_write()
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_IOERR")):
+    # What follows READONLY_ is about the file: a journal that only a writer may play back.
+    if name.startswith(("SQLITE_READONLY_", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_IOERR")):
         return queries.unreachable(name)
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         return DataRejected("E_FORMAT", "The source isn't an SQLite database.", hint="Check the file.")

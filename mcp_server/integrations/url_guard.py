@@ -24,6 +24,7 @@ PORTS = {"https": 443, "http": 80}
 MOST_CHARACTERS = 4_096
 MOST_ADDRESSES = 16
 LONG_WORD = 20
+MOST_NAME = 255
 
 _FORM = re.compile(r"(https?)://([^/?#\\]+)((?:[/?][^#]*)?)\Z", re.IGNORECASE)
 _PRINTABLE = re.compile(r"[!-~]+\Z")
@@ -121,8 +122,9 @@ class WebAddress:
 
     @property
     def name(self) -> str:
-        """The last part of the path, for a file's name; it may be empty."""
-        return unquote(self.target.partition("?")[0].rpartition("/")[2])
+        """The last part of the path, for a file's name: printable, at most 255 characters; it may be empty."""
+        last = unquote(self.target.partition("?")[0].rpartition("/")[2])
+        return "".join(letter for letter in last if letter.isprintable())[:MOST_NAME]
 
     def _with(self, target: str) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

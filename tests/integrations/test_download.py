@@ -75,6 +75,22 @@ async def test_an_address_that_does_not_answer_gives_way_to_the_next(place: Plac
     assert place.resolved == ["data.test"]
 
 
+async def test_an_ipv6_address_is_connected_to_with_its_name_kept(tmp_path: Path, identity) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback address")
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["::1"]
+
+    async with served({"/a": answer(TABLE)}, tls=identity[0], host="::1") as server:
+        guard = UrlGuard(resolve=resolve, exempt=frozenset({("::1", server.port)}))
+        url = f"https://data.test:{server.port}/a"
+        assert await fetch(url, tmp_path / "file", guard=guard, most_bytes=MOST, tls=trusting(identity[1]))
+        assert server.asked[0][1]["host"] == f"data.test:{server.port}"
+
+
 # Answers that aren't a file ----------------------------------------------------------------------------------------
 
 ANSWERS = [
@@ -330,11 +346,17 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(place: Place) ->
     assert "self-signed" in error.message or "authority" in error.message
 
 
-async def test_a_server_without_encryption_at_an_https_address_is_refused(tmp_path: Path, identity) -> None:
-    (tmp_path / "download").mkdir()
-    async with served({"/a": answer(TABLE)}, tls=None) as server:
-        place = Place(server, identity[1], tmp_path / "download")
-        assert (await place.refused(place.url("/a"))).code in ("E_URL", "E_TRANSIENT")
+async def test_a_server_without_encryption_at_an_https_address_is_refused(place: Place) -> None:
+    async def plain(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(plain, "127.0.0.1", 0)
+    async with server:
+        place.server.port = server.sockets[0].getsockname()[1]
+        error = await place.refused(place.url("/a"))
+    assert error.code == "E_URL"
+    assert "encrypted connection" in error.message
 
 
 async def test_a_host_that_is_named_for_it_is_read_over_http(tmp_path: Path, identity) -> None:

@@ -169,6 +169,26 @@ def test_the_control_a_check_of_the_first_word_lets_writing_statements_in(databa
     assert any(statement.startswith("WITH") for statement in harmful)
 
 
+@pytest.mark.parametrize("parameter", ["\0", "a\ud800"])
+def test_a_parameter_that_no_database_takes_is_refused(parameter: str) -> None:
+    with pytest.raises(InvalidInput, match="NUL character or half"):
+        Query.of("SELECT ?", [parameter])
+
+
+async def test_a_database_that_another_program_is_writing_is_read_as_it_was_last_committed(
+    database: Path, tmp_path: Path
+) -> None:
+    writer = sqlite3.connect(database, isolation_level=None)
+    writer.execute("PRAGMA journal_mode = WAL")
+    writer.execute("INSERT INTO games (id) VALUES (4)")
+    writer.execute("BEGIN IMMEDIATE")
+    writer.execute("INSERT INTO games (id) VALUES (5)")
+    found = await sqlite.read_rows(database, Query.of("SELECT id FROM games"), tmp_path / "rows.csv", BOUNDS)
+    writer.execute("ROLLBACK")
+    writer.close()
+    assert found.rows == 4
+
+
 @pytest.mark.parametrize("statement", ["", " ;; ", "SELECT 1\0", "-- nothing"])
 async def test_an_empty_statement_is_refused(database: Path, statement: str) -> None:
     with pytest.raises(InvalidInput):

@@ -261,6 +261,19 @@ def test_what_is_stored_of_an_address_holds_no_credential(form: str, shown: str)
     assert UrlGuard().read(form).public_text == shown
 
 
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        ("https://e.org/x/my%20games.csv?a=/b", "my games.csv"),
+        ("https://e.org/a%00%1b%e2%80%aeb.csv", "ab.csv"),
+        ("https://e.org/x/", ""),
+        ("https://e.org/" + "a" * 300, "a" * 255),
+    ],
+)
+def test_a_files_name_is_printable_and_short(form: str, name: str) -> None:
+    assert UrlGuard().read(form).name == name
+
+
 @pytest.mark.parametrize("host", ["data.example.org", "a.b.example.net", "DATA.example.org"])
 def test_a_listed_host_is_read(host: str) -> None:
     assert UrlGuard(hosts=("data.example.org", ".example.net")).read(f"https://{host}/").host == host.lower()
