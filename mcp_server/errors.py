@@ -53,7 +53,7 @@ CODES: dict[str, Code] = {
     "E_UNSUPPORTED": Code("This platform or version can't do that.", "configuration"),
     "E_INTERNAL": Code("Something unexpected broke; the log has the details under the reference.", "internal-error"),
     "E_PATH": Code("The path is outside the allowed folders or isn't a plain file.", "import-refused"),
-    "E_PERMISSION": Code("The file may not be read.", "import-refused"),
+    "E_PERMISSION": Code("The file, address or table may not be read.", "import-refused"),
     "E_IO": Code("The file could not be read to its end.", "import-refused"),
     "E_CHANGED": Code("The file changed while it was read.", "import-refused"),
     "E_URL": Code("The address has a form that isn't read, or leads to what isn't public.", "remote-source"),

@@ -226,7 +226,7 @@ class _Download:
         transport = CheckedTransport(self._guard, self._tls)
         try:
             return await self._follow(transport)
-        except httpx.InvalidURL:
+        except (httpx.InvalidURL, UnicodeError):  # the latter for a name that only looks like an international one
             raise _url_refused("The address can't be read.", "Check how it's written.") from None
         except (httpx.TransportError, OSError) as failed:
             _translate(failed)

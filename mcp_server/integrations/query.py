@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 from uuid import UUID
 
-from mcp_server.errors import BadConfiguration, DataRejected, DiskFull, Forbidden, InvalidInput, Transient
+from mcp_server.errors import BadConfiguration, DataRejected, DiskFull, InvalidInput, Transient
 
 T = TypeVar("T")
 
@@ -274,8 +274,12 @@ def no_columns() -> InvalidInput:
     return InvalidInput("The statement gives no table.", hint="Give one SELECT.")
 
 
-def may_not_read() -> Forbidden:
-    return Forbidden("The source's account may not read that.", hint="Name other tables, or have it granted SELECT.")
+def may_not_read() -> DataRejected:
+    return DataRejected(
+        "E_PERMISSION",
+        "The source's account may not read that.",
+        hint="Name other tables, or have the account granted SELECT.",
+    )
 
 
 def no_login(name: str) -> BadConfiguration:

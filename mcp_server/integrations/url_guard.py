@@ -166,7 +166,7 @@ class UrlGuard:
         """
         if len(text) > MOST_CHARACTERS or not _PRINTABLE.match(text) or "\\" in text:
             _refuse("The address has characters that an address can't have.", "Write them percent-encoded, in ASCII.")
-        parts = _FORM.match(text if base is None else urljoin(base.text, text))
+        parts = _FORM.match(text if base is None else _joined(base, text))
         if parts is None:
             _refuse(
                 "The address isn't of the form https://host/path.", "Give an https address without user name or #part."
@@ -204,6 +204,13 @@ class UrlGuard:
         ):
             _refuse("The host isn't on the public internet.", "Only public hosts are read. Import the table as a file.")
         return tuple(found)
+
+
+def _joined(base: WebAddress, text: str) -> str:
+    try:
+        return urljoin(base.text, text)
+    except ValueError:  # brackets that hold no address
+        return ""
 
 
 def _host_and_port(authority: str, usual: int) -> tuple[str, int]:

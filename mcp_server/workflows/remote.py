@@ -71,8 +71,8 @@ async def bring(app: App, call: CallContext, request: ImportRequest, raw: Path) 
     Args:
         raw: where the table goes; it's there whole, or not at all.
     Raises:
-        DataRejected, InvalidInput, NotFound, BadConfiguration, Forbidden, Transient, Unsupported: as `fetch` and the
-            databases' `read_rows` say.
+        DataRejected, InvalidInput, NotFound, BadConfiguration, Transient, Unsupported: as `fetch` and the databases'
+            `read_rows` say.
     """
     assert request.path is not None
     remaining = call.remaining()

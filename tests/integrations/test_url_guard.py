@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from integrations.loopback import answer, as_libc, recorded_connects, served
 from mcp_server.errors import DataRejected
 from mcp_server.integrations.download import fetch
-from mcp_server.integrations.url_guard import UrlGuard, WebAddress, is_public
+from mcp_server.integrations.url_guard import UrlGuard, WebAddress, is_public, system_resolver
+from mcp_server.settings import Settings, load
+from mcp_server.workflows.remote import url_guard
 
 pytestmark = pytest.mark.anyio
 
@@ -163,7 +165,17 @@ NOT_PUBLIC = [
     *("0.1.2.3", "10.1.1.1", "100.127.255.255", "127.255.255.254", "169.254.0.1", "172.31.255.255", "192.0.0.1"),
     *("192.0.2.1", "192.88.99.1", "192.168.0.1", "198.19.255.255", "198.51.100.1", "203.0.113.1", "239.1.1.1"),
     *("240.0.0.1", "255.255.255.255", "168.63.129.16", "::", "::1", "::ffff:8.8.8.8", "::8.8.8.8", "64:ff9b::808:808"),
-    *("64:ff9b:1::1", "100::1", "2001::1", "2001:2::1", "2001:10::1", "2001:db8::1", "2002:808:808::", "3fff::1"),
+    *(
+        "64:ff9b:1::1",
+        "100::1",
+        "2001::1",
+        "2001:2::1",
+        "2001:10::1",
+        "2001:db8::1",
+        "2002:808:808::",
+        "3fff::1",
+        "3ffe::1",
+    ),
     *(
         "5f00::1",
         "fc00::1",
@@ -224,9 +236,18 @@ def test_no_text_passes_but_an_https_address_of_a_full_name_or_a_number(text: st
             assert "@" not in read.text.split("/")[2]
 
 
-def looked_at(form: str) -> tuple[WebAddress | None, DataRejected | None]:
+@given(st.text(max_size=60) | st.from_regex(r"(https?:)?//[\[\]:.0-9a-f@#?%\\]{0,30}(/.*)?", fullmatch=True))
+def test_no_redirect_leads_anywhere_but_to_such_an_address(text: str) -> None:
+    read, refusal = looked_at(text, UrlGuard().read("https://example.org/a/b?c"))
+    assert (read is None) is (refusal is not None)
+    if read is not None:
+        assert (read.scheme, read.port) == ("https", 443)
+        assert urlsplit(read.text).hostname == read.host
+
+
+def looked_at(form: str, base: WebAddress | None = None) -> tuple[WebAddress | None, DataRejected | None]:
     try:
-        return UrlGuard().read(form), None
+        return UrlGuard().read(form, base=base), None
     except DataRejected as refusal:
         return None, refusal
 
@@ -290,6 +311,31 @@ def test_http_is_read_only_from_the_hosts_that_are_named_for_it() -> None:
     assert guard.read("http://old.example.org/a.csv").port == 80
     with pytest.raises(DataRejected, match="isn't https"):
         guard.read("http://example.org/a.csv")
+
+
+def test_the_settings_name_hosts_and_nothing_that_is_exempt() -> None:
+    guard = url_guard(load({"COURTSIDE_URL_HOSTS": "a.example,.b.example", "COURTSIDE_HTTP_HOSTS": "127.0.0.1"}))
+    assert (guard.hosts, guard.plain_hosts) == (("a.example", ".b.example"), ("127.0.0.1",))
+    assert guard.exempt == frozenset()
+    assert guard.resolve is system_resolver
+    exempting = [name for name in Settings.model_fields if "exempt" in name or "private" in name or "loopback" in name]
+    assert exempting == []
+
+
+async def test_a_host_that_is_listed_and_private_is_refused_all_the_same() -> None:
+    guard = UrlGuard(hosts=("127.0.0.1",), plain_hosts=("127.0.0.1",))
+    for form in ("https://127.0.0.1/", "http://127.0.0.1/"):
+        with pytest.raises(DataRejected, match="isn't on the public internet"):
+            await guard.addresses(guard.read(form))
+
+
+@pytest.mark.parametrize(
+    "host", ["xn--0.example.org", "xn--.example.org", "xn--zzzzzzzz99.example.org", "a_b.example.org"]
+)
+async def test_a_name_that_is_no_proper_international_one_is_refused_or_unknown(host: str, tmp_path: Path) -> None:
+    with pytest.raises(DataRejected) as caught:
+        await fetch(f"https://{host}/", tmp_path / "f", guard=UrlGuard(resolve=as_hostile), most_bytes=9)
+    assert caught.value.code in ("E_URL", "E_NOT_FOUND")
 
 
 async def test_one_private_address_among_several_spoils_the_host() -> None:
