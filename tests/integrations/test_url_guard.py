@@ -107,6 +107,8 @@ FORMS = [
     "https://example.org:80/",
     "",
     "https://" + "a" * 5_000 + ".org/",
+    "https://example.org/" + "a" * 5_000,
+    "https://example.org/a\\b.csv",
 ]
 
 
@@ -336,6 +338,20 @@ async def test_a_name_that_is_no_proper_international_one_is_refused_or_unknown(
     with pytest.raises(DataRejected) as caught:
         await fetch(f"https://{host}/", tmp_path / "f", guard=UrlGuard(resolve=as_hostile), most_bytes=9)
     assert caught.value.code in ("E_URL", "E_NOT_FOUND")
+
+
+@pytest.mark.parametrize("form", ["https://user:word@example.org/", "https://example.org@127.0.0.1/"])
+def test_credentials_in_an_address_are_refused_as_such(form: str) -> None:
+    with pytest.raises(DataRejected, match="user name or password"):
+        UrlGuard().read(form)
+
+
+async def test_an_exemption_is_for_one_port_of_one_address() -> None:
+    guard = UrlGuard(exempt=frozenset({("127.0.0.1", 9)}))
+    assert await guard.addresses(guard.read("https://127.0.0.1:9/")) == ("127.0.0.1",)
+    for form in ("https://127.0.0.1/", "https://127.0.0.2:9/"):
+        with pytest.raises(DataRejected, match="isn't on the public internet"):
+            await guard.addresses(guard.read(form))
 
 
 async def test_one_private_address_among_several_spoils_the_host() -> None:
