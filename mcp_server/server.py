@@ -18,8 +18,8 @@ from mcp_server.workflows.app import App
 
 INSTRUCTIONS = """\
 Courtside looks after machine-learning models on tables. The usual order:
-1. import_data: CSV, JSON or Parquet from an allowed folder (or inline text) becomes an immutable version such as
-   games@1. Name the target; it may be derived, e.g. home_win = home_score > away_score.
+1. import_data: CSV, JSON or Parquet from an allowed folder or https URL, a query on sql:NAME or inline text becomes an
+   immutable version such as games@1. Name the target; it may be derived, e.g. home_win = home_score > away_score.
 2. validate_data: read what fails or warns before training. What is known only after the event must not be a feature.
 3. train_model: a job; it trains a linear baseline and boosting, and registers a verified version of each. Follow it
    with get_job.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
@@ -20,6 +21,7 @@ from mcp_server.errors import BadConfiguration
 
 PREFIX = "COURTSIDE_"
 MIB = 1024 * 1024
+_SQL_SCHEMES = ("postgresql://", "postgres://", "mysql://", "mariadb://", "sqlite:///")
 
 
 class Profile(StrEnum):
@@ -86,6 +88,16 @@ class Settings(BaseModel):
     allowed_dirs: Folders = Field(
         (Path("~/Courtside"),), description="Folders that files may be imported from, separated by commas."
     )
+    url_import: bool = Field(True, description="Let import_data read files at https addresses.")
+    url_hosts: Names = Field(
+        (),
+        description="The only hosts that are read then; .example.org stands for all under it. Any public one if empty.",
+    )
+    http_hosts: Names = Field((), description="Hosts that may be read over http, unencrypted.")
+    sql_sources: SecretStr | None = Field(
+        None,
+        description="Databases for import_data as name=url, separated by commas: postgresql://, mysql:// or sqlite:///.",
+    )
     database_url: SecretStr | None = Field(
         None, description="PostgreSQL as postgresql://user:password@host/name; SQLite in the data folder when empty."
     )
@@ -146,6 +158,12 @@ class Settings(BaseModel):
             parse_api_keys(self.api_keys)
         return self
 
+    @model_validator(mode="after")
+    def _sources_are_well_formed(self) -> Self:
+        if self.sql_sources is not None:
+            parse_sql_sources(self.sql_sources)
+        return self
+
     @property
     def database(self) -> str:
         """The database URL without a driver; secret when it holds a password."""
@@ -168,6 +186,23 @@ def parse_api_keys(keys: SecretStr) -> list[tuple[str, str, str]]:
             raise ValueError(f"entry {position} of COURTSIDE_API_KEYS has the name or the key of an earlier one")
         triples.append((parts[0], parts[1], parts[2]))
     return triples
+
+
+def parse_sql_sources(sources: SecretStr) -> dict[str, str]:
+    """Split `name=url,...` into URLs by name; the message of a refusal names the entry's position only."""
+    found: dict[str, str] = {}
+    entries = [entry.strip() for entry in sources.get_secret_value().split(",") if entry.strip()]
+    for position, entry in enumerate(entries, start=1):
+        name, _, url = entry.partition("=")
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name) or not url.startswith(_SQL_SCHEMES):
+            raise ValueError(
+                f"entry {position} of COURTSIDE_SQL_SOURCES isn't name=url with a name of lower-case letters and "
+                f"digits and a URL that begins with {', '.join(_SQL_SCHEMES)}; write a comma in a password as %2C"
+            )
+        if name in found:
+            raise ValueError(f"entry {position} of COURTSIDE_SQL_SOURCES has the name of an earlier one")
+        found[name] = url
+    return found
 
 
 def load(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:

@@ -33,6 +33,7 @@ class Hints:
 READ_ONLY = Hints(read_only=True, destructive=False, idempotent=True, open_world=False)
 ADDS = Hints(read_only=False, destructive=False, idempotent=False, open_world=False)
 ADDS_ONCE = Hints(read_only=False, destructive=False, idempotent=True, open_world=False)
+BRINGS_IN = Hints(read_only=False, destructive=False, idempotent=False, open_world=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ _PASSED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "DYLD_
 _MEASURED = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "COVERAGE_FILE")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS")
 # The worker serves no one: what opens the server's door stays with the server.
-_NOT_FOR_WORKERS = frozenset({"api_keys", "allowed_hosts", "allowed_origins"})
+_NOT_FOR_WORKERS = frozenset({"api_keys", "allowed_hosts", "allowed_origins", "sql_sources"})
 
 
 def for_child(environment: Mapping[str, str], *, home: Path, threads: int) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mcp_server.context import CallContext
-from mcp_server.guard.spec import ADDS, READ_ONLY
+from mcp_server.guard.spec import BRINGS_IN, READ_ONLY
 from mcp_server.tools.params import Column, DatasetRef, Expression, NewName
 from mcp_server.tools.toolset import Toolset
 from mcp_server.workflows import describing, importing, validating
@@ -19,12 +19,13 @@ toolset = Toolset("data")
 Role = Literal["feature", "known_after", "ignored", "time", "key", "target"]
 
 
-@toolset.tool(title="Import data", scope="data", hints=ADDS, seconds=300.0, keyed=True)
+@toolset.tool(title="Import data", scope="data", hints=BRINGS_IN, seconds=300.0, keyed=True)
 async def import_data(
     app: App,
     call: CallContext,
     name: NewName,
-    path: Annotated[str | None, Field(max_length=4096)] = None,
+    path: Annotated[str | None, Field(max_length=4096, description="file, folder, *.csv, https URL, sql:NAME")] = None,
+    query: Annotated[str | None, Field(max_length=10_000, description="SELECT for sql:NAME")] = None,
     text: Annotated[str | None, Field(max_length=4_194_304, description="the table itself")] = None,
     mode: Literal["full", "append", "upsert"] = "full",
     since: Annotated[Column | None, Field(description="take rows beyond its maximum")] = None,
@@ -35,10 +36,10 @@ async def import_data(
     filter: Annotated[Expression | None, Field(description='rows to keep: "season >= 1985"')] = None,
     options: Annotated[
         dict[str, str | list[str]] | None,
-        Field(description="delimiter, encoding, decimal, date_order, missing, short_rows"),
+        Field(description="delimiter, encoding, decimal, date_order, missing, short_rows, parameters"),
     ] = None,
 ) -> Imported:
-    """Store CSV, JSON or Parquet from an allowed folder (file, folder, season-*.csv) or text as a data set version.
+    """Store CSV, JSON or Parquet from files, a URL, a query or text as an immutable data set version.
 
     Set `target` (it may be derived); columns it is computed from become known_after. `append` and `upsert` extend the
     newest version. Strict: bad input is refused with row and column. Next: validate_data.
@@ -46,6 +47,7 @@ async def import_data(
     request = importing.ImportRequest(
         name=name,
         path=path,
+        query=query,
         text=text,
         mode=mode,
         since=since,

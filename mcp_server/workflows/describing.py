@@ -74,6 +74,5 @@ def genuine(record: DatasetVersion) -> DatasetVersion:
 
 
 def _source(source: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: source[name] for name in ("kind", "name", "bytes", "digest", "encoding", "delimiter") if name in source
-    }
+    shown = ("kind", "uri", "query", "time", "name", "bytes", "digest", "encoding", "delimiter")
+    return {name: source[name] for name in shown if name in source}

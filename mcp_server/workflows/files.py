@@ -11,13 +11,17 @@ import fnmatch
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mcp_server.core.labels import in_file
 from mcp_server.errors import DataRejected, DiskFull
+
+if TYPE_CHECKING:
+    from mcp_server.storage.records import DatasetVersion
 
 MOST_FILES = 1_000
 
@@ -46,6 +50,26 @@ class Copied:
     name: str | None
     digest: str
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What a source left in the scratch folder, not read yet.
+
+    Args:
+        files: one or more plain files, compressed or not, in the order of their rows. The name of each (None where it
+            has none) tells with its content what format it has.
+        source: where they came from, for the version's record: `kind`, `digest`, `bytes`, and what that kind has.
+        options: how they're to be read; as the caller said where None.
+        notes: what was lost or changed on the way, as the reader's notes are.
+        unchanged: the version that has the same content already; then nothing was brought.
+    """
+
+    files: Sequence[Copied]
+    source: dict[str, Any]
+    options: Mapping[str, str | list[str]] | None = None
+    notes: tuple[dict[str, Any], ...] = ()
+    unchanged: DatasetVersion | None = None
 
 
 def copy_allowed(

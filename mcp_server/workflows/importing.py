@@ -1,4 +1,4 @@
-"""From files or text to an immutable, validated-on-the-way-in data set version."""
+"""From files, an address, a database or text to an immutable, validated-on-the-way-in data set version."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,10 +16,11 @@ from mcp_server.context import CallContext
 from mcp_server.core.labels import label
 from mcp_server.core.names import check_name
 from mcp_server.errors import ComputeFailed, Conflict, DataRejected, InvalidInput
+from mcp_server.workflows import remote
 from mcp_server.workflows.app import App
 from mcp_server.workflows.data_answers import Imported
 from mcp_server.workflows.describing import find
-from mcp_server.workflows.files import Copied, copy_allowed
+from mcp_server.workflows.files import Brought, Copied, copy_allowed
 from mcp_server.workflows.reply import counted, token
 
 if TYPE_CHECKING:
@@ -49,20 +50,7 @@ class ImportRequest:
     derived: dict[str, str] = field(default_factory=dict)
     row_filter: str | None = None
     options: dict[str, str | list[str]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Brought:
-    """What a source left in the scratch folder.
-
-    Args:
-        files: one or more plain files, compressed or not, in the order of their rows. The name of each (None where it
-            has none) tells with its content what format it has.
-        source: where they came from, for the version's record: `kind`, `digest`, `bytes`, and what that kind has.
-    """
-
-    files: Sequence[Copied]
-    source: dict[str, Any]
+    query: str | None = None
 
 
 async def import_data(app: App, call: CallContext, request: ImportRequest) -> Imported:
@@ -83,7 +71,9 @@ async def import_data(app: App, call: CallContext, request: ImportRequest) -> Im
     folder.mkdir(mode=0o700, parents=True)
     table = folder / "table.parquet"
     try:
-        brought = await _bring(app, request, folder)
+        brought = await _bring(app, call, request, folder)
+        if brought.unchanged is not None:
+            return await _as_before(app, call, brought.unchanged, "Unchanged at its source since then.")
         reads = [folder]
         extends = None
         if parent is not None:
@@ -101,7 +91,8 @@ async def import_data(app: App, call: CallContext, request: ImportRequest) -> Im
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     if parent is not None and parsed.get("nothing_new"):
-        return await _nothing_new(app, call, parent)
+        return await _as_before(app, call, parent, "No row is beyond the largest value of since; nothing was added.")
+    parsed["notes"] = [*brought.notes, *parsed["notes"]]
     return await _record(app, call, name, brought.source, parsed, artefact, parent)
 
 
@@ -124,7 +115,8 @@ async def _parse(app: App, call: CallContext, arguments: dict[str, Any], reads: 
 def _check(request: ImportRequest) -> None:
     if (request.path is None) == (request.text is None):
         raise InvalidInput(
-            "Give either path or text.", hint="path for files in an allowed folder, text for a table itself."
+            "Give either path or text.",
+            hint="path for files in an allowed folder, an https address or sql:NAME; text for a table itself.",
         )
     stated = request.target or request.time or request.roles or request.derived or request.row_filter
     if request.mode != "full" and stated:
@@ -136,11 +128,15 @@ def _check(request: ImportRequest) -> None:
         raise InvalidInput("since goes with mode append or upsert.", hint="Set mode, or leave since out.")
 
 
-async def _bring(app: App, request: ImportRequest, folder: Path) -> Brought:
+async def _bring(app: App, call: CallContext, request: ImportRequest, folder: Path) -> Brought:
     """Get what was asked for into the scratch folder, as plain files that nothing has read yet.
 
     Each kind of source has a branch here; what follows doesn't know where files came from.
     """
+    if request.path is not None and remote.is_remote(request.path):
+        return await remote.bring(app, call, request, folder / "brought")
+    if request.query is not None:
+        raise InvalidInput("Only a database takes a query.", hint="Give query with a path such as sql:NAME.")
     if request.text is not None:
         return await _bring_text(app, request.text, folder)
     assert request.path is not None
@@ -184,7 +180,7 @@ def _arguments(app: App, request: ImportRequest, brought: Brought, folder: Path,
         "roles": dict(request.roles),
         "derived": request.derived,
         "row_filter": request.row_filter,
-        "options": request.options,
+        "options": dict(request.options if brought.options is None else brought.options),
         "max_bytes": app.settings.max_import_mib * 1024 * 1024,
         "max_rows": app.settings.max_rows,
         "max_columns": app.settings.max_columns,
@@ -225,41 +221,36 @@ async def _record(
             parent=None if parent is None else f"{parent.name}@{parent.version}",
             created_by=call.caller.id,
         )
-        reference = f"{version.name}@{version.version}"
-        answer = Imported(
-            dataset=reference,
-            rows=version.rows,
-            columns=version.columns,
-            target=_target(parsed["contract"]),
-            notes=_told(parsed, parent),
-            digest=version.digest,
-            existing=version.created_at != tx.now,
-            next=f"validate_data with dataset {reference}.",
-            untrusted=_untrusted(parsed),
+        answer = _answer(
+            version, existing=version.created_at != tx.now, notes=_told(parsed, parent), untrusted=_untrusted(parsed)
         )
         tx.answer(answer.model_dump(mode="json", exclude_none=True))
-        tx.about(reference)
+        tx.about(answer.dataset)
     return answer
 
 
-async def _nothing_new(app: App, call: CallContext, parent: DatasetVersion) -> Imported:
-    """The answer where no row was beyond the version before: that version, as it was."""
-    storage = await app.storage()
-    reference = f"{parent.name}@{parent.version}"
-    answer = Imported(
-        dataset=reference,
-        rows=parent.rows,
-        columns=parent.columns,
-        target=_target(parent.contract),
-        notes=["No row is beyond the largest value of since, so nothing was added."],
-        digest=parent.digest,
-        existing=True,
-        next="Call again when the source has newer rows.",
-    )
-    async with storage.database.transaction(call) as tx:
+async def _as_before(app: App, call: CallContext, version: DatasetVersion, note: str) -> Imported:
+    """The answer where there was nothing to store: a version that is there already."""
+    answer = _answer(version, existing=True, notes=[note], untrusted={})
+    async with (await app.storage()).database.transaction(call) as tx:
         tx.answer(answer.model_dump(mode="json", exclude_none=True))
-        tx.about(reference)
+        tx.about(answer.dataset)
     return answer
+
+
+def _answer(version: DatasetVersion, *, existing: bool, notes: list[str], untrusted: dict[str, Any]) -> Imported:
+    reference = f"{version.name}@{version.version}"
+    return Imported(
+        dataset=reference,
+        rows=version.rows,
+        columns=version.columns,
+        target=_target(version.contract),
+        notes=notes,
+        digest=version.digest,
+        existing=existing,
+        next=f"validate_data with dataset {reference}.",
+        untrusted=untrusted,
+    )
 
 
 def _source(source: dict[str, Any], parsed: dict[str, Any]) -> dict[str, Any]:

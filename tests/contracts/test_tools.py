@@ -12,7 +12,7 @@ from mcp import Client
 from mcp_server import server, settings, tools
 
 SNAPSHOT = Path(__file__).parent / "tools.json"
-MOST_TOKENS = 2_750
+MOST_TOKENS = 2_700
 NAMES = (
     *("import_data", "describe_data", "validate_data"),
     *("train_model", "compare_models", "verify_model", "search_models"),

@@ -1,0 +1,268 @@
+"""SQLite as a source: what a query gives is exact, and nothing but reading is done."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import os
+import re
+import sqlite3
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcp_server.core.ingest import CsvOptions, Limits, read_csv
+from mcp_server.errors import CourtsideError, DataRejected, InvalidInput
+from mcp_server.integrations import sqlite
+from mcp_server.integrations.query import Bounds, Query, RowsFile
+
+pytestmark = pytest.mark.anyio
+
+BOUNDS = Bounds(rows=1_000, size=1_000_000, seconds=20.0)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    folder = tmp_path / "place"
+    folder.mkdir()
+    path = folder / "shop #1.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE games (id INTEGER PRIMARY KEY, day DATE, home TEXT, points REAL, code TEXT)")
+        rows = [
+            (1, "2026-01-02", 'Ulm, "A"\n', 0.1, "007"),
+            (2, "2026-01-03", "", 1e300, "12"),
+            (3, None, "NA", None, "1"),
+        ]
+        connection.executemany("INSERT INTO games VALUES (?, ?, ?, ?, ?)", rows)
+        connection.execute("CREATE VIEW seen AS SELECT * FROM games")
+        connection.execute("CREATE TABLE traps (x)")
+        connection.execute("CREATE TRIGGER trap INSERT ON traps BEGIN DELETE FROM games; END")
+    connection.close()
+    return path
+
+
+def state(path: Path) -> tuple[str, list[str]]:
+    return hashlib.sha256(path.read_bytes()).hexdigest(), sorted(os.listdir(path.parent))
+
+
+async def refused(database: Path, statement: str, *parameters: str, bounds: Bounds = BOUNDS) -> CourtsideError:
+    target = database.parent.parent / "rows.csv"
+    with pytest.raises(CourtsideError) as caught:
+        await sqlite.read_rows(database, Query.of(statement, parameters), target, bounds)
+    assert not target.exists()
+    return caught.value
+
+
+async def test_what_a_query_gives_is_read_back_to_the_same_values(database: Path, tmp_path: Path) -> None:
+    target = tmp_path / "rows.csv"
+    query = Query.of("SELECT * FROM games ORDER BY id;  ")
+    found = await sqlite.read_rows(database, query, target, BOUNDS)
+    assert found.rows == 3
+    assert found.text_columns == ("home", "code")
+    assert found.empty_texts == 1
+    content = target.read_bytes()
+    assert (found.digest, found.size) == (hashlib.sha256(content).hexdigest(), len(content))
+    options = CsvOptions(delimiter=",", encoding="utf-8", text_columns=found.text_columns)
+    table = read_csv(io.BytesIO(content), limits=Limits(), options=options)
+    assert table.frame.get_column("id").to_list() == [1, 2, 3]
+    assert [str(day) for day in table.frame.get_column("day")] == ["2026-01-02", "2026-01-03", "None"]
+    assert table.frame.get_column("home").to_list() == ['Ulm, "A"\n', None, "NA"]
+    assert table.frame.get_column("points").to_list() == [0.1, 1e300, None]
+    assert table.frame.get_column("code").to_list() == ["007", "12", "1"]
+
+
+whole = st.integers(-(2**63), 2**63 - 1) | st.none()
+number = st.floats(allow_nan=False, allow_infinity=False) | st.none()
+text = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1, max_size=20) | st.none()
+
+
+@given(st.lists(st.tuples(whole, number, text), min_size=1, max_size=30))
+def test_every_row_survives_the_way_through_the_file(rows) -> None:
+    file = io.BytesIO()
+    written = RowsFile(file, ["whole", "number", "text"], BOUNDS)
+    written.add(rows)
+    found = written.result()
+    options = CsvOptions(delimiter=",", encoding="utf-8", text_columns=found.text_columns)
+    frame = read_csv(io.BytesIO(file.getvalue()), limits=Limits(), options=options).frame
+    wholes = [row[0] for row in rows]
+    assert frame.get_column("whole").to_list() == (wholes if any(w is not None for w in wholes) else [None] * len(rows))
+    assert [float(n) if n is not None else None for n in frame.get_column("number")] == [row[1] for row in rows]
+    assert frame.get_column("text").to_list() == [row[2] for row in rows]
+
+
+async def test_parameters_are_bound_not_pasted(database: Path, tmp_path: Path) -> None:
+    hostile = "x' OR 1=1; DROP TABLE games --"
+    query = Query.of("SELECT id FROM games WHERE home = ? OR id = ?", [hostile, "2"])
+    assert (await sqlite.read_rows(database, query, tmp_path / "rows.csv", BOUNDS)).rows == 1
+
+
+HOSTILE = [
+    "INSERT INTO games VALUES (9, '', '', 0, '')",
+    "/* SELECT */ INSERT INTO traps VALUES (1)",
+    "-- SELECT 1\nDELETE FROM games",
+    "UPDATE games SET points = 0 RETURNING *",
+    "REPLACE INTO games (id) VALUES (1)",
+    "WITH gone AS (SELECT id FROM games) DELETE FROM games WHERE id IN gone",
+    "WITH x(y) AS (VALUES (1)) INSERT INTO traps SELECT y FROM x",
+    "DROP TABLE games",
+    "CREATE TABLE mine (x)",
+    "CREATE TEMP TABLE mine AS SELECT * FROM games",
+    "CREATE VIRTUAL TABLE mine USING fts5(x)",
+    "ALTER TABLE games RENAME TO gone",
+    "SELECT 1; DROP TABLE games",
+    "SELECT 1;; DELETE FROM games",
+    "BEGIN EXCLUSIVE",
+    "COMMIT",
+    "SAVEPOINT here",
+    "VACUUM",
+    "VACUUM INTO '{folder}/stolen.db'",
+    "ATTACH DATABASE '{folder}/other.db' AS other",
+    "ATTACH ':memory:' AS other",
+    "DETACH main",
+    "PRAGMA query_only = 0",
+    "PRAGMA user_version = 7",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA writable_schema = 1",
+    "SELECT * FROM pragma_journal_mode('wal')",
+    "SELECT * FROM pragma_database_list",
+    "SELECT load_extension('{folder}/evil.so')",
+    "SELECT writefile('{folder}/made.txt', 'x')",
+    "SELECT readfile('/etc/passwd')",
+    "SELECT fts3_tokenizer('mine', x'00')",
+    "REINDEX",
+    "ANALYZE",
+    "EXPLAIN DELETE FROM games; DELETE FROM games",
+]
+
+
+@pytest.mark.parametrize("statement", HOSTILE)
+async def test_a_statement_that_does_more_than_read_changes_nothing(database: Path, statement: str) -> None:
+    before = state(database)
+    error = await refused(database, statement.replace("{folder}", str(database.parent)))
+    assert error.code == "E_ARG"
+    assert error.hint
+    assert "evil" not in error.message
+    assert state(database) == before
+
+
+def test_the_control_a_check_of_the_first_word_lets_writing_statements_in(database: Path) -> None:
+    harmful = []
+    for statement in HOSTILE:
+        bare = re.sub(r"--[^\n]*\n|/\*.*?\*/", "", statement).strip().upper()
+        if not bare.startswith(("SELECT", "WITH", "EXPLAIN", "PRAGMA")):
+            continue
+        before = state(database)
+        copy = database.read_bytes()
+        with sqlite3.connect(database) as connection:
+            try:
+                connection.executescript(statement.replace("{folder}", str(database.parent)))
+            except sqlite3.Error:
+                continue
+        connection.close()
+        if state(database) != before:
+            harmful.append(statement)
+        database.write_bytes(copy)
+    assert {"SELECT 1; DROP TABLE games", "PRAGMA user_version = 7"} <= set(harmful)
+    assert any(statement.startswith("WITH") for statement in harmful)
+
+
+@pytest.mark.parametrize("parameter", ["\0", "a\ud800"])
+def test_a_parameter_that_no_database_takes_is_refused(parameter: str) -> None:
+    with pytest.raises(InvalidInput, match="NUL character or half"):
+        Query.of("SELECT ?", [parameter])
+
+
+async def test_a_database_that_another_program_is_writing_is_read_as_it_was_last_committed(
+    database: Path, tmp_path: Path
+) -> None:
+    writer = sqlite3.connect(database, isolation_level=None)
+    writer.execute("PRAGMA journal_mode = WAL")
+    writer.execute("INSERT INTO games (id) VALUES (4)")
+    writer.execute("BEGIN IMMEDIATE")
+    writer.execute("INSERT INTO games (id) VALUES (5)")
+    found = await sqlite.read_rows(database, Query.of("SELECT id FROM games"), tmp_path / "rows.csv", BOUNDS)
+    writer.execute("ROLLBACK")
+    writer.close()
+    assert found.rows == 4
+
+
+@pytest.mark.parametrize("statement", ["", " ;; ", "SELECT 1\0", "-- nothing"])
+async def test_an_empty_statement_is_refused(database: Path, statement: str) -> None:
+    with pytest.raises(InvalidInput):
+        await sqlite.read_rows(database, Query.of(statement), database.parent / "rows.csv", BOUNDS)
+
+
+@pytest.mark.parametrize(
+    ("statement", "parameters"),
+    [
+        ("SELECT nothing FROM games", ()),
+        ("SELEC 1", ()),
+        ("SELECT ?", ()),
+        ("SELECT 1", ("1",)),
+        ("SELECT x'00ff' AS blob", ()),
+    ],
+)
+async def test_a_query_that_is_not_understood_is_refused_without_its_text(database, statement, parameters) -> None:
+    error = await refused(database, statement, *parameters)
+    assert error.code == "E_ARG"
+    assert "nothing" not in error.message
+
+
+async def test_a_query_gives_at_most_so_many_rows(database: Path, tmp_path: Path) -> None:
+    series = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < {n}) SELECT x FROM c"
+    found = await sqlite.read_rows(database, Query.of(series.format(n=1_000)), tmp_path / "rows.csv", BOUNDS)
+    assert found.rows == 1_000
+    (tmp_path / "rows.csv").unlink()
+    assert (await refused(database, series.format(n=1_001))).code == "E_ROWS"
+
+
+async def test_a_query_gives_at_most_so_many_bytes(database: Path) -> None:
+    error = await refused(database, "SELECT hex(zeroblob(500001))")
+    assert error.code == "E_SIZE"
+
+
+async def test_a_query_without_end_is_ended(database: Path) -> None:
+    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
+    error = await refused(database, endless, bounds=Bounds(rows=10, size=1_000, seconds=0.2))
+    assert error.code == "E_DEADLINE"
+
+
+async def test_a_cancelled_query_is_ended_and_leaves_nothing(database: Path, tmp_path: Path) -> None:
+    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c WHERE x % 1000000 = 0"
+    target = tmp_path / "rows.csv"
+    task = asyncio.create_task(sqlite.read_rows(database, Query.of(endless), target, BOUNDS))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not target.exists()
+
+
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "place"
+    folder.mkdir()
+    file = folder / "a.db"
+    file.write_text("a,b\n1,2\n" * 200)
+    assert (await refused(file, "SELECT 1 FROM x")).code == "E_FORMAT"
+
+
+async def test_a_file_that_is_gone_is_not_made(tmp_path: Path) -> None:
+    folder = tmp_path / "place"
+    folder.mkdir()
+    assert (await refused(folder / "a.db", "SELECT 1")).code == "E_TRANSIENT"
+    assert os.listdir(folder) == []
+
+
+def test_a_value_that_a_table_cannot_hold_is_refused_by_its_column() -> None:
+    rows = RowsFile(io.BytesIO(), ["a", "b"], BOUNDS)
+    with pytest.raises(InvalidInput, match="Column 2"):
+        rows.add([(1, b"\0")])
+
+
+def test_half_of_a_surrogate_pair_is_refused() -> None:
+    with pytest.raises(DataRejected) as caught:
+        RowsFile(io.BytesIO(), ["a"], BOUNDS).add([("\ud800",)])
+    assert caught.value.code == "E_ENCODING"
