@@ -39,7 +39,7 @@ async def validate(app: App, call: CallContext, dataset: str, baseline: str | No
         findings=findings,
         not_looked_for=report["not_looked_for"],
         next=_next(report["verdict"], findings, f"{record.name}@{record.version}"),
-        untrusted=_names(report["findings"], findings),
+        untrusted=_apart(report["findings"], findings),
     )
 
 
@@ -54,18 +54,24 @@ def _finding(finding: dict[str, Any], positions: dict[str, int]) -> dict[str, An
         "spans": finding["spans"],
         "reason": finding["reason"],
         "statistic": finding["statistic"],
+        **{part: finding[part] for part in ("confidence", "fix") if part in finding},
     }
 
 
-def _names(found: list[dict[str, Any]], told: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The column names that a finding couldn't show among our own words."""
+def _apart(found: list[dict[str, Any]], told: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """What came from the data: column names that couldn't stand among our own words, and the first suspect cells.
+
+    A finding's cells stand under its position in the list, from 1: row, value, and what the fix would make of it.
+    """
     hidden = {
         shown: name
         for one, other in zip(found, told, strict=True)
         for name, shown in zip(one["columns"], other["columns"], strict=True)
         if shown != name
     }
-    return {"column_names": hidden} if hidden else None
+    cells = {str(at): one["examples"] for at, one in enumerate(found, start=1) if "examples" in one}
+    apart = {**({"column_names": hidden} if hidden else {}), **({"cells": cells} if cells else {})}
+    return apart or None
 
 
 def _next(verdict: str, findings: list[dict[str, Any]], reference: str) -> str:
