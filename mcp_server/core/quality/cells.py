@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import polars as pl
 
 from mcp_server.core.contract import Contract
-from mcp_server.core.quality.disguises import disguised_words
+from mcp_server.core.quality.dates_as_text import text_dates
+from mcp_server.core.quality.disguises import disguised_words, sentinel_findings
+from mcp_server.core.quality.number_text import number_texts
+from mcp_server.core.quality.numbers import Bools, NumberColumn
+from mcp_server.core.quality.outliers import outlier_findings
+from mcp_server.core.quality.patterns import rare_patterns
 from mcp_server.core.quality.report import Finding
+from mcp_server.core.quality.spelling import rare_spellings
 from mcp_server.core.quality.texts import LEAST_CELLS, Suspects, TextColumn, text_columns
 
-_FINDERS: tuple[Callable[[TextColumn], Iterator[Suspects]], ...] = (disguised_words,)
+_FINDERS: tuple[Callable[[TextColumn], Iterator[Suspects]], ...] = (
+    disguised_words,
+    text_dates,
+    number_texts,
+    rare_spellings,
+    rare_patterns,
+)
 
 
-def cell_findings(frame: pl.DataFrame, contract: Contract) -> Iterator[Finding]:
+def text_findings(frame: pl.DataFrame, contract: Contract) -> Iterator[Finding]:
     """Suspect cells of the text columns.
 
     Args:
@@ -28,3 +41,17 @@ def cell_findings(frame: pl.DataFrame, contract: Contract) -> Iterator[Finding]:
             for suspects in finder(rest):
                 yield suspects.finding(column)
                 rest = rest.without(list(suspects.replacements))
+
+
+def number_findings(contract: Contract, columns: list[NumberColumn], explained: Bools) -> Iterator[Finding]:
+    """Suspect cells of the numeric columns.
+
+    Args:
+        explained: shape (n,), rows that another rule has reported for being far.
+    """
+    personal = frozenset(column.name for column in contract.columns if column.personal)
+    told = {column.name: explained.copy() for column in columns}
+    for finding in sentinel_findings(columns, personal):
+        told[finding.columns[0]][np.array(finding.rows) - 1] = True
+        yield finding
+    yield from outlier_findings(columns, told, personal)

@@ -59,7 +59,7 @@ class Suspects:
     """Values of one column that look wrong for one reason.
 
     Args:
-        replacements: each value, and what the fix makes of it.
+        replacements: each value, and what the fix makes of it; empty where the whole column is meant.
         reason: one sentence of ours.
     """
 
@@ -82,7 +82,7 @@ class Suspects:
             self.rule,
             self.severity,
             (column.name,),
-            len(rows),
+            len(rows) or 1,
             rows,
             self.reason,
             confidence=self.confidence,

@@ -12,7 +12,7 @@ from mcp_server.core.contract import Contract
 from mcp_server.core.leakage import Leak, find_leaks
 from mcp_server.core.quality.arithmetic import MAX_COLUMNS, arithmetic_findings
 from mcp_server.core.quality.baseline import baseline_findings
-from mcp_server.core.quality.cells import cell_findings
+from mcp_server.core.quality.cells import number_findings, text_findings
 from mcp_server.core.quality.columns import completeness_findings, contract_findings, usable
 from mcp_server.core.quality.comparisons import comparison_findings, decisive_columns
 from mcp_server.core.quality.dependencies import dependency_findings
@@ -71,12 +71,13 @@ def _content(frame: pl.DataFrame, contract: Contract, rng: np.random.Generator) 
     yield from completeness_findings(frame, contract)
     yield from duplicate_findings(frame, contract, rng)
     yield from target_findings(frame, contract)
-    yield from cell_findings(frame, contract)
+    yield from text_findings(frame, contract)
     numbers = number_columns(frame, contract)
     explained = np.zeros(frame.height, dtype=np.bool_)
     for finding in unit_findings(numbers):
         explained[np.array(finding.rows) - 1] = True
         yield finding
+    yield from number_findings(contract, numbers, explained)
     yield from poisoning_findings(numbers, explained)
     yield from _contradictions(frame, contract, numbers)
     for leak in find_leaks(frame, contract, rng=rng):

@@ -1,0 +1,151 @@
+"""Numbers far from the rest of their column, or from what the other columns of their row say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mcp_server.core.quality.numbers import Bools, Floats, NumberColumn
+from mcp_server.core.quality.report import MAX_EXAMPLES, Example, Finding, Severity, rows_of
+from mcp_server.core.screening import screen_rows
+
+MAX_COLUMNS = 40
+"""Numeric columns that are held against each other, the first so many."""
+
+MAX_FITTED = 20_000
+"""Rows that a column's relation to the others is learned from, evenly spread."""
+
+_LEAST_ROWS = 60
+_ROWS_A_COLUMN = 5
+_EXPLAINED = 0.6
+_CLIP = 4.0
+_ROUNDS = 3
+_FAR = 6.0
+"""Scales from which a residual is far, besides being apart from the residuals' own tail."""
+
+
+def outlier_findings(columns: list[NumberColumn], told: dict[str, Bools], personal: frozenset[str]) -> Iterator[Finding]:
+    """Single cells that are far, column by column.
+
+    Args:
+        told: column to the rows that another rule has told; they are left out and not told again.
+        personal: columns whose values aren't shown.
+    """
+    if not columns:
+        return
+    values = np.column_stack([np.where(told[c.name], np.nan, c.values) if c.name in told else c.values for c in columns])
+    far = _far(values)
+    for at, column in enumerate(columns):
+        if far[:, at].any():
+            reason = "Far from the bulk of its column, and apart from the column's tail."
+            yield _finding("outliers.value", "info", column, far[:, at], reason, 0.8, personal)
+    unlike = _unlike_their_row(np.where(far, np.nan, values)[:, :MAX_COLUMNS])
+    for at, column in enumerate(columns[:MAX_COLUMNS]):
+        if unlike[:, at].any():
+            reason = "In the range of its column, but far from what the other numbers of its row lead to elsewhere."
+            yield _finding("outliers.context", "warn", column, unlike[:, at], reason, 0.7, personal)
+
+
+def _finding(
+    rule: str,
+    severity: Severity,
+    column: NumberColumn,
+    mask: Bools,
+    reason: str,
+    confidence: float,
+    personal: frozenset[str],
+) -> Finding:
+    rows = rows_of(mask)
+    shown = [] if column.name in personal else rows[:MAX_EXAMPLES]
+    examples = tuple(Example(row, f"{column.values[row - 1]:g}") for row in shown)
+    return Finding(
+        rule,
+        severity,
+        (column.name,),
+        len(rows),
+        rows,
+        reason,
+        confidence=confidence,
+        fix="look at it",
+        examples=examples,
+    )
+
+
+def _far(values: Floats) -> Bools:
+    """Which cells are far, shape as `values`: the farthest of each row, then the next where it had a far one."""
+    found = np.zeros(values.shape, dtype=np.bool_)
+    rest = values.copy()
+    for _ in range(2):
+        screening = screen_rows(rest)
+        rows = np.flatnonzero(screening.anomalous)
+        if not rows.size:
+            break
+        found[rows, screening.column[rows]] = True
+        rest[rows, screening.column[rows]] = np.nan
+    return found
+
+
+def _unlike_their_row(values: Floats) -> Bools:
+    """Which cells lie far from a robust linear reading of their column from the others, shape as `values`.
+
+    Of each row the worst cell alone is meant: an error in one column makes the readings of others wrong too.
+    """
+    rows, width = values.shape
+    found = np.zeros(values.shape, dtype=np.bool_)
+    if width < 2 or rows < max(_LEAST_ROWS, _ROWS_A_COLUMN * width):
+        return found
+    scaled, usable = _scaled(values)
+    if usable.sum() < 2:
+        return found
+    residuals = np.full(values.shape, np.nan)
+    filled = np.clip(np.nan_to_num(scaled), -_CLIP, _CLIP)
+    step = -(-rows // MAX_FITTED)
+    for at in np.flatnonzero(usable):
+        others = usable.copy()
+        others[at] = False
+        residuals[:, at] = _residuals(scaled[:, at], filled[:, others], step)
+    related = ~np.isnan(residuals).all(axis=0)
+    if not related.any():
+        return found
+    screening = screen_rows(residuals[:, related])
+    far = screening.anomalous & (screening.scores >= _FAR)
+    found[np.flatnonzero(far), np.flatnonzero(related)[screening.column[far]]] = True
+    return found
+
+
+def _scaled(values: Floats) -> tuple[Floats, Bools]:
+    """Columns in robust scales, and which have one."""
+    usable = np.zeros(values.shape[1], dtype=np.bool_)
+    scaled = np.full(values.shape, np.nan)
+    for at in range(values.shape[1]):
+        known = values[~np.isnan(values[:, at]), at]
+        if known.size < _LEAST_ROWS:
+            continue
+        low, middle, high = np.quantile(known, [0.25, 0.5, 0.75])
+        if high > low:
+            usable[at] = True
+            scaled[:, at] = (values[:, at] - middle) / ((high - low) / 1.349)
+    return scaled, usable
+
+
+def _residuals(target: Floats, others: Floats, step: int) -> Floats:
+    """What a linear reading leaves of a column, in robust scales; NaN throughout where it explains too little."""
+    known = ~np.isnan(target)
+    rows = np.flatnonzero(known)[::step]
+    nothing = np.full(target.shape, np.nan)
+    design = np.column_stack([np.ones(rows.size), others[rows]])
+    wanted = np.clip(target[rows], -_CLIP, _CLIP)
+    kept = np.ones(rows.size, dtype=np.bool_)
+    weights = np.zeros(design.shape[1])
+    penalty = 1e-3 * rows.size * np.eye(design.shape[1])
+    for _ in range(_ROUNDS):
+        chosen = design[kept]
+        weights = np.linalg.solve(chosen.T @ chosen + penalty, chosen.T @ wanted[kept])
+        left = np.abs(wanted - design @ weights)
+        kept = left <= 4.0 * 1.4826 * float(np.median(left)) + 1e-12
+    spread = 1.4826 * float(np.median(np.abs(wanted - design @ weights)))
+    if spread <= 0.0 or spread**2 > 1.0 - _EXPLAINED:
+        return nothing
+    result: Floats = (target - weights[0] - others @ weights[1:]) / spread
+    return result
