@@ -24,6 +24,9 @@ DOUBTFUL = frozenset(("na", "none", "no value", "empty", "x", "xx", "xxx"))
 SENTINELS = (-1.0, 99.0, -9.0, -99.0, *(sign * float("9" * digits) for digits in range(3, 11) for sign in (1, -1)))
 """Numbers that stand for a missing value where they're clearly apart from the others."""
 
+_NO_WORD = r"^(?:[^\p{L}\p{N}]+|x{2,}|not [\p{L}.]+|no (?:data|value|information|info))$"
+"""Signs only, crosses, or a phrase such as "not recorded": suspect only where they're rare."""
+
 _RARE = 0.05
 _MOST = 0.5
 _LEAST = 2
@@ -33,8 +36,9 @@ _LEAST_VALUES = 10
 def disguised_words(column: TextColumn) -> Iterator[Suspects]:
     """Cells that are blank or hold a word for "missing"."""
     plain = column.values.str.strip_chars().str.to_lowercase()
-    words = column.values.filter(plain.is_in(list(CERTAIN)))
-    doubtful = plain.is_in(list(DOUBTFUL))
+    certain = plain.is_in(list(CERTAIN))
+    words = column.values.filter(certain)
+    doubtful = (plain.is_in(list(DOUBTFUL)) | plain.str.contains(_NO_WORD)) & ~certain
     # A code such as NA among other codes of its length is one of them.
     codes = column.values.str.contains(r"^[A-Za-z]{1,3}$") & ~doubtful
     if doubtful.any() and column.share(codes) < 0.5 and column.share(doubtful) <= _RARE:

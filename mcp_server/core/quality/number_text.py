@@ -14,9 +14,10 @@ MOSTLY = 0.85
 USUAL = 0.7
 """The share of those that are written in one way, from which the others are suspect."""
 
-_AFFIX = r"(?:[$€£¥₹]|[A-Z]{3}|%|[\p{L}µ°²³/.%\"' ]{1,20})"
+_SIGN = r"(?:[$€£¥₹]|[A-Z]{3} |[<>~≈=])"
+_UNIT = r"(?:[\p{L}µ°²³/.%$€£¥₹\"' ]{1,20})"
 _NUMBER = r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|[+-]?\.\d+"
-_FORM = rf"^\s*(?:(?<before>{_AFFIX}|[<>~≈=]) ?)??(?<number>{_NUMBER})(?<after>\s*{_AFFIX})?\s*$"
+_FORM = rf"^\s*(?<before>{_SIGN})? ?(?<number>{_NUMBER})(?<after>\s*{_UNIT})?\s*$"
 _LEADING_ZERO = r"^\s*[+-]?0\d"
 
 
@@ -28,7 +29,7 @@ def number_texts(column: TextColumn) -> Iterator[Suspects]:
     parts = column.values.str.extract_groups(_FORM).struct.unnest()
     number, before, after = (parts.get_column(name) for name in ("number", "before", "after"))
     parsed = number.is_not_null()
-    if column.share(parsed) < MOSTLY or column.values.str.contains(_LEADING_ZERO).any():
+    if column.share(parsed) < MOSTLY or _codes(column):
         return
     affix = before.fill_null("").str.strip_chars() + "\x00" + after.fill_null("").str.strip_chars()
     ways = pl.DataFrame({"way": affix, "count": column.counts}).filter(parsed).group_by("way").sum().sort("count", "way")
@@ -54,3 +55,11 @@ def number_texts(column: TextColumn) -> Iterator[Suspects]:
             "numbers.text", "warn", reason, 0.8, "look at it", dict.fromkeys(column.values.filter(words).to_list())
         )
 
+
+def holds_numbers(column: TextColumn) -> bool:
+    """Whether a column is one of numbers, in whatever way they're written."""
+    return column.share(column.values.str.contains(_FORM)) >= MOSTLY and not _codes(column)
+
+
+def _codes(column: TextColumn) -> bool:
+    return bool(column.values.str.contains(_LEADING_ZERO).any())

@@ -13,6 +13,9 @@ from mcp_server.core.screening import screen_rows
 MAX_COLUMNS = 40
 """Numeric columns that are held against each other, the first so many."""
 
+MOST_FAR = 0.05
+"""The share of a column's cells up to which far ones are single cells, and not a group of their own."""
+
 MAX_FITTED = 20_000
 """Rows that a column's relation to the others is learned from, evenly spread."""
 
@@ -21,6 +24,7 @@ _ROWS_A_COLUMN = 5
 _EXPLAINED = 0.6
 _CLIP = 4.0
 _ROUNDS = 3
+_AS_MUCH = 0.3
 _FAR = 6.0
 """Scales from which a residual is far, besides being apart from the residuals' own tail."""
 
@@ -37,14 +41,14 @@ def outlier_findings(columns: list[NumberColumn], told: dict[str, Bools], person
     values = np.column_stack([np.where(told[c.name], np.nan, c.values) if c.name in told else c.values for c in columns])
     far = _far(values)
     for at, column in enumerate(columns):
-        if far[:, at].any():
+        if 0 < far[:, at].mean() <= MOST_FAR:
             reason = "Far from the bulk of its column, and apart from the column's tail."
             yield _finding("outliers.value", "info", column, far[:, at], reason, 0.8, personal)
     unlike = _unlike_their_row(np.where(far, np.nan, values)[:, :MAX_COLUMNS])
     for at, column in enumerate(columns[:MAX_COLUMNS]):
         if unlike[:, at].any():
             reason = "In the range of its column, but far from what the other numbers of its row lead to elsewhere."
-            yield _finding("outliers.context", "warn", column, unlike[:, at], reason, 0.7, personal)
+            yield _finding("outliers.context", "info", column, unlike[:, at], reason, 0.7, personal)
 
 
 def _finding(
@@ -89,7 +93,8 @@ def _far(values: Floats) -> Bools:
 def _unlike_their_row(values: Floats) -> Bools:
     """Which cells lie far from a robust linear reading of their column from the others, shape as `values`.
 
-    Of each row the worst cell alone is meant: an error in one column makes the readings of others wrong too.
+    Of each row one cell alone is meant: an error in one column makes the readings of others wrong too. Of the cells
+    that their row contradicts by about as much, it's the one farthest out in its own column.
     """
     rows, width = values.shape
     found = np.zeros(values.shape, dtype=np.bool_)
@@ -100,17 +105,20 @@ def _unlike_their_row(values: Floats) -> Bools:
         return found
     residuals = np.full(values.shape, np.nan)
     filled = np.clip(np.nan_to_num(scaled), -_CLIP, _CLIP)
+    missing = np.isnan(scaled)
     step = -(-rows // MAX_FITTED)
     for at in np.flatnonzero(usable):
         others = usable.copy()
         others[at] = False
-        residuals[:, at] = _residuals(scaled[:, at], filled[:, others], step)
+        residuals[:, at] = _residuals(scaled[:, at], filled[:, others], missing[:, others], step)
     related = ~np.isnan(residuals).all(axis=0)
     if not related.any():
         return found
     screening = screen_rows(residuals[:, related])
     far = screening.anomalous & (screening.scores >= _FAR)
-    found[np.flatnonzero(far), np.flatnonzero(related)[screening.column[far]]] = True
+    left = np.nan_to_num(np.abs(residuals[far]))
+    contradicted = left >= _AS_MUCH * left.max(axis=1, keepdims=True)
+    found[np.flatnonzero(far), np.where(contradicted, np.nan_to_num(np.abs(scaled[far])), -1.0).argmax(axis=1)] = True
     return found
 
 
@@ -129,8 +137,11 @@ def _scaled(values: Floats) -> tuple[Floats, Bools]:
     return scaled, usable
 
 
-def _residuals(target: Floats, others: Floats, step: int) -> Floats:
-    """What a linear reading leaves of a column, in robust scales; NaN throughout where it explains too little."""
+def _residuals(target: Floats, others: Floats, missing: Bools, step: int) -> Floats:
+    """What a linear reading leaves of a column, in robust scales.
+
+    NaN throughout where it explains too little, and in rows whose reading hangs on a value that is missing.
+    """
     known = ~np.isnan(target)
     rows = np.flatnonzero(known)[::step]
     nothing = np.full(target.shape, np.nan)
@@ -148,4 +159,4 @@ def _residuals(target: Floats, others: Floats, step: int) -> Floats:
     if spread <= 0.0 or spread**2 > 1.0 - _EXPLAINED:
         return nothing
     result: Floats = (target - weights[0] - others @ weights[1:]) / spread
-    return result
+    return np.where(missing @ np.abs(weights[1:]) > spread, np.nan, result)

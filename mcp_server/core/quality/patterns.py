@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from mcp_server.core.quality.number_text import holds_numbers
 from mcp_server.core.quality.texts import Suspects, TextColumn
 
 USUAL = 0.05
@@ -18,6 +19,8 @@ MOST_USUAL = 4
 RARE = 0.02
 
 _ONE_LENGTH = 0.93
+_RECURRING = 5
+_OF_THE_RARE = 0.25
 _ONLY_LETTERS = 0.97
 
 
@@ -27,11 +30,13 @@ def rare_patterns(column: TextColumn) -> Iterator[Suspects]:
     First as runs (`AB-1234` is `A-9`); where all but a few cells have one length as well, by length too. In columns of
     words the order says nothing, but digits and signs among them do.
     """
+    if holds_numbers(column):
+        return
     exact = _pattern(column.values)
     runs = exact.str.replace_all(r"A+", "A").str.replace_all(r"a+", "a").str.replace_all(r"9+", "9")
     wordy = column.values.str.contains(r"^[\p{L}\s.'’&,()/-]*$")
     if column.share(wordy) >= _ONLY_LETTERS - 0.04:
-        yield from _told(column, ~wordy if column.share(~wordy) <= 1.0 - COVERED else wordy & ~wordy)
+        yield from _told(column, runs, ~wordy)
         return
     rare = _rare(column, runs)
     if rare is None:
@@ -39,16 +44,27 @@ def rare_patterns(column: TextColumn) -> Iterator[Suspects]:
     usual = _shares(column, exact).sort("share").row(-1)
     if usual[1] >= _ONE_LENGTH - column.share(rare):
         rare = rare | ((exact != usual[0]) & exact.is_in(_few(column, exact)))
-    yield from _told(column, rare)
+    yield from _told(column, runs, rare)
 
 
-def _told(column: TextColumn, rare: pl.Series) -> Iterator[Suspects]:
+def _told(column: TextColumn, runs: pl.Series, rare: pl.Series) -> Iterator[Suspects]:
+    """The cells, those apart that share a pattern among themselves: a form that is rare, and probably meant."""
     if not rare.any():
         return
-    reason = "Built of other kinds of characters than nearly all cells of the column."
-    values = dict.fromkeys(column.values.filter(rare).to_list())
-    confidence = 0.9 if column.share(rare) <= RARE else 0.75
-    yield Suspects("patterns.rare", "warn", reason, confidence, "look at it", values)
+    counted = pl.DataFrame({"runs": runs, "count": column.counts}).filter(rare).group_by("runs").sum()
+    least = max(_RECURRING, _OF_THE_RARE * float(counted.get_column("count").sum()))
+    recurring = counted.filter(pl.col("count") >= least).get_column("runs").to_list()
+    meant = rare & runs.is_in(recurring)
+    errors = rare & ~meant
+    if errors.any():
+        reason = "Built of other kinds of characters than nearly all cells of the column."
+        confidence = 0.9 if column.share(rare) <= RARE else 0.75
+        values = dict.fromkeys(column.values.filter(errors).to_list())
+        yield Suspects("patterns.rare", "warn", reason, confidence, "look at it", values)
+    if meant.any():
+        reason = "Built otherwise than nearly all cells of the column, but alike among themselves: perhaps meant."
+        values = dict.fromkeys(column.values.filter(meant).to_list())
+        yield Suspects("patterns.rare", "info", reason, 0.4, "look at it", values)
 
 
 def _pattern(values: pl.Series) -> pl.Series:

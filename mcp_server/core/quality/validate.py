@@ -17,6 +17,7 @@ from mcp_server.core.quality.columns import completeness_findings, contract_find
 from mcp_server.core.quality.comparisons import comparison_findings, decisive_columns
 from mcp_server.core.quality.dependencies import dependency_findings
 from mcp_server.core.quality.duplicates import duplicate_findings
+from mcp_server.core.quality.missingness import missingness_findings
 from mcp_server.core.quality.numbers import NumberColumn, number_columns
 from mcp_server.core.quality.poisoning import poisoning_findings
 from mcp_server.core.quality.report import Finding, ValidationReport, summarize
@@ -77,6 +78,7 @@ def _content(frame: pl.DataFrame, contract: Contract, rng: np.random.Generator) 
     for finding in unit_findings(numbers):
         explained[np.array(finding.rows) - 1] = True
         yield finding
+    yield from missingness_findings(frame, contract, rng)
     yield from number_findings(contract, numbers, explained)
     yield from poisoning_findings(numbers, explained)
     yield from _contradictions(frame, contract, numbers)

@@ -78,6 +78,35 @@ def pick(rng: Rng, values: Iterable[str], rows: int = ROWS, *, even: bool = Fals
     return [values[at] for at in rng.choice(len(values), rows, p=weights / weights.sum())]
 
 
+LANDS = (
+    "United States,Germany,France,Spain,Australia,Austria,Sweden,Switzerland,Iran,Iraq,Slovakia,Slovenia,Niger,Nigeria,"
+    "Dominica,Dominican Republic,Mali,Malta,Malawi,India,Indonesia,Ireland,Iceland,Guinea,Guyana,Gambia,Zambia,Chad,Chile"
+).split(",")
+SURNAMES = LAST + "Johnston Johnsen Andersen Smyth Browne Willis Tyler Milner Davies Jonas Martin Gracia O'Neil".split()
+REMARKS = "left at door,call before delivery,customer asked for invoice,no answer,gift wrap,second attempt,fragile,ok".split(",")
+
+
+def tail(rng: Rng, values: Iterable[str], rows: int = ROWS) -> list[str]:
+    """Values as they come in life: a few that are frequent, and many that are met once or twice."""
+    values = list(values)
+    weights = 1.0 / np.arange(1, len(values) + 1) ** 1.6
+    return [values[at] for at in rng.choice(len(values), rows, p=weights / weights.sum())]
+
+
+def remarks(rng: Rng, rows: int = ROWS) -> list[str]:
+    """Free text, half of it empty."""
+    made = []
+    for _ in range(rows):
+        parts = rng.choice(REMARKS, int(rng.integers(1, 3)), replace=False)
+        made.append(", ".join(parts) + (f" #{rng.integers(1, 400)}" if rng.random() < 0.2 else "") if rng.random() < 0.5 else "")
+    return made
+
+
+def sometimes(rng: Rng, cells: list[str], share: float, change: Callable[[str], str]) -> list[str]:
+    """Some cells written in a rarer way that is right all the same."""
+    return [change(cell) if rng.random() < share else cell for cell in cells]
+
+
 def numbers(values: np.ndarray, digits: int) -> list[str]:
     return [f"{value:.{digits}f}" for value in values]
 
@@ -101,6 +130,9 @@ def sales(rng: Rng) -> Planted:
         "price": numbers(rng.gamma(9.0, 4.0, ROWS) + 3, 2),
         "discount": numbers(rng.beta(2, 9, ROWS) * 40, 1),
         "satisfaction": [str(value) for value in rng.integers(30, 100, ROWS)],
+        "country": tail(rng, LANDS),
+        "remark": remarks(rng),
+        "margin": numbers(rng.standard_t(3, ROWS) * 4 + 11, 1),
     }
     kinds = {
         "disguised": ["region", "payment"],
@@ -118,7 +150,7 @@ def customers(rng: Rng) -> Planted:
     city = pick(rng, CITIES)
     columns = {
         "customer": [f"C{number:06d}" for number in rng.choice(999_999, ROWS, replace=False)],
-        "name": [f"{a} {b}" for a, b in zip(pick(rng, FIRST), pick(rng, LAST), strict=True)],
+        "name": [f"{a} {b}" for a, b in zip(pick(rng, FIRST), tail(rng, SURNAMES), strict=True)],
         "house": [
             f"{n} {street} {kind}"
             for n, street, kind in zip(
@@ -131,7 +163,12 @@ def customers(rng: Rng) -> Planted:
         "phone": [f"{a}-{b}-{c:04d}" for a, b, c in zip(rng.integers(200, 989, ROWS), rng.integers(200, 989, ROWS), rng.integers(0, 9_999, ROWS), strict=True)],
         "plan": pick(rng, ["Basic", "Standard", "Premium"]),
         "age": [str(value) for value in np.clip(rng.normal(46, 14, ROWS), 18, 92).astype(int)],
+        "income": numbers(rng.lognormal(10.4, 0.7, ROWS), 0),
+        "visits": [str(value) for value in np.where(rng.random(ROWS) < 0.7, 0, rng.poisson(4, ROWS))],
     }  # fmt: skip
+    columns["house"] = sometimes(rng, columns["house"], 0.01, lambda cell: f"PO Box {cell.split()[0]}")
+    columns["house"] = sometimes(rng, columns["house"], 0.03, lambda cell: f"{cell}, Apt {len(cell)}B")
+    columns["customer"] = sometimes(rng, columns["customer"], 0.004, lambda cell: f"{cell}R")
     kinds = {
         "disguised": ["plan", "phone"],
         "pattern": ["customer", "phone"],
@@ -155,6 +192,8 @@ def sensors(rng: Rng) -> Planted:
         "battery": numbers(rng.normal(3.7, 0.08, ROWS), 2),
         "firmware": pick(rng, ["1.4.2", "1.4.3", "1.5.0", "2.0.1"]),
         "status": pick(rng, ["normal", "maintenance", "calibrating"]),
+        "rain": numbers(np.where(rng.random(ROWS) < 0.8, 0.0, rng.gamma(0.7, 6.0, ROWS)), 1),
+        "error_code": sometimes(rng, [""] * ROWS, 0.03, lambda _: str(rng.choice(["E12", "E14", "W3", "LOWBAT"]))),
     }
     kinds = {
         "disguised": ["status", "site"],
@@ -181,7 +220,11 @@ def events(rng: Rng) -> Planted:
         "visitors": [str(value) for value in rng.negative_binomial(6, 0.02, ROWS) + 20],
         "ticket": numbers(rng.gamma(6, 4, ROWS) + 5, 2),
         "contact": [f"{a.lower()}.{b.lower()}@example.org" for a, b in zip(pick(rng, FIRST), pick(rng, LAST), strict=True)],
+        "speaker_from": tail(rng, LANDS),
+        "remark": remarks(rng),
     }  # fmt: skip
+    columns["contact"] = sometimes(rng, columns["contact"], 0.01, lambda cell: cell.replace("example.org", "mail2.example.org"))
+    columns["town"] = sometimes(rng, columns["town"], 0.002, lambda _: "Bath")
     kinds = {
         "disguised": ["kind", "starts"],
         "date": ["starts", "announced"],
@@ -207,7 +250,10 @@ def parts(rng: Rng) -> Planted:
         "weight": numbers(rng.lognormal(3.0, 0.35, ROWS), 1),
         "length": numbers(rng.normal(140, 22, ROWS), 0),
         "lot": [f"{y}W{w:02d}" for y, w in zip(rng.integers(19, 24, ROWS), rng.integers(1, 53, ROWS), strict=True)],
+        "finish": tail(rng, ["matte", "gloss", "satin", "brushed", "coated", "plated", "glass", "Mattel"]),
+        "price": numbers(rng.lognormal(2.0, 1.1, ROWS), 2),
     }  # fmt: skip
+    columns["lot"] = sometimes(rng, columns["lot"], 0.01, lambda cell: f"{cell}R")
     kinds = {
         "disguised": ["material", "colour"],
         "pattern": ["part", "lot"],
@@ -227,6 +273,9 @@ def panel(rng: Rng) -> Planted:
         mixed = factors @ rng.normal(size=4) + rng.normal(0, 0.6, ROWS)
         columns[f"v{at:02d}"] = numbers(100 + 10 * at + mixed * (3 + at % 5), 2)
     columns["group"] = pick(rng, ["treated", "control", "reference"])
+    columns["skewed"] = numbers(rng.lognormal(1.0, 1.0, ROWS), 2)
+    columns["squared"] = numbers((factors[:, 0] ** 2 + 0.05 * rng.normal(size=ROWS)) * 10, 2)
+    columns["two_groups"] = numbers(np.where(rng.random(ROWS) < 0.3, 50, 10) + rng.normal(size=ROWS), 2)
     kinds = {
         "outlier": ["v02", "v05", "v11", "v17"],
         "sentinel": ["v03", "v12"],
@@ -253,7 +302,12 @@ def hospitals(rng: Rng) -> Planted:
         "score": [f"{value}%" for value in np.clip(rng.normal(84, 9, ROWS), 10, 100).astype(int)],
         "sample": [f"{value} patients" for value in rng.poisson(60, ROWS)],
         "reported": days(rng, "%m/%d/%Y"),
+        "surveyor": [f"{a} {b}" for a, b in zip(pick(rng, FIRST), tail(rng, SURNAMES), strict=True)],
+        "beds": numbers(rng.lognormal(4.6, 0.8, ROWS), 0),
+        "footnote": remarks(rng),
     }
+    columns["provider"] = sometimes(rng, columns["provider"], 0.005, lambda cell: f"{cell[:4]}F")
+    columns["sample"] = sometimes(rng, columns["sample"], 0.004, lambda _: "1 patient")
     kinds = {
         "disguised": ["score", "owner"],
         "number text": ["sample"],
@@ -277,7 +331,11 @@ def beers(rng: Rng) -> Planted:
         "brewery": [f"BRW{value:03d}" for value in rng.integers(1, 300, ROWS)],
         "city": city,
         "state": [CITIES[one][0] for one in city],
+        "imported_to": tail(rng, LANDS),
+        "rating": numbers(np.clip(rng.normal(3.7, 0.5, ROWS), 1, 5), 1),
+        "reviews": [str(value) for value in rng.negative_binomial(0.8, 0.01, ROWS)],
     }  # fmt: skip
+    columns["brewery"] = sometimes(rng, columns["brewery"], 0.006, lambda cell: f"{cell}-NC")
     kinds = {
         "disguised": ["style", "ibu"],
         "number text": ["ounces", "abv"],
@@ -298,7 +356,8 @@ HELD_OUT: dict[str, Callable[[Rng], Planted]] = {make.__name__: make for make in
 # The errors --------------------------------------------------------------------------------------------------------
 
 WORDS = ["N/A", "n/a", "-", "--", "?", "unknown", "Unknown", "UNKNOWN", "   ", "null", "NULL", "none", "missing", "."]
-NUMBER_WORDS = ["-", "?", "unknown", "  ", "missing", "n/a"]
+WORDS += ["not avail.", "k.A.", "XXXX", "to be confirmed", "n.d.", "????", "pending", "*****", "N\\A", "Not recorded"]
+NUMBER_WORDS = ["-", "?", "unknown", "  ", "missing", "n/a", "not avail.", "n.d.", "pending"]
 """What import doesn't read as missing in a column of numbers by itself."""
 UNITS = [" kg", " oz.", "%", " pcs", "EUR", " mm"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -327,10 +386,15 @@ def number_text(rng: Rng, cell: str) -> str:
 
 
 def typo(rng: Rng, cell: str) -> str:
-    """One slip of a finger, as keyboards have them: a letter doubled, dropped, swapped with its neighbour or wrong."""
-    at = int(rng.integers(1, len(cell) - 1))
-    way = int(rng.integers(5))
-    if way == 0:
+    """A slip of a finger, as keyboards have them: a letter doubled, dropped, swapped with its neighbour or wrong, a
+    figure for a letter, other capitals or spaces; rarely two of them.
+    """
+    at = int(rng.integers(0, len(cell) - 1))
+    way = int(rng.integers(6))
+    if way == 5:
+        twice = typo(rng, typo(rng, cell)) if rng.random() < 0.3 else cell
+        made = twice.replace("o", "0", 1).replace("l", "1", 1) if twice == cell else twice
+    elif way == 0:
         made = cell[:at] + cell[at] + cell[at:]
     elif way == 1:
         made = cell[:at] + cell[at + 1 :]
@@ -373,12 +437,12 @@ def _parsed(cell: str, form: str) -> int:
 
 
 def outlier(rng: Rng, cells: list[str], cell: str) -> str:
-    """A slipped decimal point, or a value far outside."""
+    """A slipped decimal point, or a value outside, some of them only just."""
     values = np.array([float(one) for one in cells if is_number(one)])
     digits = len(cell.partition(".")[2])
     if rng.random() < 0.5:
         return f"{float(cell) * float(rng.choice([10.0, 100.0])):.{digits}f}"
-    away = float(rng.uniform(9, 25)) * values.std() * float(rng.choice([-1, 1]) if values.min() < 0 else 1)
+    away = float(rng.uniform(5, 20)) * values.std() * float(rng.choice([-1, 1]) if values.min() < 0 else 1)
     return f"{values.mean() + away:.{digits}f}"
 
 
@@ -406,7 +470,8 @@ def _plant_cells(rng: Rng, table: Planted, kind: str, column: str, count: int) -
     cells = table.columns[column]
     taken = {row for row, name in table.cells if name in (column, table.pairs.get(column))}
     free = [row for row in range(1, len(cells) + 1) if row not in taken]
-    sentinel = str(rng.choice(["-1", "-999", "9999"]))
+    sentinel = str(rng.choice(["-1", "-999", "9999", "999", "99", "888", "-99.9"]))
+    again = last = ""
     before = list(cells)
     for row in sorted(int(at) for at in rng.choice(free, count, replace=False)):
         cell = cells[row - 1]
@@ -418,6 +483,10 @@ def _plant_cells(rng: Rng, table: Planted, kind: str, column: str, count: int) -
             made = str(rng.choice([one for one in sorted(set(before)) if one != cell and before.count(one) > 5]))
         else:
             made = PER_CELL[kind](rng, cell)
+        if kind == "typo":
+            # Whoever types a word wrongly often does so again.
+            made = again if again and before[row - 1] == cell == last and rng.random() < 0.3 else made
+            again, last = made, cell
         if made != cell:
             cells[row - 1] = made
             table.key[kind].add((row, column))
@@ -453,11 +522,13 @@ RULES = {
     "outliers.value": "outlier",
     "outliers.context": "outlier",
     "units.block": "outlier",
-    "screening.far_rows": "outlier",
     "duplicates.rows": "duplicate",
     "duplicates.near": "near duplicate",
 }
 """Which rules speak of cells, and of which kind of error."""
+
+SURE = 0.5
+"""The confidence from which a finding claims an error; below, it asks for a look."""
 
 
 @dataclass
@@ -494,7 +565,7 @@ def claims(findings: Iterable[Finding]) -> set[tuple[str, int, tuple[str, ...]]]
     made = set()
     for finding in findings:
         kind = RULES.get(finding.rule)
-        if kind is None or (finding.severity == "info" and finding.confidence is None):
+        if kind is None or (finding.confidence or 1.0) < SURE or (kind == "duplicate" and finding.severity == "info"):
             continue
         decided = finding.fix == "replace by the usual value"
         columns = finding.columns[-1:] if decided else finding.columns
