@@ -124,6 +124,16 @@ class ValidationReport:
     findings: tuple[Finding, ...]
     not_looked_for: tuple[str, ...]
 
+    def by_rule(self) -> dict[str, dict[str, Any]]:
+        """For each rule its worst severity, its findings, and the rows (or columns) that they count together."""
+        rules: dict[str, dict[str, Any]] = {}
+        for finding in self.findings:
+            told = rules.setdefault(finding.rule, {"severity": finding.severity, "findings": 0, "count": 0})
+            told["severity"] = min(told["severity"], finding.severity, key=lambda severity: _ORDER[severity])
+            told["findings"] += 1
+            told["count"] += finding.count
+        return rules
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON of at most 12 kB: the last findings, the mildest, are left out if need be, and counted."""
         document: dict[str, Any] = {
