@@ -93,11 +93,13 @@ def finding(rules: Mapping[str, Sequence[int]]) -> str:
     before = {rule: counts[-2] if len(counts) > 1 else counts[-1] for rule, counts in rules.items()}
     most = max(rules, key=lambda rule: abs(rules[rule][-1] - before[rule]))
     now = rules[most][-1]
-    if now == before[most]:
-        if len(rules[most]) == 1:
-            return f"{len(rules)} {'rule warns or fails' if len(rules) == 1 else 'rules warn or fail'} at the first validation"
-        return "Nothing changed with the last validation"
-    return f"{most} {'rose' if now > before[most] else 'fell'} from {before[most]:,} to {now:,} rows with the last validation"
+    if now != before[most]:
+        moved = "rose" if now > before[most] else "fell"
+        return f"{most} {moved} from {before[most]:,} to {now:,} rows with the last validation"
+    if len(rules[most]) == 1:
+        warns = "rule warns or fails" if len(rules) == 1 else "rules warn or fail"
+        return f"At the first validation {len(rules)} {warns}"
+    return "Nothing changed with the last validation"
 
 
 def _line(one: Series, versions: Sequence[int], tone: str, x: Spec, y: Spec, *, front: bool) -> list[Spec]:

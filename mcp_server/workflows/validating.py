@@ -81,7 +81,9 @@ async def history(app: App, name: str) -> dict[str, Any]:
             }
             for one in said
         ],
-        "rows_by_rule": {rule: [one.rules.get(rule, {}).get("count", 0) for one in said] for rule in rules[:MOST_RULES]},
+        "rows_by_rule": {
+            rule: [one.rules.get(rule, {}).get("count", 0) for one in said] for rule in rules[:MOST_RULES]
+        },
         "rules_left_out": max(0, len(rules) - MOST_RULES),
         "more": more,
     }
@@ -134,9 +136,7 @@ async def _validations(app: App, name: str) -> tuple[str, Sequence[Validation], 
     async with storage.database.reading() as tx:
         page = await validations.list_page(tx, record.name, limit=MOST_VALIDATIONS)
     if not page.items:
-        raise NotFound(
-            f"{record.name} was never validated.", hint=f"validate_data with dataset {record.name} does it."
-        )
+        raise NotFound(f"{record.name} was never validated.", hint=f"validate_data with dataset {record.name} does it.")
     return record.name, page.items, page.next_cursor is not None
 
 

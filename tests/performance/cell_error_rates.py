@@ -10,7 +10,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from core.quality.planted_cells import HELD_OUT, TABLES, Score, claims, plant, score
+from core.quality.planted_cells import Score, claims, plant, score
+from core.quality.planted_tables import HELD_OUT, TABLES
 from core.quality.tables import sklearn_table
 from mcp_server.core.quality import validate
 

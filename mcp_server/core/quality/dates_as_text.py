@@ -42,7 +42,9 @@ def text_dates(column: TextColumn) -> Iterator[Suspects]:
     ways = pl.DataFrame({"form": form, "count": column.counts}).drop_nulls().group_by("form").sum()
     ways = ways.sort("count", "form", descending=True)
     usual, cells = ways.row(0)
-    open_order = form.is_in([way for way in ways.get_column("form") if way in _TWO_ORDERS and _is_open(column, form, way)])
+    open_order = form.is_in(
+        [way for way in ways.get_column("form") if way in _TWO_ORDERS and _is_open(column, form, way)]
+    )
     impossible = _impossible(column.values, form)
     if impossible.any():
         reason = "There is no such day."

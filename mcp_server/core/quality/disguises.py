@@ -11,10 +11,56 @@ from mcp_server.core.quality.report import MAX_EXAMPLES, Example, Finding, rows_
 from mcp_server.core.quality.texts import Suspects, TextColumn
 
 CERTAIN = frozenset(
-    ("", "n/a", "#n/a", "n.a.", "n.a", "nan", "null", "<null>", "(null)", "nil", "-", "--", "---", "–", "—", "?", "??")
-    + ("???", ".", "..", "...", "…", "_", "*", "tbd", "tba", "not available", "no data", "not known", "not provided")
-    + ("not applicable", "not specified", "unspecified", "unknown", "(unknown)", "<unknown>", "unk", "undefined")
-    + ("missing", "<missing>", "(missing)", "(blank)", "blank", "(empty)", "<na>", "#null!", "#value!", "#ref!")
+    {
+        "",
+        "-",
+        "--",
+        "---",
+        "–",
+        "—",
+        "?",
+        "??",
+        "???",
+        ".",
+        "..",
+        "...",
+        "…",
+        "_",
+        "*",
+        "n/a",
+        "#n/a",
+        "n.a.",
+        "n.a",
+        "<na>",
+        "nan",
+        "null",
+        "<null>",
+        "(null)",
+        "#null!",
+        "#value!",
+        "#ref!",
+        "nil",
+        "not available",
+        "not applicable",
+        "not known",
+        "not provided",
+        "not specified",
+        "unspecified",
+        "no data",
+        "unknown",
+        "(unknown)",
+        "<unknown>",
+        "unk",
+        "undefined",
+        "missing",
+        "<missing>",
+        "(missing)",
+        "(blank)",
+        "blank",
+        "(empty)",
+        "tbd",
+        "tba",
+    }
 )
 """Words that stand for a missing value whatever the column, without regard to case and outer spaces."""
 

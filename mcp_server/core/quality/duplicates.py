@@ -35,7 +35,9 @@ def duplicate_findings(frame: pl.DataFrame, contract: Contract, rng: np.random.G
         chance = int(_later_copies(_shuffled(content, rng)).sum())
         severity: Severity = "warn" if count > _ABOVE_CHANCE * chance else "info"
         reason = "Equal in every column to an earlier row; the statistic is the number expected by chance."
-        yield Finding("duplicates.rows", severity, (), count, rows_of(copies), reason, float(chance), fix="drop the row")
+        yield Finding(
+            "duplicates.rows", severity, (), count, rows_of(copies), reason, float(chance), fix="drop the row"
+        )
     near = near_copies(content) & ~copies
     if near.any():
         reason = "Equal to an earlier row in all columns but one, or but for capitals and spaces, and not by chance."

@@ -32,7 +32,9 @@ def number_texts(column: TextColumn) -> Iterator[Suspects]:
     if column.share(parsed) < MOSTLY or _codes(column):
         return
     affix = before.fill_null("").str.strip_chars() + "\x00" + after.fill_null("").str.strip_chars()
-    ways = pl.DataFrame({"way": affix, "count": column.counts}).filter(parsed).group_by("way").sum().sort("count", "way")
+    ways = (
+        pl.DataFrame({"way": affix, "count": column.counts}).filter(parsed).group_by("way").sum().sort("count", "way")
+    )
     usual, cells = ways.row(-1)
     if cells < USUAL * column.total:
         return

@@ -8,6 +8,7 @@ import numpy as np
 
 from mcp_server.core.quality.numbers import Bools, Floats, NumberColumn
 from mcp_server.core.quality.report import MAX_EXAMPLES, Example, Finding, Severity, rows_of
+from mcp_server.core.quality.texts import MAX_CELL_ROWS
 from mcp_server.core.screening import screen_rows
 
 MAX_COLUMNS = 40
@@ -29,7 +30,9 @@ _FAR = 6.0
 """Scales from which a residual is far, besides being apart from the residuals' own tail."""
 
 
-def outlier_findings(columns: list[NumberColumn], told: dict[str, Bools], personal: frozenset[str]) -> Iterator[Finding]:
+def outlier_findings(
+    columns: list[NumberColumn], told: dict[str, Bools], personal: frozenset[str]
+) -> Iterator[Finding]:
     """Single cells that are far, column by column.
 
     Args:
@@ -38,17 +41,18 @@ def outlier_findings(columns: list[NumberColumn], told: dict[str, Bools], person
     """
     if not columns:
         return
-    values = np.column_stack([np.where(told[c.name], np.nan, c.values) if c.name in told else c.values for c in columns])
+    step = -(-columns[0].values.size // MAX_CELL_ROWS) or 1
+    values = np.column_stack([_left(column.values, told.get(column.name), step) for column in columns])
     far = _far(values)
     for at, column in enumerate(columns):
         if 0 < far[:, at].mean() <= MOST_FAR:
             reason = "Far from the bulk of its column, and apart from the column's tail."
-            yield _finding("outliers.value", "info", column, far[:, at], reason, 0.8, personal)
+            yield _finding("outliers.value", "info", column, far[:, at], step, reason, 0.8, personal)
     unlike = _unlike_their_row(np.where(far, np.nan, values)[:, :MAX_COLUMNS])
     for at, column in enumerate(columns[:MAX_COLUMNS]):
         if unlike[:, at].any():
             reason = "In the range of its column, but far from what the other numbers of its row lead to elsewhere."
-            yield _finding("outliers.context", "info", column, unlike[:, at], reason, 0.7, personal)
+            yield _finding("outliers.context", "info", column, unlike[:, at], step, reason, 0.7, personal)
 
 
 def _finding(
@@ -56,11 +60,12 @@ def _finding(
     severity: Severity,
     column: NumberColumn,
     mask: Bools,
+    step: int,
     reason: str,
     confidence: float,
     personal: frozenset[str],
 ) -> Finding:
-    rows = rows_of(mask)
+    rows = tuple((row - 1) * step + 1 for row in rows_of(mask))
     shown = [] if column.name in personal else rows[:MAX_EXAMPLES]
     examples = tuple(Example(row, f"{column.values[row - 1]:g}") for row in shown)
     return Finding(
@@ -74,6 +79,11 @@ def _finding(
         fix="look at it",
         examples=examples,
     )
+
+
+def _left(values: Floats, told: Bools | None, step: int) -> Floats:
+    """Every k-th value of a column, NaN where it was told already."""
+    return values[::step] if told is None else np.where(told[::step], np.nan, values[::step])
 
 
 def _far(values: Floats) -> Bools:

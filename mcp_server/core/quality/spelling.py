@@ -10,6 +10,12 @@ from mcp_server.core.quality.texts import Suspects, TextColumn
 MAX_VALUES = 20_000
 """Different values up to which a column is looked at, the most frequent first."""
 
+LONGEST = 40
+"""Letters up to which a value can be told to be misspelt; with longer ones the work would grow without bound."""
+
+_TWO_EDITS = 5_000
+"""Different values up to which two wrong letters are looked for."""
+
 _FREQUENT = 8
 _TIMES = 8
 _OFTEN = 0.01
@@ -21,6 +27,8 @@ _MOST_WORDS = 6
 
 def rare_spellings(column: TextColumn) -> Iterator[Suspects]:
     """Values that are probably a frequent one, in other capitals or spaces, or misspelt."""
+    if float(column.values.str.len_chars().mean() or 0.0) > 2 * LONGEST:  # type: ignore[arg-type]
+        return
     counts = dict(zip(column.values.head(MAX_VALUES).to_list(), column.counts.head(MAX_VALUES).to_list(), strict=True))
     forms = other_forms(counts)
     if forms:
@@ -64,7 +72,7 @@ def misspelt(counts: Mapping[str, int]) -> dict[str, str | None]:
     frequent = {value: count for value, count in counts.items() if count >= _FREQUENT}
     if sum(frequent.values()) < _COVERED * total:
         return {}
-    return _near(counts, frequent, total)
+    return _near(counts, frequent, total, most=2 if len(counts) <= _TWO_EDITS else 1)
 
 
 def misspelt_words(counts: Mapping[str, int]) -> dict[str, str | None]:
@@ -139,7 +147,7 @@ def _edits(value: str, letters: int, most: int) -> int:
     """How many letters of a value may be wrong."""
     count = sum(letter.isalpha() for letter in value)
     # Where half of it isn't letters it's a code, in which the next one is as near as a slip.
-    if count < letters or 2 * count < len(value):
+    if count < letters or 2 * count < len(value) or len(value) > LONGEST:
         return 0
     return min(most, 2 if count >= _LETTERS_FOR_TWO else 1)
 

@@ -13,8 +13,8 @@ from mcp_server.core.quality.report import MAX_EXAMPLES, Example, Finding, Fix, 
 LEAST_CELLS = 20
 """Cells of a column from which its usual form can be told."""
 
-MAX_TEXT_ROWS = 200_000
-"""Rows whose text is looked at; of more, every k-th."""
+MAX_CELL_ROWS = 200_000
+"""Rows whose single cells are looked at; of more, every k-th."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Suspects:
 
 def text_columns(frame: pl.DataFrame, contract: Contract) -> Iterator[TextColumn]:
     """Categories and text of the contract that aren't ignored, in order; of long tables every k-th row."""
-    step = -(-frame.height // MAX_TEXT_ROWS) or 1
+    step = -(-frame.height // MAX_CELL_ROWS) or 1
     for column in contract.columns:
         if column.kind not in ("category", "text") or column.role == "ignored":
             continue

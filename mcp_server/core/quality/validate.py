@@ -22,6 +22,7 @@ from mcp_server.core.quality.numbers import NumberColumn, number_columns
 from mcp_server.core.quality.poisoning import poisoning_findings
 from mcp_server.core.quality.report import Finding, ValidationReport, summarize
 from mcp_server.core.quality.target import target_findings
+from mcp_server.core.quality.texts import MAX_CELL_ROWS
 from mcp_server.core.quality.units import unit_findings
 
 NOT_LOOKED_FOR = (
@@ -61,6 +62,9 @@ def validate(
         findings += _content(frame, contract, rng)
         if baseline is not None:
             findings += baseline_findings(frame, baseline, contract)
+        if frame.height > MAX_CELL_ROWS:
+            step = -(-frame.height // MAX_CELL_ROWS)
+            skipped.append(f"Text cells and single outliers of all rows: one row in {step} was looked at.")
         if len(number_columns(frame, contract)) > MAX_COLUMNS:
             skipped.append(f"Sums, differences and products beyond the first {MAX_COLUMNS} numeric columns.")
         if contract.target is None:
