@@ -219,11 +219,13 @@ def _design(series: pl.Series) -> Floats | None:
 
 
 def _consequences(contract: Contract, missing: dict[str, Bools]) -> Iterator[Finding]:
-    """What training does about features with missing values, as `core.training.prepare` has it."""
+    """What training does about missing values, as `core.training.prepare` and `core.training.split` have it."""
     groups: dict[str, list[str]] = {}
     for name in missing:
         column = contract.column(name)
-        if column.role == "feature" and column.kind != "text":
+        if column.role == "time":
+            groups[_TIMELESS] = [name]
+        elif column.role == "feature" and column.kind != "text":
             groups.setdefault(_TREATMENT.get(column.kind, _NUMBERS), []).append(name)
     for reason, names in groups.items():
         yield Finding("missing.training", "info", tuple(names), len(names), (), reason)
@@ -233,6 +235,7 @@ _NUMBERS = (
     "Boosting takes these missing values as they are and learns where they lead; the linear model fills in the median "
     "of its training rows, without a mark that it did."
 )
+_TIMELESS = "Rows without a time are left out where training and test rows are split by time."
 _TREATMENT = {
     "category": (
         "Boosting takes these missing values as they are; in the linear model they are no category at all: all zeros."

@@ -26,6 +26,7 @@ _EXPLAINED = 0.6
 _CLIP = 4.0
 _ROUNDS = 3
 _AS_MUCH = 0.3
+_WIDTHS, _BEYOND = 6.0, 1.5
 _FAR = 6.0
 """Scales from which a residual is far, besides being apart from the residuals' own tail."""
 
@@ -97,7 +98,31 @@ def _far(values: Floats) -> Bools:
             break
         found[rows, screening.column[rows]] = True
         rest[rows, screening.column[rows]] = np.nan
+    for at in range(values.shape[1]):
+        found[:, at] |= gross(values[:, at])
     return found
+
+
+def gross(values: Floats) -> Bools:
+    """Which values lie so far out that one is enough to tell: screening wants several in a flat column.
+
+    Far by the width of the column's bulk, and by the logarithm of the distance from the middle, so that no tail that is
+    met in life reaches there: a log-normal of spread 1 in one value of a million, a Student's t of 3 degrees in fewer.
+
+    >>> np.flatnonzero(gross(np.array([*range(18, 90), 700_000.0]))).tolist()
+    [72]
+    """
+    known = values[~np.isnan(values)]
+    nothing = np.zeros(values.size, dtype=np.bool_)
+    if known.size < _LEAST_ROWS:
+        return nothing
+    low, middle, high = np.quantile(known, [0.05, 0.5, 0.95])
+    distances = np.abs(values - middle)
+    near, far = np.quantile(np.abs(known - middle), [0.25, 0.95])
+    if near <= 0.0 or high <= low:
+        return nothing
+    with np.errstate(invalid="ignore"):
+        return np.asarray((distances > _WIDTHS * (high - low)) & (distances > far * (far / near) ** _BEYOND))
 
 
 def _unlike_their_row(values: Floats) -> Bools:

@@ -24,14 +24,16 @@ class TextColumn:
     Args:
         name: in the table.
         personal: whether its values may never be shown.
-        cells: shape (n,), String; null where missing.
-        step: the cells are those of every `step`-th row of the table.
+        rows: of the table.
+        cells: of every `step`-th row of the table, String; null where missing.
+        step: >= 1.
         values, counts: the different values that are still in question and how often each occurs, the most frequent
             first, ties by value.
     """
 
     name: str
     personal: bool
+    rows: int
     cells: pl.Series
     step: int
     values: pl.Series
@@ -101,5 +103,11 @@ def text_columns(frame: pl.DataFrame, contract: Contract) -> Iterator[TextColumn
         counted = cells.drop_nulls().alias("value").value_counts(name="count")
         counted = counted.sort("count", "value", descending=[True, False])
         yield TextColumn(
-            column.name, column.personal, cells, step, counted.get_column("value"), counted.get_column("count")
+            column.name,
+            column.personal,
+            frame.height,
+            cells,
+            step,
+            counted.get_column("value"),
+            counted.get_column("count"),
         )

@@ -22,7 +22,7 @@ from mcp_server.core.quality.numbers import NumberColumn, number_columns
 from mcp_server.core.quality.poisoning import poisoning_findings
 from mcp_server.core.quality.report import Finding, ValidationReport, summarize
 from mcp_server.core.quality.target import target_findings
-from mcp_server.core.quality.texts import MAX_CELL_ROWS
+from mcp_server.core.quality.texts import MAX_CELL_ROWS, text_columns
 from mcp_server.core.quality.units import unit_findings
 
 NOT_LOOKED_FOR = (
@@ -76,14 +76,15 @@ def _content(frame: pl.DataFrame, contract: Contract, rng: np.random.Generator) 
     yield from completeness_findings(frame, contract)
     yield from duplicate_findings(frame, contract, rng)
     yield from target_findings(frame, contract)
-    yield from text_findings(frame, contract)
+    texts = list(text_columns(frame, contract))
+    yield from text_findings(texts)
     numbers = number_columns(frame, contract)
     explained = np.zeros(frame.height, dtype=np.bool_)
     for finding in unit_findings(numbers):
         explained[np.array(finding.rows) - 1] = True
         yield finding
     yield from missingness_findings(frame, contract, rng)
-    yield from number_findings(contract, numbers, explained)
+    yield from number_findings(contract, numbers, texts, explained)
     yield from poisoning_findings(numbers, explained)
     yield from _contradictions(frame, contract, numbers)
     for leak in find_leaks(frame, contract, rng=rng):

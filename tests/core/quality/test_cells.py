@@ -183,6 +183,15 @@ def test_a_number_that_stands_for_missing_is_told_where_it_is_apart() -> None:
     assert not sentinels(scores).any(), "99 is a score among others"
 
 
+def test_numbers_that_a_word_keeps_text_are_looked_at_as_numbers_too() -> None:
+    ages = [str(age) for age in rng(5).integers(18, 90, ROWS)]
+    ages[3], ages[8], ages[9], ages[30] = "pending", "-1", "-1", "700000"
+    rules = {one.rule: one.rows for one in findings(pl.DataFrame({"t": ages, "x": rng(3).normal(size=ROWS)}))}
+    assert rules["numbers.text"] == (4,)
+    assert rules["missing.sentinel"] == (9, 10)
+    assert rules["outliers.value"] == (31,)
+
+
 def test_a_number_that_its_row_contradicts_is_told_though_it_is_in_range() -> None:
     width = rng(6).normal(50, 10, ROWS)
     frame = pl.DataFrame(

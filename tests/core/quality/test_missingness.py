@@ -12,6 +12,8 @@ from core.quality.tables import contract_of
 from mcp_server.core.quality import Finding, validate
 from mcp_server.core.quality.missingness import in_runs, monotone, predictability
 from mcp_server.core.training.prepare import prepare
+from mcp_server.core.training.split import plan_split
+from mcp_server.core.training.target import describe_target
 
 ROWS = 1_000
 
@@ -136,3 +138,20 @@ def test_what_is_said_of_training_is_what_training_does(style: str) -> None:
         assert (matrix[lacking_a, 0] == frame["a"].median()).all()
         assert (matrix[lacking_c, 1:] == 0.0).all()
         assert matrix.shape[1] == 1 + 3  # the number, two categories, any other: no column marks what was missing
+
+
+def test_rows_without_a_time_or_a_target_are_left_out_as_it_is_said() -> None:
+    lacking = chance(0.1, 1)
+    days = pl.Series(np.arange(ROWS)).cast(pl.Int32).cast(pl.Date)
+    frame = table().with_columns(
+        day=pl.select(pl.when(~pl.Series(lacking)).then(days)).to_series(),
+        y=pl.select(pl.when(~pl.Series(chance(0.1, 2))).then(pl.Series(chance(0.5, 9)).cast(pl.Int64))).to_series(),
+    )
+    contract = contract_of(frame, {"y": "target", "day": "time"})
+    report = validate(frame, contract, rng=rng())
+    said = {one.columns: one.reason for one in report.findings if one.rule in ("missing.training", "target.missing")}
+    assert "left out" in said[("day",)]
+    assert "leaves them out" in said[("y",)]
+    split = plan_split(frame, contract, describe_target(frame, contract), rng=rng())
+    assert split.by_time
+    assert not split.parts[lacking | frame["y"].is_null().to_numpy()].any()
