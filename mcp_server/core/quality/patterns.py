@@ -21,7 +21,7 @@ RARE = 0.02
 _ONE_LENGTH = 0.93
 _RECURRING = 5
 _OF_THE_RARE = 0.25
-_ONLY_LETTERS = 0.97
+_ONLY_LETTERS = 0.93
 
 
 def rare_patterns(column: TextColumn) -> Iterator[Suspects]:
@@ -35,7 +35,7 @@ def rare_patterns(column: TextColumn) -> Iterator[Suspects]:
     exact = _pattern(column.values)
     runs = exact.str.replace_all(r"A+", "A").str.replace_all(r"a+", "a").str.replace_all(r"9+", "9")
     wordy = column.values.str.contains(r"^[\p{L}\s.'’&,()/-]*$")
-    if column.share(wordy) >= _ONLY_LETTERS - 0.04:
+    if column.share(wordy) >= _ONLY_LETTERS:
         yield from _told(column, runs, ~wordy)
         return
     rare = _rare(column, runs)
