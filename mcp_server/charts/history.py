@@ -11,7 +11,7 @@ from mcp_server.charts.theme import FIGURE_SIZE, SUBTITLE_SIZE, TITLE_SIZE, Form
 from mcp_server.errors import InvalidInput
 
 _MAX_RUNS = 2000
-_TITLE_X = -58
+TITLE_X = -58
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,32 +60,7 @@ def history(
     spread = (max(levels) - min(levels)) or abs(levels[0]) / 10 or 1.0
     low, high = min(levels) - spread * 0.1, max(levels) + spread * 0.1
     first, last = runs[0].number, max(runs[-1].number, runs[0].number + 1)
-    ticks = nice_ticks(low, high, about=5)
-    about = 6 if form == "wide" else 3
-    x: Spec = {
-        "field": "run",
-        "type": "quantitative",
-        "title": "Run",
-        "scale": {"domain": [first - (last - first) * 0.02, last], "nice": False, "zero": False},
-        "axis": {
-            "values": [t for t in nice_ticks(first, last, about=about) if t == int(t)],
-            "grid": False,
-            "format": "d",
-        },
-    }
-    y: Spec = {
-        "field": "value",
-        "type": "quantitative",
-        "title": literal(fit(metric, height, FIGURE_SIZE, 500)),
-        "scale": {"domain": [low, high], "nice": False, "zero": False},
-        "axis": {
-            "values": ticks,
-            "format": f".{digits_for(ticks[1] - ticks[0])}f",
-            "grid": True,
-            "domainWidth": 0,
-            "titleX": _TITLE_X,
-        },
-    }
+    x, y = axes((first, last), (low, high), across="Run", up=metric, height=height, form=form)
     steps = _best_so_far(finished, higher_is_better=higher_is_better)
     layers = [
         *_line(steps, last, x, y, worst=low if higher_is_better else high),
@@ -95,7 +70,7 @@ def history(
         *(_baseline(*baseline, plot, y) if baseline else []),
     ]
     beside = width(shorten(baseline[0], 16), FIGURE_SIZE) + 8 if baseline else 0
-    total = plot - _TITLE_X + beside
+    total = plot - TITLE_X + beside
     return {
         **frame(wrap(title, total, TITLE_SIZE, 600), wrap(subtitle, total, SUBTITLE_SIZE)),
         "description": shorten(title, 200),
@@ -103,6 +78,45 @@ def history(
         "height": height,
         "layer": layers,
     }
+
+
+def axes(
+    numbers: tuple[int, int], levels: tuple[float, float], *, across: str, up: str, height: int, form: Form
+) -> tuple[Spec, Spec]:
+    """The axes of a history: whole numbers across, from `run`; a measure up, from `value`, with lines to read it by.
+
+    Args:
+        numbers, levels: the first and last of each.
+        across, up: what they are.
+        height: of the plot, CSS px.
+    """
+    first, last = numbers
+    ticks = nice_ticks(*levels, about=5)
+    x: Spec = {
+        "field": "run",
+        "type": "quantitative",
+        "title": across,
+        "scale": {"domain": [first - (last - first) * 0.02, last], "nice": False, "zero": False},
+        "axis": {
+            "values": [t for t in nice_ticks(first, last, about=6 if form == "wide" else 3) if t == int(t)],
+            "grid": False,
+            "format": "d",
+        },
+    }
+    y: Spec = {
+        "field": "value",
+        "type": "quantitative",
+        "title": literal(fit(up, height, FIGURE_SIZE, 500)),
+        "scale": {"domain": list(levels), "nice": False, "zero": False},
+        "axis": {
+            "values": ticks,
+            "format": f".{digits_for(ticks[1] - ticks[0])}f",
+            "grid": True,
+            "domainWidth": 0,
+            "titleX": TITLE_X,
+        },
+    }
+    return x, y
 
 
 def _best_so_far(finished: Sequence[tuple[int, float]], *, higher_is_better: bool) -> list[tuple[int, float]]:

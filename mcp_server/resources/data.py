@@ -1,10 +1,11 @@
-"""Data profiles."""
+"""Data profiles, and how the quality of a data set went over its validations."""
 
 from __future__ import annotations
 
 import orjson
 
 from mcp_server.guard.server import GuardedServer
+from mcp_server.workflows import validating
 from mcp_server.workflows.app import App
 from mcp_server.workflows.describing import describe
 
@@ -15,6 +16,16 @@ def register(server: GuardedServer) -> None:
         """Profile and contract of a data set version; name or name@version."""
         described = await describe(server.app, name)
         return orjson.dumps(described.model_dump(mode="json", exclude_none=True), option=orjson.OPT_INDENT_2).decode()
+
+    @server.resource("data://{name}/quality", title="Quality history", mime_type="application/json")
+    async def quality(name: str) -> str:
+        """The validations of a data set, newest first: verdict, and the rows that each rule concerned."""
+        return orjson.dumps(await validating.history(server.app, name), option=orjson.OPT_INDENT_2).decode()
+
+    @server.resource("data://{name}/quality.png", title="Quality history, drawn", mime_type="image/png")
+    async def quality_picture(name: str) -> bytes:
+        """The rows that each warning or failing rule concerned, validation by validation."""
+        return await validating.picture(server.app, name)
 
 
 async def names(app: App, start: str) -> list[str]:

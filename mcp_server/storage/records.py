@@ -73,6 +73,23 @@ class DatasetSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class Validation:
+    """What one validation of a data set version said.
+
+    Args:
+        baseline: `name@version` that it was compared with, or None.
+        verdict: `pass`, `warn` or `fail`.
+        rules: rule to the rows that it concerned (`count`), its number of findings (`findings`) and the worst severity.
+    """
+
+    version: int
+    baseline: str | None
+    at: datetime
+    verdict: str
+    rules: Json
+
+
+@dataclass(frozen=True, slots=True)
 class ModelVersion:
     """An immutable version of a model.
 

@@ -101,6 +101,21 @@ datasets = Table(
     Index(None, "digest"),
 )
 
+validations = Table(
+    "validations",
+    metadata,
+    Column("id", _big, primary_key=True, autoincrement=True),
+    _required("folded", _name),
+    _required("version", Integer),
+    Column("baseline", String(80)),
+    _required("at", UtcDateTime),
+    _required("verdict", String(10)),
+    _required("rules", _exact_json()),
+    _required("request_id", String(128)),
+    UniqueConstraint("request_id"),
+    Index(None, "folded", "id"),
+)
+
 models = Table(
     "models",
     metadata,

@@ -74,7 +74,7 @@ async def describe_data(app: App, dataset: DatasetRef | None = None) -> Describe
 async def validate_data(
     app: App, call: CallContext, dataset: DatasetRef, baseline: DatasetRef | None = None
 ) -> Validated:
-    """Check a data set version: contract, completeness, duplicates, ranges, leaks, contradictions, poisoned rows.
+    """Check a data set version: contract, completeness, duplicates, cell errors, leaks, contradictions, poisoned rows.
 
     Use before training. Answers pass, warn or fail with rows and reasons, and what it didn't look for. Next: fix the
     source and import again, or train_model.

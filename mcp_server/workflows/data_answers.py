@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mcp_server.workflows.reply import Reply, counted
+from mcp_server.workflows.reply import Reply, counted, number
 
 MOST_ROWS_TOLD = 8
 
@@ -69,7 +69,7 @@ class Validated(Reply):
         ]
         for finding in self.findings[:12]:
             where = f" [{', '.join(finding['columns'])}]" if finding["columns"] else ""
-            rest = f"{finding['reason']}{_figure(finding)}{_rows(finding)}"
+            rest = f"{finding['reason']}{_figure(finding)}{_rows(finding)}{_fix(finding)}"
             told.append(f"- {finding['severity']} {finding['rule']}{where}: {rest}")
         if len(self.findings) > 12:
             told.append(f"- and {len(self.findings) - 12} more in the structure.")
@@ -79,6 +79,13 @@ class Validated(Reply):
 
 def _figure(finding: dict[str, Any]) -> str:
     return "" if finding["statistic"] is None else f" Statistic: {finding['statistic']:g}."
+
+
+def _fix(finding: dict[str, Any]) -> str:
+    if "fix" not in finding:
+        return ""
+    sure = f", confidence {number(finding['confidence'], 2)}" if "confidence" in finding else ""
+    return f" Proposed: {finding['fix']}{sure}."
 
 
 def _rows(finding: dict[str, Any]) -> str:

@@ -1,17 +1,33 @@
-"""Is a data set version fit for use: rules, rows and reasons, and what wasn't looked for."""
+"""Is a data set version fit for use: rules, rows and reasons, and what wasn't looked for.
+
+Each validation leaves a line in the data set's quality history. The tool is called read-only all the same: the line is
+an observation, as in a log; no data set, model or later answer is other because of it. A call that the guard tries
+again leaves one line, and a server that was started read-only leaves none.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import base64
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from mcp_server.context import CallContext
+from mcp_server.errors import NotFound
 from mcp_server.workflows.app import App
 from mcp_server.workflows.data_answers import Validated
 from mcp_server.workflows.describing import find
 from mcp_server.workflows.reply import token
 
+if TYPE_CHECKING:
+    from mcp_server.storage.records import DatasetVersion, Validation
+
 SEED = 0
 MOST_ROWS = 20
+MOST_VALIDATIONS = 50
+MOST_RULES = 40
+DRAWING_SECONDS = 30.0
+
+_GRADES = ("info", "warn", "fail")
 
 
 async def validate(app: App, call: CallContext, dataset: str, baseline: str | None) -> Validated:
@@ -23,10 +39,13 @@ async def validate(app: App, call: CallContext, dataset: str, baseline: str | No
         "contract": record.contract,
         "seed": SEED,
     }
+    reference = None
     if baseline is not None:
         reference = await find(app, baseline)
         arguments["baseline"] = str(await storage.artefacts.local_path(reference.artefact))
     report = await (await app.compute()).run("validate", arguments, timeout=call.remaining(), progress=call.report)
+    if not app.settings.read_only:
+        await _record(app, call, record, reference, report)
     positions = {column["name"]: index for index, column in enumerate(record.contract["columns"], start=1)}
     findings = [_finding(finding, positions) for finding in report["findings"]]
     failures = sum(finding["severity"] == "fail" for finding in findings)
@@ -39,8 +58,97 @@ async def validate(app: App, call: CallContext, dataset: str, baseline: str | No
         findings=findings,
         not_looked_for=report["not_looked_for"],
         next=_next(report["verdict"], findings, f"{record.name}@{record.version}"),
-        untrusted=_names(report["findings"], findings),
+        untrusted=_apart(report["findings"], findings),
     )
+
+
+async def history(app: App, name: str) -> dict[str, Any]:
+    """The last validations of a data set, newest first: verdicts, and for each rule the rows that it concerned.
+
+    Raises:
+        NotFound: there is no such data set, or it was never validated.
+    """
+    name, said, more = await _validations(app, name)
+    rules = _ranked(said)
+    return {
+        "dataset": name,
+        "validations": [
+            {
+                "dataset": f"{name}@{one.version}",
+                **({"baseline": one.baseline} if one.baseline else {}),
+                "at": one.at.isoformat(timespec="seconds"),
+                "verdict": one.verdict,
+            }
+            for one in said
+        ],
+        "rows_by_rule": {
+            rule: [one.rules.get(rule, {}).get("count", 0) for one in said] for rule in rules[:MOST_RULES]
+        },
+        "rules_left_out": max(0, len(rules) - MOST_RULES),
+        "more": more,
+    }
+
+
+async def picture(app: App, name: str) -> bytes:
+    """The same as a PNG: the rules that concern the most rows, oldest validation on the left.
+
+    Raises:
+        NotFound: as for `history`.
+    """
+    name, said, _ = await _validations(app, name)
+    oldest_first = said[::-1]
+    arguments = {
+        "name": name,
+        "versions": [one.version for one in oldest_first],
+        "verdicts": [one.verdict for one in oldest_first],
+        "rules": {
+            rule: [one.rules.get(rule, {}).get("count", 0) for one in oldest_first] for rule in _ranked(said, "warn")
+        },
+    }
+    drawn = await (await app.compute()).run("draw_quality", arguments, timeout=DRAWING_SECONDS)
+    return base64.b64decode(drawn["picture"])
+
+
+async def _record(
+    app: App, call: CallContext, record: DatasetVersion, reference: DatasetVersion | None, report: dict[str, Any]
+) -> None:
+    from mcp_server.storage import validations
+
+    storage = await app.storage()
+    async with storage.database.transaction(call) as tx:
+        await validations.add(
+            tx,
+            name=record.name,
+            version=record.version,
+            baseline=f"{reference.name}@{reference.version}" if reference else None,
+            verdict=report["verdict"],
+            rules=report["rules"],
+            request_id=call.request_id,
+        )
+        tx.about(f"dataset:{record.name}@{record.version}")
+
+
+async def _validations(app: App, name: str) -> tuple[str, Sequence[Validation], bool]:
+    from mcp_server.storage import validations
+
+    record = await find(app, name)
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        page = await validations.list_page(tx, record.name, limit=MOST_VALIDATIONS)
+    if not page.items:
+        raise NotFound(f"{record.name} was never validated.", hint=f"validate_data with dataset {record.name} does it.")
+    return record.name, page.items, page.next_cursor is not None
+
+
+def _ranked(said: Sequence[Validation], least: str = "info") -> list[str]:
+    """Rules by the worst severity that they had and the rows that they concerned, in validations newest first."""
+    worst: dict[str, tuple[int, int]] = {}
+    for one in said:
+        for rule, told in one.rules.items():
+            grade, count = worst.get(rule, (0, 0))
+            worst[rule] = (max(grade, _GRADES.index(told["severity"])), max(count, told["count"]))
+    chosen = [rule for rule, (grade, _) in worst.items() if grade >= _GRADES.index(least)]
+    return sorted(chosen, key=lambda rule: (-worst[rule][0], -worst[rule][1], rule))
 
 
 def _finding(finding: dict[str, Any], positions: dict[str, int]) -> dict[str, Any]:
@@ -54,18 +162,24 @@ def _finding(finding: dict[str, Any], positions: dict[str, int]) -> dict[str, An
         "spans": finding["spans"],
         "reason": finding["reason"],
         "statistic": finding["statistic"],
+        **{part: finding[part] for part in ("confidence", "fix") if part in finding},
     }
 
 
-def _names(found: list[dict[str, Any]], told: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The column names that a finding couldn't show among our own words."""
+def _apart(found: list[dict[str, Any]], told: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """What came from the data: column names that couldn't stand among our own words, and the first suspect cells.
+
+    A finding's cells stand under its position in the list, from 1: row, value, and what the fix would make of it.
+    """
     hidden = {
         shown: name
         for one, other in zip(found, told, strict=True)
         for name, shown in zip(one["columns"], other["columns"], strict=True)
         if shown != name
     }
-    return {"column_names": hidden} if hidden else None
+    cells = {str(at): one["examples"] for at, one in enumerate(found, start=1) if "examples" in one}
+    apart = {**({"column_names": hidden} if hidden else {}), **({"cells": cells} if cells else {})}
+    return apart or None
 
 
 def _next(verdict: str, findings: list[dict[str, Any]], reference: str) -> str:

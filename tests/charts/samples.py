@@ -9,6 +9,7 @@ from mcp_server.charts.forest import ForestRow, forest
 from mcp_server.charts.history import RunPoint, history
 from mcp_server.charts.reliability import Curve, CurvePoint, reliability
 from mcp_server.charts.theme import Form, Spec
+from mcp_server.charts.trend import Series, finding, trend
 from mcp_server.core.comparison import Verdict
 
 HOSTILE = (
@@ -84,7 +85,18 @@ def a_history(runs: list[RunPoint] | None = None, *, form: Form = "wide", **othe
     return history(runs, form=form, **{**words, **settings, **other})
 
 
+def a_trend(series: list[Series] | None = None, *, form: Form = "wide", **other: Any) -> Spec:
+    given = {
+        "contradictions.dependency": (12, 40, 38, 4),
+        "missing.disguised": (31, 28, 5, 5),
+        "numbers.text": (9, 8, 8, 0),
+    }
+    series = [Series(*one) for one in given.items()] if series is None else series
+    words = {"title": finding(given), "subtitle": "orders · 4 validations, 2 failed", "metric": "Rows concerned"}
+    return trend(series, form=form, **{**words, "versions": [1, 2, 2, 3], **other})
+
+
 EVERY_CHART = {
     f"{make.__name__}-{form}": make(form=form)  # type: ignore[operator]
-    for make, form in itertools.product((a_forest, a_reliability, a_history), ("wide", "narrow"))
+    for make, form in itertools.product((a_forest, a_reliability, a_history, a_trend), ("wide", "narrow"))
 }

@@ -12,15 +12,15 @@ import polars as pl
 from mcp_server.core.contract import Contract
 from mcp_server.core.leakage.measures import errors_removed
 from mcp_server.core.quality.comparisons import decisive_columns
-from mcp_server.core.quality.report import Finding, Severity, rows_of
+from mcp_server.core.quality.report import MAX_EXAMPLES, Example, Finding, Severity, rows_of
 
 MAX_COLUMNS = 20
 """Columns of few values among which dependencies are sought, the first so many."""
 
-EXCEPTIONS = 0.02
+EXCEPTIONS = 0.05
 """The largest share of rows that counts as exceptions."""
 
-_ERRORS_REMOVED = 0.93
+_ERRORS_REMOVED = 0.9
 _ROWS_A_VALUE = 5
 _LEAST_ROWS = 50
 _MOST_VALUES = 200
@@ -32,7 +32,8 @@ Codes = npt.NDArray[np.intp]
 def dependency_findings(frame: pl.DataFrame, contract: Contract) -> Iterator[Finding]:
     """Rows in which a column differs from what another column's value goes with in nearly all rows.
 
-    A dependency counts if at most 2 % of the rows are exceptions and it removes 93 % of the errors of guessing.
+    A dependency counts if at most 5 % of the rows are exceptions and it removes 90 % of the errors of guessing. Where
+    each column decides the other, nobody can say which of the two is wrong.
     """
     if frame.height < _LEAST_ROWS:
         return
@@ -43,17 +44,41 @@ def dependency_findings(frame: pl.DataFrame, contract: Contract) -> Iterator[Fin
         if frozenset((name, decided)) in reported:
             continue
         known = (groups >= 0) & (classes >= 0)
-        wrong = _exceptions(groups[known], classes[known])
-        if wrong is None:
+        found = _exceptions(groups[known], classes[known])
+        if found is None:
             continue
+        wrong, usual = found
+        at = np.flatnonzero(known)[wrong]
         rows = np.zeros(frame.height, dtype=np.bool_)
-        rows[np.flatnonzero(known)[wrong]] = True
+        rows[at] = True
         reported.add(frozenset((name, decided)))
         severity: Severity = "fail" if decisive & {name, decided} else "warn"
+        mutual = _exceptions(classes[known], groups[known]) is not None
+        reason = (
+            "Elsewhere each of the two columns decides the other; in these rows they disagree."
+            if mutual
+            else "Elsewhere the first column decides the second; in these rows the second is another."
+        )
         share = 1.0 - float(wrong.sum() / known.sum())
-        reason = "Elsewhere the first column decides the second; in these rows the second is another."
-        count = int(rows.sum())
-        yield Finding("contradictions.dependency", severity, (name, decided), count, rows_of(rows), reason, share)
+        shown = [] if contract.column(decided).personal else at[:MAX_EXAMPLES].tolist()
+        names = {int(code): row for row, code in reversed(list(enumerate(classes.tolist())))} if shown else {}
+        values = frame.get_column(decided)
+        examples = tuple(
+            Example(row + 1, str(values[row]), None if mutual else str(values[names[int(usual[groups[row]])]]))
+            for row in shown
+        )
+        yield Finding(
+            "contradictions.dependency",
+            severity,
+            (name, decided),
+            int(rows.sum()),
+            rows_of(rows),
+            reason,
+            share,
+            confidence=0.85,
+            fix="look at it" if mutual else "replace by the usual value",
+            examples=examples,
+        )
 
 
 def _coded(frame: pl.DataFrame, contract: Contract) -> Iterator[tuple[str, Codes]]:
@@ -67,8 +92,11 @@ def _coded(frame: pl.DataFrame, contract: Contract) -> Iterator[tuple[str, Codes
             yield column.name, (series.rank("dense").cast(pl.Int64).fill_null(0).to_numpy() - 1).astype(np.intp)
 
 
-def _exceptions(groups: Codes, classes: Codes) -> npt.NDArray[np.bool_] | None:
-    """Which rows aren't of their group's class, or None where the groups don't decide it or always do."""
+def _exceptions(groups: Codes, classes: Codes) -> tuple[npt.NDArray[np.bool_], Codes] | None:
+    """Which rows aren't of their group's class, and each group's class.
+
+    None where the groups don't decide it or always do.
+    """
     if groups.size < _LEAST_ROWS or classes.min() == classes.max():
         return None
     table = np.zeros((int(groups.max()) + 1, int(classes.max()) + 1))
@@ -78,5 +106,6 @@ def _exceptions(groups: Codes, classes: Codes) -> npt.NDArray[np.bool_] | None:
     if not 0 < exceptions <= EXCEPTIONS * groups.size or errors_removed(groups, classes) < _ERRORS_REMOVED:
         return None
     firm = (usual >= _FIRM * table.sum(axis=1)) & (usual >= _ROWS_A_VALUE)
-    wrong = firm[groups] & (classes != table.argmax(axis=1)[groups])
-    return wrong if wrong.any() else None
+    likeliest = table.argmax(axis=1)
+    wrong = firm[groups] & (classes != likeliest[groups])
+    return (wrong, likeliest) if wrong.any() else None

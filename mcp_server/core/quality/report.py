@@ -14,15 +14,45 @@ from mcp_server.core.labels import label
 
 Severity = Literal["fail", "warn", "info"]
 Verdict = Literal["pass", "warn", "fail"]
+Fix = Literal[
+    "read as missing",
+    "strip the unit",
+    "replace by the frequent spelling",
+    "replace by the usual value",
+    "state the order of day and month",
+    "drop the row",
+    "look at it",
+]
+"""What may be done about suspect cells; nothing of it happens by itself."""
 
 MAX_ROWS = 20
 MAX_COLUMNS = 20
 MAX_BYTES = 12_000
+MAX_EXAMPLES = 3
 
 MAX_ANOMALOUS = 0.10
 """The share of rows, far or in another unit, above which a table fails."""
 
 _ORDER = {"fail": 0, "warn": 1, "info": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A suspect cell and what the proposed fix would make of it.
+
+    Args:
+        row: 1-based.
+        value: the cell as text, from the data.
+        replacement: None where the fix leaves nothing, or nobody can say.
+    """
+
+    row: int
+    value: str
+    replacement: str | None = None
+
+    def to_list(self) -> list[Any]:
+        """Row, value and replacement, each text shortened and without hidden characters."""
+        return [self.row, label(self.value), None if self.replacement is None else label(self.replacement)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +67,10 @@ class Finding:
         rows: 1-based numbers of the rows, rising.
         reason: one sentence of ours, without names or values from the data.
         statistic: the figure that decided, as `reason` explains; None where there is none.
+        confidence: that the cells are wrong, in [0, 1]; None for findings that follow from a definition. An ordering,
+            measured on planted errors as a whole and not for each value.
+        fix: what may be done about the cells.
+        examples: the first suspect cells, of the last of `columns`; none where the column is personal.
     """
 
     rule: str
@@ -46,10 +80,16 @@ class Finding:
     rows: tuple[int, ...]
     reason: str
     statistic: float | None = None
+    confidence: float | None = None
+    fix: Fix | None = None
+    examples: tuple[Example, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON: at most 20 columns and 20 rows, names shortened and without hidden characters."""
-        return {
+        """As JSON: at most 20 columns, 20 rows and 3 examples, text from data shortened and without hidden characters.
+
+        What a finding doesn't have of confidence, fix and examples isn't there.
+        """
+        document: dict[str, Any] = {
             "rule": self.rule,
             "severity": self.severity,
             "columns": [label(name) for name in self.columns[:MAX_COLUMNS]],
@@ -58,6 +98,13 @@ class Finding:
             "reason": self.reason,
             "statistic": self.statistic,
         }
+        if self.confidence is not None:
+            document["confidence"] = round(self.confidence, 2)
+        if self.fix is not None:
+            document["fix"] = self.fix
+        if self.examples:
+            document["examples"] = [example.to_list() for example in self.examples[:MAX_EXAMPLES]]
+        return document
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +123,16 @@ class ValidationReport:
     columns: int
     findings: tuple[Finding, ...]
     not_looked_for: tuple[str, ...]
+
+    def by_rule(self) -> dict[str, dict[str, Any]]:
+        """For each rule its worst severity, its findings, and the rows (or columns) that they count together."""
+        rules: dict[str, dict[str, Any]] = {}
+        for finding in self.findings:
+            told = rules.setdefault(finding.rule, {"severity": finding.severity, "findings": 0, "count": 0})
+            told["severity"] = min(told["severity"], finding.severity, key=lambda severity: _ORDER[severity])
+            told["findings"] += 1
+            told["count"] += finding.count
+        return rules
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON of at most 12 kB: the last findings, the mildest, are left out if need be, and counted."""

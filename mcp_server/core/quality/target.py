@@ -31,7 +31,8 @@ def target_findings(frame: pl.DataFrame, contract: Contract) -> Iterator[Finding
         share = missing / frame.height
         severity: Severity = "fail" if missing == frame.height else "warn" if share > _OFTEN_MISSING else "info"
         rows = rows_of(series.is_null().to_numpy())
-        yield Finding("target.missing", severity, names, missing, rows, "The target of these rows is missing.", share)
+        reason = "The target of these rows is missing; training leaves them out."
+        yield Finding("target.missing", severity, names, missing, rows, reason, share)
     if kind in ("date", "datetime"):
         yield Finding("target.kind", "fail", names, 1, (), "The target is a date; derive a number from it.")
         return

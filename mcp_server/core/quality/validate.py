@@ -12,14 +12,17 @@ from mcp_server.core.contract import Contract
 from mcp_server.core.leakage import Leak, find_leaks
 from mcp_server.core.quality.arithmetic import MAX_COLUMNS, arithmetic_findings
 from mcp_server.core.quality.baseline import baseline_findings
+from mcp_server.core.quality.cells import number_findings, text_findings
 from mcp_server.core.quality.columns import completeness_findings, contract_findings, usable
 from mcp_server.core.quality.comparisons import comparison_findings, decisive_columns
 from mcp_server.core.quality.dependencies import dependency_findings
 from mcp_server.core.quality.duplicates import duplicate_findings
+from mcp_server.core.quality.missingness import missingness_findings
 from mcp_server.core.quality.numbers import NumberColumn, number_columns
 from mcp_server.core.quality.poisoning import poisoning_findings
 from mcp_server.core.quality.report import Finding, ValidationReport, summarize
 from mcp_server.core.quality.target import target_findings
+from mcp_server.core.quality.texts import MAX_CELL_ROWS, text_columns
 from mcp_server.core.quality.units import unit_findings
 
 NOT_LOOKED_FOR = (
@@ -59,6 +62,9 @@ def validate(
         findings += _content(frame, contract, rng)
         if baseline is not None:
             findings += baseline_findings(frame, baseline, contract)
+        if frame.height > MAX_CELL_ROWS:
+            step = -(-frame.height // MAX_CELL_ROWS)
+            skipped.append(f"Text cells and single outliers of all rows: one row in {step} was looked at.")
         if len(number_columns(frame, contract)) > MAX_COLUMNS:
             skipped.append(f"Sums, differences and products beyond the first {MAX_COLUMNS} numeric columns.")
         if contract.target is None:
@@ -70,11 +76,15 @@ def _content(frame: pl.DataFrame, contract: Contract, rng: np.random.Generator) 
     yield from completeness_findings(frame, contract)
     yield from duplicate_findings(frame, contract, rng)
     yield from target_findings(frame, contract)
+    texts = list(text_columns(frame, contract))
+    yield from text_findings(texts)
     numbers = number_columns(frame, contract)
     explained = np.zeros(frame.height, dtype=np.bool_)
     for finding in unit_findings(numbers):
         explained[np.array(finding.rows) - 1] = True
         yield finding
+    yield from missingness_findings(frame, contract, rng)
+    yield from number_findings(contract, numbers, texts, explained)
     yield from poisoning_findings(numbers, explained)
     yield from _contradictions(frame, contract, numbers)
     for leak in find_leaks(frame, contract, rng=rng):

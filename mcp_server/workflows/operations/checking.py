@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from mcp_server.workflows.operations.reading import stored_table
 Report = Callable[[float, str], None]
 
 MOST_SPANS = 300
+ALL_SPANS = 1_500
+"""Of all findings together, the gravest first: single cells are many, and seldom neighbours."""
 
 
 def validate(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -21,6 +24,8 @@ def validate(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
 
     Args:
         arguments: path, contract, seed, and optionally baseline: the path of another version.
+    Returns:
+        the report with up to 300 spans of rows for each finding, and under `rules` every rule's counts.
     """
     report(0.1, "Reading")
     frame, contract = stored_table(arguments["path"]), from_dict(arguments["contract"])
@@ -29,9 +34,34 @@ def validate(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     found = validate_table(frame, contract, baseline=baseline, rng=np.random.default_rng(arguments["seed"]))
     told = found.to_dict()
     # The report keeps 20 rows of each finding; who wants to mend them needs them all.
+    room = ALL_SPANS
     for shown, finding in zip(told["findings"], found.findings, strict=False):
-        shown["spans"] = spans(finding.rows)[:MOST_SPANS]
+        shown["spans"] = spans(finding.rows)[: min(MOST_SPANS, room)]
+        room -= len(shown["spans"])
+    told["rules"] = found.by_rule()
     return told
+
+
+def draw_quality(arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
+    """The quality history of a data set as a picture.
+
+    Args:
+        arguments: name; versions and verdicts, oldest first; rules: name to rows concerned, in the same order.
+    Returns:
+        picture: PNG as base64.
+    """
+    from mcp_server.charts import render, trend
+
+    failed = sum(verdict == "fail" for verdict in arguments["verdicts"])
+    count = len(arguments["versions"])
+    spec = trend.trend(
+        [trend.Series(rule, tuple(rows)) for rule, rows in arguments["rules"].items()],
+        versions=arguments["versions"],
+        title=trend.finding(arguments["rules"]),
+        subtitle=f"{arguments['name']} · {count} {'validation' if count == 1 else 'validations'}, {failed} failed",
+        metric="Rows concerned",
+    )
+    return {"picture": base64.b64encode(render.render_png(spec)).decode()}
 
 
 def spans(rows: Sequence[int]) -> list[list[int]]:

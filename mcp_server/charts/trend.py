@@ -1,0 +1,163 @@
+"""Counts of several rules over the validations of a data set, with the rule that matters most in front."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mcp_server.charts.history import TITLE_X, axes
+from mcp_server.charts.lettering import shorten, width, wrap
+from mcp_server.charts.theme import FIGURE_SIZE, SUBTITLE_SIZE, TITLE_SIZE, Form, Spec, frame, token
+from mcp_server.errors import InvalidInput
+
+MOST_SERIES = 6
+MOST_POINTS = 2_000
+
+_TONES = ("series-1", "series-2", "faint")
+_LONGEST = 30
+_LINE = 15
+"""Pixels between two labels at the right edge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One rule.
+
+    Args:
+        name: what it is called.
+        counts: one for each validation, the oldest first, >= 0.
+    """
+
+    name: str
+    counts: tuple[int, ...]
+
+
+def trend(
+    series: Sequence[Series],
+    *,
+    versions: Sequence[int],
+    title: str,
+    subtitle: str,
+    metric: str,
+    form: Form = "wide",
+) -> Spec:
+    """A specification of one line for each rule, named at its right end; the first two in colour.
+
+    Args:
+        series: the most important first; of more than six the first six are drawn. None where nothing was found.
+        versions: of the data set, one for each validation, the oldest first, 1 to 2,000.
+        title: the finding, as a sentence.
+        metric: what the vertical axis shows.
+        form: `wide` (about 750 CSS px) or `narrow` (about 350).
+    Raises:
+        InvalidInput: no validation, too many, or counts that aren't one for each.
+    """
+    if not 1 <= len(versions) <= MOST_POINTS or any(len(one.counts) != len(versions) for one in series):
+        raise InvalidInput(f"A trend takes 1 to {MOST_POINTS} validations.", hint="Narrow the history.")
+    drawn = list(series[:MOST_SERIES])
+    plot, height = (560, 280) if form == "wide" else (200, 220)
+    highest = max((count for one in drawn for count in one.counts), default=0)
+    highest = max(highest, 4)
+    last = max(len(versions), 2)
+    top = highest * 1.08
+    x, y = axes((1, last), (0.0, top), across="Validation", up=metric, height=height, form=form)
+    names = [shorten(one.name, _LONGEST if form == "wide" else 14) for one in drawn]
+    places = _apart([one.counts[-1] / top * height for one in drawn], height)
+    layers: list[Spec] = []
+    # What is in front is drawn last.
+    for at in range(len(drawn) - 1, -1, -1):
+        layers += _line(drawn[at], versions, _TONES[min(at, 2)], x, y, front=at == 0)
+        layers.append(_name(names[at], _TONES[min(at, 2)], plot, height - places[at], bold=at == 0))
+    if not drawn:
+        points = [{"run": number, "value": 0} for number in range(1, len(versions) + 1)]
+        layers.append(_points(points, "good", x, y))
+    beside = max((width(name, FIGURE_SIZE) for name in names), default=0) + 16
+    total = plot - TITLE_X + beside
+    return {
+        **frame(wrap(title, total, TITLE_SIZE, 600), wrap(subtitle, total, SUBTITLE_SIZE)),
+        "description": shorten(title, 200),
+        "width": plot,
+        "height": height,
+        "layer": layers,
+    }
+
+
+def finding(rules: Mapping[str, Sequence[int]]) -> str:
+    """What the trend shows, in a sentence: the rule that changed the most with the last validation, or that none did.
+
+    >>> finding({"duplicates.rows": [30, 30, 4]})
+    'duplicates.rows fell from 30 to 4 rows with the last validation'
+    """
+    if not rules:
+        return "No validation found anything to warn of"
+    before = {rule: counts[-2] if len(counts) > 1 else counts[-1] for rule, counts in rules.items()}
+    most = max(rules, key=lambda rule: abs(rules[rule][-1] - before[rule]))
+    now = rules[most][-1]
+    if now != before[most]:
+        moved = "rose" if now > before[most] else "fell"
+        return f"{most} {moved} from {before[most]:,} to {now:,} rows with the last validation"
+    if len(rules[most]) == 1:
+        warns = "rule warns or fails" if len(rules) == 1 else "rules warn or fail"
+        return f"At the first validation {len(rules)} {warns}"
+    return "Nothing changed with the last validation"
+
+
+def _line(one: Series, versions: Sequence[int], tone: str, x: Spec, y: Spec, *, front: bool) -> list[Spec]:
+    points = [
+        {"run": number, "value": count, "said": f"validation {number} of version {version}, {one.name}: {count}"}
+        for number, (count, version) in enumerate(zip(one.counts, versions, strict=True), start=1)
+    ]
+    line: Spec = {
+        "data": {"values": points},
+        "mark": {
+            "type": "line",
+            "color": token(tone),
+            "aria": False,
+            "opacity": 1,
+            "strokeWidth": 2.25 if front else 1.5,
+        },
+        "encoding": {"x": x, "y": y},
+    }
+    return [line, _points(points, tone, x, y, size=56 if front else 30)]
+
+
+def _points(points: list[Spec], tone: str, x: Spec, y: Spec, *, size: int = 56) -> Spec:
+    said = {"description": {"field": "said", "type": "nominal"}} if points and "said" in points[0] else {}
+    mark = {"type": "point", "filled": True, "color": token(tone), "size": size, "opacity": 1}
+    return {
+        "data": {"values": points},
+        "mark": {**mark, "stroke": token("surface"), "strokeWidth": 1.5},
+        "encoding": {"x": x, "y": y, **said},
+    }
+
+
+def _name(name: str, tone: str, plot: int, at: float, *, bold: bool) -> Spec:
+    return {
+        "data": {"values": [{"text": name}]},
+        "mark": {
+            "type": "text",
+            "align": "left",
+            "color": token("muted" if tone == "faint" else tone),
+            "fontWeight": 600 if bold else 400,
+        },
+        "encoding": {
+            "x": {"value": plot + 10},
+            "y": {"value": round(at, 1)},
+            "text": {"field": "text", "type": "nominal"},
+        },
+    }
+
+
+def _apart(heights: Sequence[float], height: float) -> list[float]:
+    """Heights for labels as near to the ends of their lines as a line's distance between them allows.
+
+    >>> _apart([0.0, 0.0, 100.0], 200.0)
+    [0.0, 15.0, 100.0]
+    """
+    placed = list(heights)
+    lowest = 0.0
+    for at in sorted(range(len(heights)), key=lambda at: (heights[at], at)):
+        placed[at] = max(heights[at], lowest)
+        lowest = placed[at] + _LINE
+    over = max(placed, default=0.0) - height
+    return [one - over for one in placed] if over > 0 else placed

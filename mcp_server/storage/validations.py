@@ -1,0 +1,63 @@
+"""What validations of data set versions said, so that quality can be followed over time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from mcp_server.core.names import check_name, fold_name
+from mcp_server.storage.pages import number_after, page_of, rows_wanted
+from mcp_server.storage.records import Json, Page, Validation
+from mcp_server.storage.tables import validations
+
+if TYPE_CHECKING:
+    from mcp_server.storage.transaction import Transaction
+
+
+async def add(
+    tx: Transaction,
+    *,
+    name: str,
+    version: int,
+    baseline: str | None,
+    verdict: str,
+    rules: Json,
+    request_id: str,
+) -> bool:
+    """Record a validation, once for each call: a call that is tried again finds it there.
+
+    Args:
+        name, version: of the data set.
+        rules: as in `Validation`.
+        request_id: of the call.
+    Returns:
+        whether it was added.
+    """
+    statement = tx.upsert(validations).values(
+        folded=fold_name(check_name(name)),
+        version=version,
+        baseline=baseline,
+        at=tx.now,
+        verdict=verdict,
+        rules=rules,
+        request_id=request_id,
+    )
+    return bool((await tx.execute(statement.on_conflict_do_nothing(index_elements=["request_id"]))).rowcount)
+
+
+async def list_page(tx: Transaction, name: str, *, cursor: str | None = None, limit: int = 20) -> Page[Validation]:
+    """The validations of all versions of a data set, the newest first; empty where there were none.
+
+    Raises:
+        DataRejected: `E_NAME`; the name isn't well formed.
+        InvalidInput: the cursor isn't one of ours, or the limit is out of bounds.
+    """
+    query = select(validations).where(validations.c.folded == fold_name(check_name(name)))
+    before = number_after(cursor)
+    if before is not None:
+        query = query.where(validations.c.id < before)
+    rows = (await tx.execute(query.order_by(validations.c.id.desc()).limit(rows_wanted(limit)))).all()
+    page = page_of(rows, limit, lambda row: int(row.id))
+    found = [Validation(row.version, row.baseline, row.at, row.verdict, row.rules) for row in page.items]
+    return Page(tuple(found), page.next_cursor)
