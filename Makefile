@@ -69,6 +69,7 @@ faults: $(DEV) $(PACKAGE) ## kill processes KILLS times in each fault test
 bench: $(DEV) $(PACKAGE) ## print figures; asserts no times
 	cd tests && for part in echo predict start; do ../$(BIN)/python performance/latency.py $$part || exit 1; done
 	cd tests && ../$(BIN)/python performance/import_rates.py
+	cd tests && ../$(BIN)/python -m performance.source_rates
 	cd tests && ../$(BIN)/python -m performance.screening_rates
 
 build: $(RUNTIME) ## wheel and source distribution in dist/

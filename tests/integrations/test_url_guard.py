@@ -78,6 +78,8 @@ FORMS = [
     "https://[64:ff9b:1::7f00:1]/",
     "https://[2002:7f00:1::]/",
     "https://[2001:0:4136:e378:8000:63bf:80ff:fffe]/",
+    "https://[127.0.0.1]/",
+    "https://[dead.beef]/",
     "https://[fe80::1]/",
     "https://[fe80::1%25eth0]/",
     "https://[fe80::1%eth0]/",
@@ -302,7 +304,9 @@ def test_a_listed_host_is_read(host: str) -> None:
     assert UrlGuard(hosts=("data.example.org", ".example.net")).read(f"https://{host}/").host == host.lower()
 
 
-@pytest.mark.parametrize("host", ["example.org", "data.example.org.evil.test", "example.net", "evilexample.net"])
+@pytest.mark.parametrize(
+    "host", ["example.org", "data.example.org.evil.test", "example.net", "evilexample.net", "a.example.net.evil.test"]
+)
 def test_a_host_that_is_not_listed_is_refused(host: str) -> None:
     with pytest.raises(DataRejected, match="isn't one that may be read"):
         UrlGuard(hosts=("data.example.org", ".example.net")).read(f"https://{host}/")
