@@ -13,8 +13,11 @@ from mcp_server.server import build_server
 
 GAMES = Path(__file__).parents[3] / "shared" / "data" / "nba" / "nba_games_1947_2015.csv"
 
-ROWS = [f"{i},{i % 17},{(i * 7) % 11 if i % 9 else ''},{'ab'[i % 2]},{int(i % 17 > 13)}" for i in range(900)]
-TABLE = "id,x,z,team,y\n" + "\n".join(ROWS) + "\n"
+ROWS = [
+    f"{i},{i % 17},{(i * 7) % 11 if i % 9 else ''},{i * 0.618034 % 1:.6f},{'ab'[i % 2]},{int(i % 17 + i * 7919 % 13 > 19)}"
+    for i in range(900)
+]
+TABLE = "id,x,z,w,team,y\n" + "\n".join(ROWS) + "\n"
 PLAN = [
     {"do": "impute", "columns": ["z"], "by": "median"},
     {"do": "derive", "columns": {"xz": "x * z"}},
@@ -112,7 +115,7 @@ def test_without_a_name_it_is_the_next_version_and_joins_name_the_version_that_t
         step = {"do": "join", "with": "teams", "on": ["team"]}
         found = (await told(client, "prepare_data", dataset="own", steps=[step])).structured_content
         assert found["dataset"] == "own@2"
-        assert found["columns"] == 6
+        assert found["columns"] == 7
         described = (await told(client, "describe_data", dataset="own")).structured_content
         source = described["untrusted"]["source"]
         assert source["plan"][0]["with"] == "teams@1"
@@ -174,6 +177,22 @@ def test_names_from_the_data_stay_out_of_the_server_s_own_words(env):
         assert odd in found.structured_content["untrusted"]["fitted"]["1"]
         error = await refused(client, "prepare_data", dataset="odd", steps=[{"do": "sample", "rows": 1, odd: 1}])
         assert odd not in json.dumps(error)
+
+    in_server(env, scene)
+
+
+def test_models_are_not_compared_on_made_up_rows(env):
+    async def scene(client):
+        step = {"do": "augment", "by": "smote", "test": "id >= 700"}
+        done = (await told(client, "prepare_data", dataset="table", steps=[step], name="more")).structured_content
+        assert done["rows"] > 1_100
+        await told(client, "train_model", model="y", dataset="table@1", test="id >= 700")
+        job = (await told(client, "get_job", job="y", wait=50.0)).structured_content
+        assert job["state"] == "succeeded", job
+        arguments = {"first": "y@1", "second": "y@2", "dataset": "more@1", "picture": False}
+        found = (await told(client, "compare_models", **arguments)).structured_content
+        assert found["rows"] == 200
+        assert found["left_out"] == done["rows"] - 200
 
     in_server(env, scene)
 

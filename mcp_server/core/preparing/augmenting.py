@@ -17,6 +17,8 @@ from mcp_server.errors import PlanRefused
 FloatArray = NDArray[np.float64]
 
 RATIO, NEIGHBOURS, SHARE, SCALE = 1.0, 5, 0.1, 0.05
+MOST_NEAR = 10_000  # rows of a class that neighbours are looked for among
+MOST_TREE = 8  # columns
 
 
 def apply(step: Augment, table: DataTable, context: Context) -> Done:
@@ -82,11 +84,10 @@ def _smote(step: Augment, table: DataTable, members: list[IntArray], names: list
             continue
         k = min(step.neighbours or NEIGHBOURS, len(rows) - 1)
         first = np.concatenate([np.tile(rows, count // len(rows)), context.rng.permutation(rows)[: count % len(rows)]])
-        at = np.searchsorted(rows, first)
-        # The nearest of all is the row itself, or a copy of it.
-        found = NearestNeighbors(n_neighbors=k + 1).fit(near[rows]).kneighbors(near[rows], return_distance=False)
-        others = _without_self(found, k)
-        second = rows[others[at, context.rng.integers(k, size=count)]]
+        among = rows if len(rows) <= MOST_NEAR else np.sort(context.rng.permutation(rows)[:MOST_NEAR])
+        asking = np.unique(first)
+        others = neighbours(near, asking, among, k)
+        second = others[np.searchsorted(asking, first), context.rng.integers(k, size=count)]
         firsts.append(first)
         seconds.append(second)
         gaps.append(context.rng.random(count))
@@ -124,11 +125,20 @@ def _between(table: DataTable, names: list[str], first: IntArray, second: IntArr
     return frame.with_columns(columns)
 
 
-def _without_self(found: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-    """The k nearest others of each row; where copies crowd the row itself out, the furthest is left."""
-    own = found == np.arange(len(found))[:, None]
+def neighbours(near: FloatArray, asking: IntArray, among: IntArray, k: int) -> IntArray:
+    """The k nearest others of each row, shape (asking, k).
+
+    Args:
+        near: shape (n, columns), scaled.
+        asking, among: indexes of rows; k is below the number of `among`.
+    """
+    # Trees lose to plain distances beyond a few columns.
+    search = NearestNeighbors(n_neighbors=k + 1, algorithm="auto" if near.shape[1] <= MOST_TREE else "brute")
+    found = among[search.fit(near[among]).kneighbors(near[asking], return_distance=False)]
+    own = found == asking[:, None]
+    # Where the row itself isn't among the nearest (copies crowd it out, or it isn't asked of), the furthest is left.
     own[~own.any(axis=1), -1] = True
-    others: NDArray[np.int64] = found[~own].reshape(len(found), k)
+    others: IntArray = found[~own].reshape(len(asking), k)
     return others
 
 

@@ -7,9 +7,12 @@ import datetime
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.preparing.tables import a_table, made, prepared, two_classes
 from mcp_server.core.contract import from_dict, to_dict
+from mcp_server.core.preparing.augmenting import neighbours
 from mcp_server.core.preparing.table import DataTable
 from mcp_server.core.quality import validate
 from mcp_server.core.training.split import plan_split, split_rng
@@ -215,3 +218,15 @@ def test_keys_are_missing_in_made_up_rows():
     assert more.frame.filter("made_up")["id"].null_count() == more.frame["made_up"].sum()
     found = validate(more.frame, more.contract, rng=np.random.default_rng(0))
     assert not [one for one in found.findings if one.severity == "fail"]
+
+
+@given(st.integers(0, 1_000), st.integers(1, 4), st.booleans())
+def test_neighbours_are_the_nearest_others(seed, k, wide):
+    rng = np.random.default_rng(seed)
+    near = rng.normal(size=(30, 12 if wide else 2))
+    among = np.sort(rng.permutation(30)[:15])
+    found = neighbours(near, np.arange(30), among, k)
+    for row, others in enumerate(found):
+        distance = np.linalg.norm(near[among] - near[row], axis=1)
+        expected = [at for at in among[np.argsort(distance)] if at != row][:k]
+        assert set(others) == set(expected)
