@@ -12,7 +12,7 @@ from typing import Any
 from mcp_server.context import CallContext
 from mcp_server.core.labels import label
 from mcp_server.core.names import check_name
-from mcp_server.core.preparing.plan import AnyStep, Join, explained, read_plan, to_json
+from mcp_server.core.preparing.plan import AnyStep, Join, at_step, explained, read_plan, to_json
 from mcp_server.errors import CourtsideError, PlanRefused
 from mcp_server.storage.records import DatasetVersion
 from mcp_server.workflows.app import App
@@ -91,9 +91,7 @@ async def _pinned(app: App, plan: list[AnyStep]) -> tuple[list[dict[str, Any]], 
         try:
             found = await find(app, step.other)
         except CourtsideError as refused:
-            raise type(refused)(
-                f"Step {number} (join): {refused.message}", hint=refused.hint, details={"step": number}
-            ) from None
+            raise at_step(number, step.do, refused) from None
         written["with"] = f"{found.name}@{found.version}"
         others[written["with"]] = found
         if len(others) > MOST_JOINED:

@@ -14,7 +14,7 @@ from mcp_server.server import build_server
 GAMES = Path(__file__).parents[3] / "shared" / "data" / "nba" / "nba_games_1947_2015.csv"
 
 ROWS = [
-    f"{i},{i % 17},{(i * 7) % 11 if i % 9 else ''},{i * 0.618034 % 1:.6f},{'ab'[i % 2]},{int(i % 17 + i * 7919 % 13 > 19)}"
+    f"{i},{i % 17},{(i * 7) % 11 if i % 9 else ''},{i * 0.618034 % 1:.6f},{'ab'[i % 2]},{int(i % 17 + i * 7 % 13 > 19)}"
     for i in range(900)
 ]
 TABLE = "id,x,z,w,team,y\n" + "\n".join(ROWS) + "\n"
@@ -134,6 +134,7 @@ def test_without_a_name_it_is_the_next_version_and_joins_name_the_version_that_t
         ({"steps": [{"do": "filter", "where": "x > 100"}]}, "E_PLAN", "No row is left"),
         ({"steps": [{"do": "filter", "where": "__import__('os')"}]}, "E_EXPRESSION", "Step 1 (filter)"),
         ({"steps": [{"do": "join", "with": "nowhere", "on": ["team"]}]}, "E_NOT_FOUND", "Step 1 (join)"),
+        ({"steps": [{"do": "join", "with": "table@0", "on": ["team"]}]}, "E_NAME", "Step 1 (join)"),
         ({"dataset": "nowhere", "steps": PLAN}, "E_NOT_FOUND", "nowhere"),
         ({"steps": PLAN, "name": "con"}, "E_NAME", "reserved"),
         ({"steps": ["filter"]}, "E_ARG", "steps"),

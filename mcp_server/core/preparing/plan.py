@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from mcp_server.core.labels import closest, label
-from mcp_server.errors import PlanRefused
+from mcp_server.errors import CourtsideError, PlanRefused, from_code
 
 MOST_STEPS = 50
 MOST_BYTES = 64 * 1024
@@ -297,6 +297,16 @@ def explained() -> list[str]:
         f"{do}: {' '.join((kind.__doc__ or '').split())} Such as {json.dumps(kind.example)}"
         for do, kind in STEPS.items()
     ]
+
+
+def at_step(number: int, do: str, refused: CourtsideError) -> CourtsideError:
+    """What a step was refused with from below, with the step's number."""
+    return from_code(
+        refused.code,
+        f"Step {number} ({do}): {refused.message}",
+        hint=refused.hint,
+        details={"step": number, "do": do, **refused.details},
+    )
 
 
 def _read(number: int, step: Mapping[str, Any]) -> AnyStep:

@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from mcp_server.core.preparing.plan import AnyStep
+from mcp_server.core.preparing.plan import AnyStep, at_step
 from mcp_server.core.preparing.table import Apply, Context, DataTable
-from mcp_server.errors import CourtsideError, PlanRefused, from_code
+from mcp_server.errors import CourtsideError, PlanRefused
 
 Report = Callable[[float, str], None]
 
@@ -105,7 +105,7 @@ def prepare(
             done = _apply(step.do)(step, table, context)
             _require_room(done.table, limits)
         except CourtsideError as refused:
-            raise _at(number, step.do, refused) from None
+            raise at_step(number, step.do, refused) from None
         steps.append(
             StepReport(
                 step.do,
@@ -137,12 +137,3 @@ def _require_room(table: DataTable, limits: PlanLimits) -> None:
             f"{limits.columns:,} columns and {limits.cells:,} cells are allowed.",
             hint="Sample or drop columns first.",
         )
-
-
-def _at(number: int, do: str, refused: CourtsideError) -> CourtsideError:
-    return from_code(
-        refused.code,
-        f"Step {number} ({do}): {refused.message}",
-        hint=refused.hint,
-        details={"step": number, "do": do, **refused.details},
-    )
