@@ -35,6 +35,7 @@ BoolArray = NDArray[np.bool_]
 FLAG = "made_up"
 SOURCES = ("made_from", "made_with")
 MOST_FILTER = 500
+LONGEST_NAME = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,10 +124,14 @@ class DataTable:
             of: for each, what it was made of; the target must not be among it where only rates of it were used.
             roles: of new columns; feature otherwise.
         Raises:
-            PlanRefused: an expression can't be kept.
+            PlanRefused: a name is too long.
         """
         new = {series.name: series for series in values if series.name not in self.frame.columns}
         replaced = {series.name: series for series in values if series.name in self.frame.columns}
+        if any(len(name) > LONGEST_NAME for name in new):
+            raise PlanRefused(
+                f"A new column's name would have more than {LONGEST_NAME} characters.", hint="Give a shorter prefix."
+            )
         marked, stated, unit = set(personal), roles or {}, units or {}
         columns = [_detached(column) if column.name in replaced else column for column in self.contract.columns]
         columns += [

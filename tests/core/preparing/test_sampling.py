@@ -94,3 +94,12 @@ def test_by_time_it_is_the_last_or_first_rows_of_each_period():
 def test_whole_numbers_of_time_are_periods_themselves():
     table = a_table({"id": [1, 2, 3, 4], "season": [2010, 2010, 2011, 2011], "z": [0.5] * 4}, time="season", key=["id"])
     assert ids(made(table, {"do": "sample", "by": "time", "per": "value", "rows": 1, "take": "first"})) == [1, 3]
+
+
+def test_instants_have_periods_too():
+    start = datetime.datetime(2020, 1, 30, 12, tzinfo=datetime.UTC)
+    times = [start + datetime.timedelta(hours=13 * at) for at in range(8)]
+    table = a_table({"id": list(range(8)), "at": times, "z": [0.5] * 8}, time="at", key=["id"])
+    # On the 30th at 12, the 31st at 1 and 14, the 1st at 3 and 16, the 2nd at 5 and 18, the 3rd at 7 o'clock.
+    assert ids(made(table, {"do": "sample", "by": "time", "per": "day", "rows": 1})) == [0, 2, 4, 6, 7]
+    assert ids(made(table, {"do": "sample", "by": "time", "per": "month", "rows": 1, "take": "first"})) == [0, 3]

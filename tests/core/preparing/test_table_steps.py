@@ -135,3 +135,9 @@ def test_a_column_whose_name_looks_like_all_columns_is_a_column():
         "b": [4, 5, 6],
         "*_missing": [False, False, True],
     }
+
+
+def test_a_name_that_would_be_too_long_is_refused():
+    long = a_table({"x" * 250: [1, None, 3], "b": [1, 2, 3]}, key=[])
+    with pytest.raises(PlanRefused, match="more than 256 characters"):
+        made(long, {"do": "impute", "columns": ["x" * 250], "mark": True})
