@@ -86,6 +86,7 @@ CODES: dict[str, Code] = {
     "E_DEPTH": Code("JSON is nested too deeply.", "limits"),
     "E_DUP_KEY": Code("An object has a key twice.", "import-refused"),
     "E_EXPRESSION": Code("The expression isn't in the safe language or doesn't fit the columns.", "import-refused"),
+    "E_PLAN": Code("A step of a preparation plan is wrong, or can't be done on this table.", "plan-refused"),
     "E_CONTRACT": Code("The data or the override contradicts the contract.", "import-refused"),
     "E_SERIES": Code("The samples don't fit the computation: too few, not finite, unequal lengths.", "invalid-request"),
 }
@@ -208,6 +209,10 @@ class Unverified(CourtsideError):
 
 class LeakFound(CourtsideError):
     code = "E_LEAK"
+
+
+class PlanRefused(CourtsideError):
+    code = "E_PLAN"
 
 
 class BadTarget(CourtsideError):

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from mcp_server.storage.records import DatasetVersion
 
 MOST_LISTED = 100
+MOST_PLAN = 4_000
+SOURCE = (
+    *("kind", "uri", "query", "time", "name", "bytes", "digest", "encoding", "delimiter"),
+    *("plan", "plan_digest", "inputs", "seed", "fitted"),
+)
 
 
 async def describe(app: App, dataset: str | None) -> Described:
@@ -74,5 +79,8 @@ def genuine(record: DatasetVersion) -> DatasetVersion:
 
 
 def _source(source: dict[str, Any]) -> dict[str, Any]:
-    shown = ("kind", "uri", "query", "time", "name", "bytes", "digest", "encoding", "delimiter")
-    return {name: source[name] for name in shown if name in source}
+    told = {name: source[name] for name in SOURCE if name in source}
+    if len(str(told.get("plan", ""))) > MOST_PLAN:
+        # The order of the steps at least; the record has them whole.
+        told["plan"] = [{"do": step["do"]} for step in told["plan"]]
+    return told

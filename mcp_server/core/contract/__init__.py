@@ -1,6 +1,6 @@
 """What a table promises: kinds, roles, ranges, and which columns decide the target."""
 
-from mcp_server.core.contract.model import Column, Contract, Derived, Role, from_dict, to_dict
+from mcp_server.core.contract.model import Column, Contract, Derived, Made, Role, Synthetic, from_dict, to_dict
 from mcp_server.core.contract.overrides import Overrides, apply_overrides
 from mcp_server.core.expressions.kinds import Kind
 
@@ -9,8 +9,10 @@ __all__ = [
     "Contract",
     "Derived",
     "Kind",
+    "Made",
     "Overrides",
     "Role",
+    "Synthetic",
     "apply_overrides",
     "from_dict",
     "to_dict",

@@ -15,6 +15,7 @@ _HOMES = {
     "read_rows": "tables",
     "validate": "checking",
     "draw_quality": "checking",
+    "prepare_table": "preparing",
     "compare": "comparing",
     "plan_training": "fitting",
     "train_algorithm": "fitting",
