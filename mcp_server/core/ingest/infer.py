@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from mcp_server.core.contract import Column, Kind
-from mcp_server.core.ingest.personal import looks_personal
+from mcp_server.core.personal import looks_personal
 from mcp_server.errors import InvalidInput
 
 MAX_CATEGORIES = 200
@@ -74,8 +74,9 @@ def infer_columns(frame: pl.DataFrame, derived: Sequence[str] = ()) -> tuple[Col
 
 def _infer(values: pl.Series, *, derived: bool) -> Column:
     kind = kind_of_dtype(values.dtype)
+    personal = looks_personal(values)
     low = high = None
-    if kind in {"integer", "number"} and values.null_count() < values.len():
+    if kind in {"integer", "number"} and not personal and values.null_count() < values.len():
         low, high = (float(bound) for bound in (values.min(), values.max()))  # type: ignore[arg-type]
     allowed = None
     if kind == "text":
@@ -87,10 +88,10 @@ def _infer(values: pl.Series, *, derived: bool) -> Column:
         nullable=values.null_count() > 0,
         minimum=low,
         maximum=high,
-        allowed=allowed,
+        allowed=None if personal else allowed,
         unique=kind not in {"number", "boolean"} and all_unique(values),
         source="derived" if derived else "file",
-        personal=looks_personal(values),
+        personal=personal,
     )
 
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from mcp_server.core.contract import Column, Contract
 from mcp_server.core.labels import label
+from mcp_server.core.personal import find_personal, may_name_people
 from mcp_server.core.profile.measures import measure, missing_and_distinct
 
 MAX_BYTES = 16_000
@@ -28,7 +29,9 @@ def profile(frame: pl.DataFrame, contract: Contract, *, max_columns: int = 50) -
         table's order), `unlisted` (how many, by kind) and `truncated` (whether something was left out to fit). A listed
         column has position (from 1), name (at most 64 characters, untrusted), kind, role, missing, distinct (may be
         approximate above 100,000 rows), flags; numbers min, max, mean, quantiles; others the most frequent values as
-        pairs of text (at most 64 characters, untrusted) and count. Personal columns show no values.
+        pairs of text (at most 64 characters, untrusted) and count. A personal column shows what it holds (`e-mail`,
+        `phone`...; `stated` where a person said so) and the share of sampled cells, no values; one whose values look
+        like names of people has a `warning`.
     """
     counts = missing_and_distinct(frame)
     flags = [
@@ -93,7 +96,10 @@ def _entry(
     if flags:
         entry["flags"] = flags
     if column.personal:
-        return entry | {"personal": True}
+        found = find_personal(frame.to_series(at))
+        return entry | {"personal": found.kind if found else "stated", "share": found.share if found else None}
+    if may_name_people(frame.to_series(at)):
+        entry["warning"] = "may hold names of people"
     return entry | measure(frame.to_series(at), column, counts[1])
 
 
