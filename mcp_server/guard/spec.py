@@ -33,6 +33,7 @@ class Hints:
 READ_ONLY = Hints(read_only=True, destructive=False, idempotent=True, open_world=False)
 ADDS = Hints(read_only=False, destructive=False, idempotent=False, open_world=False)
 ADDS_ONCE = Hints(read_only=False, destructive=False, idempotent=True, open_world=False)
+REMOVES = Hints(read_only=False, destructive=True, idempotent=False, open_world=False)
 
 
 @dataclass(frozen=True, slots=True)

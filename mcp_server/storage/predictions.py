@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from mcp_server.errors import NotFound
 from mcp_server.storage.keys import Keys
@@ -97,6 +97,19 @@ async def count(
     """How many predictions there are; the arguments are those of `list_page`."""
     query = _where(select(func.count()).select_from(predictions), model, version, since, until)
     return int((await tx.execute(query)).scalar_one())
+
+
+async def remove(tx: Transaction, ids: Sequence[str]) -> int:
+    """Delete predictions.
+
+    Returns:
+        how many there were.
+    """
+    removed = 0
+    for start in range(0, len(ids), 500):  # a statement has a bounded number of parameters
+        statement = delete(predictions).where(predictions.c.id.in_(ids[start : start + 500]))
+        removed += (await tx.execute(statement)).rowcount
+    return removed
 
 
 def _where(query: Any, model: str | None, version: int | None, since: datetime | None, until: datetime | None) -> Any:

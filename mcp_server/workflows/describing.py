@@ -63,14 +63,23 @@ def genuine(record: DatasetVersion) -> DatasetVersion:
     Raises:
         CorruptArtefact: they don't: a contract that was rewritten could make a feature of what isn't one.
     """
-    from mcp_server.core.canonical import digest
-
-    if digest({"table": record.artefact, "contract": record.contract}) != record.digest:
+    if content_digest(record.artefact, record.contract, record.source) != record.digest:
         raise CorruptArtefact(
             f"{record.name}@{record.version} isn't what was imported: its record was changed.",
             hint="Import the data again.",
         )
     return record
+
+
+def content_digest(artefact: str, contract: dict[str, Any], source: dict[str, Any]) -> str:
+    """The digest of a version's content.
+
+    What was erased from it counts: two versions that an erasure made equal stay two, and its note can't be changed.
+    """
+    from mcp_server.core.canonical import digest
+
+    content: dict[str, Any] = {"table": artefact, "contract": contract}
+    return digest(content | ({"erased": source["erased"]} if "erased" in source else {}))
 
 
 def _source(source: dict[str, Any]) -> dict[str, Any]:

@@ -117,11 +117,12 @@ async def _record(
     artefact: str,
 ) -> Imported:
     from mcp_server.core.canonical import digest
-    from mcp_server.storage import datasets
+    from mcp_server.storage import datasets, removal
 
     storage = await app.storage()
     content = digest({"table": artefact, "contract": parsed["contract"]})
     async with storage.database.transaction(call) as tx:
+        await removal.hold(tx, [artefact])
         version = await datasets.add_version(
             tx,
             name=name,
@@ -141,7 +142,10 @@ async def _record(
             rows=version.rows,
             columns=version.columns,
             target=_target(parsed["contract"]),
-            notes=[f"{counted(n, 'note')} on reading, see untrusted.notes." for n in [len(parsed["notes"])] if n],
+            notes=[
+                *[f"{counted(n, 'note')} on reading, see untrusted.notes." for n in [len(parsed["notes"])] if n],
+                *personal_notes(parsed),
+            ],
             digest=version.digest,
             existing=version.created_at != tx.now,
             next=f"validate_data with dataset {reference}.",
@@ -150,6 +154,18 @@ async def _record(
         tx.answer(answer.model_dump(mode="json", exclude_none=True))
         tx.about(reference)
     return answer
+
+
+def personal_notes(parsed: dict[str, Any]) -> list[str]:
+    """What is said of personal columns; which ones they are, the profile tells."""
+    personal = sum(bool(column.get("personal")) for column in parsed["contract"]["columns"])
+    names = sum("warning" in column for column in parsed["profile"].get("listed", ()))
+    told = []
+    if personal:
+        told.append(f"{counted(personal, 'column')} with personal data: values are never shown, hashed in predictions.")
+    if names:
+        told.append(f"{counted(names, 'column')} may hold names of people and are shown; see describe_data.")
+    return told
 
 
 def _target(contract: dict[str, Any]) -> str | None:

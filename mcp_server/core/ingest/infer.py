@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from mcp_server.core.contract import Column, Kind
-from mcp_server.core.personal import looks_personal
+from mcp_server.core.personal.find import looks_personal
 from mcp_server.errors import InvalidInput
 
 MAX_CATEGORIES = 200

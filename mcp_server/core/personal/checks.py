@@ -12,12 +12,13 @@ import re
 # Country -> length of an IBAN; from the SWIFT IBAN registry (release 99).
 _IBAN_LENGTHS = {
     part[:2]: int(part[2:])
-    for part in (
+    for part in re.findall(
+        "[A-Z]{2}[0-9]{2}",
         "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DK18 DO28 EE20 EG29 "
         "ES24 FI18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 "
         "LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MR27 MT31 MU30 NL18 NO15 PK24 PL28 PS29 PT25 "
-        "QA29 RO24 RS22 SA24 SC31 SE24 SI19 SK24 SM27 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 "
-    ).split()
+        "QA29 RO24 RS22 SA24 SC31 SE24 SI19 SK24 SM27 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 ",
+    )
 }
 # The first digits and the lengths that card networks use; other numbers with Luhn's digit (IMEI, ICCID) have others.
 _CARD = re.compile(

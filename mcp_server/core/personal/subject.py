@@ -4,17 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-
-def written(value: str | int | float) -> str:
-    """How a value is compared: as text, without spaces around it and without case.
-
-    >>> written(" Ann@Example.ORG "), written(7), written(7.0)
-    ('ann@example.org', '7', '7')
-    """
-    text = str(value).strip()
-    if text.endswith(".0") and text[:-2].lstrip("-").isdigit():
-        text = text[:-2]
-    return text.casefold()
+from mcp_server.core.personal.written import written
 
 
 def matching(values: pl.Series, value: str | int | float) -> pl.Series:

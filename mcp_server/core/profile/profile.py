@@ -10,7 +10,7 @@ import polars as pl
 
 from mcp_server.core.contract import Column, Contract
 from mcp_server.core.labels import label
-from mcp_server.core.personal import find_personal, may_name_people
+from mcp_server.core.personal.find import find_personal, may_name_people
 from mcp_server.core.profile.measures import measure, missing_and_distinct
 
 MAX_BYTES = 16_000

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import datasets
 
-from mcp_server.core.personal import checks, find_personal, matching, may_name_people
+from mcp_server.core.personal import checks
+from mcp_server.core.personal.find import find_personal, may_name_people
+from mcp_server.core.personal.subject import matching
 
 GAMES = Path(__file__).parents[4] / "shared" / "data" / "nba" / "nba_games_1947_2015.csv"
 ROWS = 60
