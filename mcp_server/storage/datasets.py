@@ -72,6 +72,8 @@ async def get(tx: Transaction, name: str, version: int | None = None) -> Dataset
     found = await _find(tx, name, *(() if version is None else (datasets.c.version == version,)))
     if found is not None:
         return found
+    if version is not None:
+        await versions.refuse_deleted(tx, datasets, name, version)
     if version is not None and await _find(tx, name) is not None:
         raise NotFound(
             f"Data set {name} has no version {version}.",

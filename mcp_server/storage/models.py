@@ -93,6 +93,8 @@ async def get(tx: Transaction, name: str, version: int | None = None) -> ModelVe
     found = await _find(tx, name, *(() if version is None else (models.c.version == version,)))
     if found is not None:
         return found
+    if version is not None:
+        await versions.refuse_deleted(tx, models, name, version)
     if version is not None and await _find(tx, name) is not None:
         raise NotFound(f"Model {name} has no version {version}.", hint="Call search_models to see its versions.")
     raise NotFound(f"There is no model {name}.", hint="Call search_models for the names, or train_model to make it.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import Table, delete, func, insert, select
 
 from mcp_server.core.names import check_name, fold_name
-from mcp_server.errors import AlreadyExists
+from mcp_server.errors import AlreadyExists, NotFound
 from mcp_server.storage.pages import contains
 from mcp_server.storage.records import DatasetVersion, Deletion, ModelVersion
 from mcp_server.storage.tables import deletions
@@ -117,6 +117,19 @@ async def deletion(tx: Transaction, kind: str, name: str, version: int) -> Delet
     )
     row: Any = (await tx.execute(query)).mappings().first()
     return None if row is None else Deletion(**row)
+
+
+async def refuse_deleted(tx: Transaction, table: Table, name: str, version: int) -> None:
+    """Say of a version that isn't there that it was.
+
+    Raises:
+        NotFound: it was deleted.
+    """
+    gone = await deletion(tx, table.name, name, version)
+    if gone is not None:
+        raise NotFound(
+            f"{gone.name}@{gone.version} was deleted on {gone.at:%Y-%m-%d}.", hint="Use another version of it."
+        )
 
 
 async def names(tx: Transaction, table: Table, prefix: str = "", limit: int = 100) -> list[str]:

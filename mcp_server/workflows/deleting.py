@@ -117,8 +117,7 @@ def _planned(doomed: Doomed, item: str, cascade: bool) -> Deleted:
 def _keeps(doomed: Doomed) -> list[str]:
     if not doomed.predictions:
         return []
-    stored = counted(doomed.predictions, "stored prediction")
-    return [f"{stored} of these models stay in the log, with version and digest of what answered."]
+    return [f"Stored predictions that stay in the log, with version and digest of the model: {doomed.predictions:,}."]
 
 
 def _digest(doomed: Doomed, cascade: bool) -> str:

@@ -121,7 +121,6 @@ def _plan(name: str, found: Found) -> dict[str, Any]:
         "predictions": found.predictions,
         "answers": found.answers,
         "models": [_reference(one) for one in found.holding],
-        "exports": [path.name for path in found.exports],
     }
 
 
@@ -389,12 +388,12 @@ async def _finished(app: App, found: Found, answer: Erased) -> Erased:
     await removal.finish(storage.database, storage.artefacts)
     emptied = await storage.database.forget_deleted() if storage.database.is_sqlite else None
     left = await asyncio.to_thread(erasure.copies, app.settings.data_dir, erasure.words_of(found.spellings))
-    retrain = answer.models_to_retrain
+    again = f"train_model again in place of {answer.models_to_retrain[0]}." if answer.models_to_retrain else None
     return answer.model_copy(
         update={
             "log_emptied": emptied,
             "copies_left": left,
-            "next": f"train_model again for {retrain[0]} and the others listed." if retrain else None,
+            "next": again,
         }
     )
 

@@ -164,7 +164,8 @@ def _as_text(reference: str, rows: pl.DataFrame) -> pl.DataFrame:
         .alias(name)
         for name in text.columns
     ]
-    return text.select(pl.lit(reference).alias("data set version"), *guarded)
+    safe = text.select(pl.lit(reference).alias("data set version"), *guarded)
+    return safe.rename({name: f"'{name}" for name in text.columns if name[0] in "=+-@\t\r"})
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
