@@ -36,6 +36,7 @@ class Described(Reply):
     columns: int = 0
     digest: str = ""
     created_at: str = ""
+    made_from: str = ""
     roles: dict[str, int] = Field(default_factory=dict)
     datasets: list[dict[str, Any]] | None = None
 
@@ -48,7 +49,8 @@ class Described(Reply):
         roles = ", ".join(f"{n} {role}" for role, n in self.roles.items())
         return [
             f"{self.dataset}: {counted(self.rows, 'row')} × {counted(self.columns, 'column')} ({roles}), "
-            f"stored {self.created_at}, {self.digest[:19]}…."
+            f"stored {self.created_at}, {self.digest[:19]}….",
+            self.made_from,
         ]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mcp_server.errors import CorruptArtefact
 from mcp_server.workflows.app import App
 from mcp_server.workflows.data_answers import Described
+from mcp_server.workflows.lineage import made_from
 
 if TYPE_CHECKING:
     from mcp_server.storage.records import DatasetVersion
@@ -27,6 +28,7 @@ async def describe(app: App, dataset: str | None) -> Described:
         columns=record.columns,
         digest=record.digest,
         created_at=record.created_at.isoformat(timespec="seconds"),
+        made_from=made_from(record),
         roles=dict(Counter(column["role"] for column in record.contract["columns"])),
         next=f"validate_data with dataset {reference}.",
         untrusted={

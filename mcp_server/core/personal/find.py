@@ -11,7 +11,7 @@ import polars as pl
 
 from mcp_server.core.personal import checks
 
-Kind = Literal["e-mail", "phone", "card", "account", "national id", "IP address", "name or address"]
+Kind = Literal["e-mail", "phone", "card", "account", "national id", "IP address", "secret", "name or address"]
 
 SAMPLE = 1_000
 MOST_TEXT = 256
@@ -38,6 +38,14 @@ _PEOPLE = re.compile(
     re.IGNORECASE,
 )
 _EMAIL = r"[A-Za-z0-9._%+'-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}"
+# Keys and tokens with a form of their own: JWT, AWS, GitHub, Slack, a password in an address, headers, sessions, PEM.
+_TOKENS = (
+    r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
+    r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}|\bxox[abeoprs]-[A-Za-z0-9-]{10,}"
+    r"|[a-z][a-z0-9+.-]{1,20}://[^\s:/@]{1,64}:[^\s/@]{1,64}@|(?i:\bbearer\s+[A-Za-z0-9._~+/=-]{8,})"
+    r"|(?i:\bsess(?:ion)?_?(?:id|token)?=[A-Za-z0-9%._-]{8,})|-----BEGIN [A-Z ]*PRIVATE KEY"
+)
+_ANYWHERE: tuple[tuple[Kind, str], ...] = (("secret", _TOKENS), ("e-mail", _EMAIL))
 # Given name and family name, initials and particles allowed.
 _PERSON = (
     r"^\p{Lu}[\p{L}'’.-]{0,24}(?: (?:\p{Lu}\.|de|van|von|der|la|di|da|bin|al)){0,3}(?: \p{Lu}[\p{L}'’-]{1,24}){1,3}$"
@@ -112,7 +120,7 @@ def find_personal(values: pl.Series) -> Personal | None:
 
     Numbers that have a check digit count only where it's right. A column of e-mail addresses, telephone, card, account
     or identity numbers or IP addresses is found whatever its name is, and so is text in which one cell of twenty (and
-    three at least) holds an e-mail address.
+    three at least) holds an e-mail address or a secret such as a token.
 
     Args:
         values: any type.
@@ -129,9 +137,10 @@ def find_personal(values: pl.Series) -> Personal | None:
         if fitting:
             share, kind = max(fitting, key=lambda found: found[0])
             return Personal(kind, "values", round(share, 3))
-        inside = int(sample.str.contains(_EMAIL).sum())
-        if inside >= max(_FEW, _INSIDE * sample.len()):
-            return Personal("e-mail", "values", round(inside / sample.len(), 3))
+        for kind, pattern in _ANYWHERE:
+            inside = int(sample.str.contains(pattern).sum())
+            if inside >= min(sample.len(), max(_FEW, _INSIDE * sample.len())):
+                return Personal(kind, "values", round(inside / sample.len(), 3))
     return Personal("name or address", "name") if _NAMES.search(_words(values.name)) else None
 
 

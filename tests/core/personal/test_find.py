@@ -107,6 +107,22 @@ def test_an_address_in_one_of_twenty_remarks_makes_the_column_personal():
     assert find_personal(pl.Series("remark", remarks[:97])) is None
 
 
+SECRETS = [
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl",
+    "AKIAIOSFODNN7EXAMPLE",
+    "postgres://app:hunter2secret@db.example.org/app",
+    "Authorization: Bearer abcdef0123456789",
+    "sessionid=9f8e7d6c5b4a3210",
+    "ghp_abcdefghijklmnopqrstuvwxyz0123456789",
+]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_column_of_secrets_is_as_personal_as_one_of_addresses(secret):
+    assert find_personal(pl.Series("remark", [secret] * 3 + ["none"] * 20)).kind == "secret"
+    assert find_personal(pl.Series("remark", ["see page 3: a session", "https://example.org/a"] * 20)) is None
+
+
 def test_most_cells_decide_and_the_sample_is_spread_over_the_column():
     plain = [f"word {i}" for i in range(5_000)]
     assert find_personal(pl.Series("c1", [*plain, *COLUMNS["e-mail"] * 90])).share > 0.5
