@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mcp_server.core.labels import label
 from mcp_server.core.names import parse_reference
 from mcp_server.errors import NotFound
 from mcp_server.workflows.app import App
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 MOST_LISTED = 20
 MOST_ANCESTORS = 20
+LONGEST = 256
 # Of a source: what is ours to say, and what a file or a person called it.
 _FACTS = ("kind", "digest", "bytes", "rows", "format", "encoding", "mode")
 _NAMED = ("name", "files", "uri", "url", "query", "plan")
@@ -75,6 +77,10 @@ class _Told:
         parts = {name: getattr(self, name) for name in ("models", "datasets", "deleted", "untrusted")}
         return self.document | {name: part for name, part in parts.items() if part}
 
+    def apart(self, what: str, named: dict[str, Any]) -> None:
+        """Text from data about something, each piece as a label: the document must stay JSON after it was cleaned."""
+        self.untrusted[what] = _labelled(named)
+
 
 async def _model(tx: Transaction, told: _Told, reference: str) -> None:
     from mcp_server.storage import models, predictions
@@ -100,11 +106,11 @@ async def _model(tx: Transaction, told: _Told, reference: str) -> None:
         "predictions": await predictions.count(tx, model=record.name, version=record.version),
     }
     parameters = record.manifest.get("parameters", {})
-    told.untrusted[f"model {record.name}@{record.version}"] = {
-        "target": record.target,
-        "features": parameters.get("features", [])[:MOST_LISTED],
-        "test": parameters.get("test"),
-    }
+    features = parameters.get("features", [])[:MOST_LISTED]
+    told.apart(
+        f"model {record.name}@{record.version}",
+        {"target": record.target, "features": features, "test": parameters.get("test")},
+    )
     found = await _dataset(tx, told, record.dataset)
     if found is not None:
         told.models[f"{record.name}@{record.version}"]["data_unchanged"] = found.digest == data.get("digest")
@@ -156,7 +162,7 @@ async def _tell(tx: Transaction, told: _Told, record: DatasetVersion) -> None:
     named |= {"derived": record.contract.get("derived", [])[:MOST_LISTED]} if record.contract.get("derived") else {}
     named |= {"row_filter": record.contract["row_filter"]} if record.contract.get("row_filter") else {}
     if named:
-        told.untrusted[f"data set {reference}"] = named
+        told.apart(f"data set {reference}", named)
 
 
 async def _gone(tx: Transaction, told: _Told, kind: str, reference: str) -> None:
@@ -183,6 +189,14 @@ def made_from(record: DatasetVersion) -> str:
     digest = f" ({str(source['digest'])[:19]}…)" if "digest" in source else ""
     line = f"Made from {what}{size}{digest}" + (f" and {record.parent}" if record.parent else "") + "."
     return line + (f" {erased:,} rows of persons were erased since." if erased else "")
+
+
+def _labelled(value: Any) -> Any:
+    if isinstance(value, str):
+        return label(value, LONGEST)
+    if isinstance(value, dict):
+        return {label(str(name), LONGEST): _labelled(part) for name, part in value.items()}
+    return [_labelled(part) for part in value] if isinstance(value, list) else value
 
 
 def _reference(model: ModelVersion) -> str:
