@@ -73,7 +73,9 @@ def stored_forms(keys: Keys, column: str, spellings: Iterable[Any]) -> frozenset
     """How a value stands in the features of stored predictions: itself, or the hash of a personal column, as JSON."""
     found = set()
     for spelling in spellings:
+        # As either JSON writer of the prediction log does.
         found.add(json.dumps(spelling))
+        found.add(json.dumps(spelling, ensure_ascii=False))
         found.add(json.dumps(keys.pseudonym(column, spelling)))
     return frozenset(found)
 

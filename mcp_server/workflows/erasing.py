@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import uuid
@@ -200,26 +201,24 @@ async def _files(storage: Storage, model: ModelVersion) -> dict[str, Any]:
 async def _predictions(
     tx: Transaction, subject: Subject, spellings: list[Any], of_models: set[str] | None, *, after: str | None
 ) -> tuple[list[str], frozenset[str], str | None]:
-    """The person's predictions: their ids, their requests, and a cursor behind the last one that was looked at."""
-    import orjson
-
+    """The person's predictions: their ids, their requests, and the id of the last one that was looked at."""
     from mcp_server.core.personal.written import written
     from mcp_server.storage import erasure, predictions
 
     stored = erasure.stored_forms(tx.keys, subject.column, [*spellings, *_numbers(subject.value)])
     wanted = written(subject.value)
-    ids, requests, cursor = [], set(), after
+    ids, requests, last = [], set(), after
     while True:
-        page = await predictions.list_page(tx, cursor=cursor, limit=PAGE)
-        for one in page.items:
+        found, end = await predictions.having(tx, stored, after=last, limit=PAGE)
+        for one in found:
             cell = one.features.get(subject.column)
-            named = cell is not None and (orjson.dumps(cell).decode() in stored or written(cell) == wanted)
+            named = cell is not None and (json.dumps(cell) in stored or written(cell) == wanted)
             if named and (of_models is None or one.model in of_models):
                 ids.append(one.id)
                 requests.add(one.request_id)
-        if page.next_cursor is None:
-            return ids, frozenset(requests), cursor
-        cursor = page.next_cursor
+        if end is None:
+            return ids, frozenset(requests), last
+        last = end
 
 
 def _numbers(value: Value) -> list[Any]:

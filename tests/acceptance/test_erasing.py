@@ -70,16 +70,10 @@ async def filled(client: Client) -> None:
     await told(client, "predict", model="m@1", rows=[{**row, "mail": CANARY}])
 
 
-async def erased(client: Client, **arguments):
-    plan = (await told(client, "erase_subject", **arguments)).structured_content
-    assert plan["status"] == "planned"
-    return (await told(client, "erase_subject", **arguments, confirm=plan["confirm"])).structured_content
-
-
-@pytest.fixture
-def everything(tmp_path):
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
     """What was said on the way from the plan to the erasure, and the folder."""
-    env = offered(tmp_path)
+    env = offered(tmp_path_factory.mktemp("erased"))
     data = Path(env["COURTSIDE_DATA_DIR"])
     said = {"data": data, "env": env}
 
@@ -119,6 +113,12 @@ def test_the_plan_says_what_the_erasure_then_does(everything):
     assert everything["wrong"]["code"] == "E_CONFLICT"
 
 
+def test_a_model_that_learned_from_the_rows_says_why_it_cant_be_verified(everything):
+    assert everything["done"]["models_to_retrain"] == ["m@1"]
+    checks = json.dumps(everything["verified"])
+    assert "A person was erased from its training data" in checks
+
+
 def test_the_version_stays_under_its_name_without_the_rows(everything):
     assert everything["described"]["rows"] == 598
     assert everything["described"]["digest"] != ""
@@ -141,6 +141,70 @@ def test_the_audit_log_knows_of_it_and_doesnt_name_the_person(everything):
 def test_predictions_of_others_in_the_same_call_stay(everything):
     with sqlite3.connect(everything["data"] / "courtside.db") as db:
         assert db.execute("SELECT count(*) FROM predictions").fetchone() == (1,)
+
+
+TOWN = "Canarytown-on-Sea"
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    """A model that has the value among its categories: export, then erasure of everybody from one town."""
+    env = offered(tmp_path_factory.mktemp("learned"))
+    data = Path(env["COURTSIDE_DATA_DIR"])
+    said = {"data": data}
+    rows = [f"{(TOWN, 'Oldtown', 'Newtown')[i % 3]},{i % 17},{int(i % 17 + i * 7919 % 13 > 12)}" for i in range(600)]
+
+    async def scene(client):
+        await told(client, "import_data", name="towns", text="town,x,y\n" + "\n".join(rows) + "\n", target="y")
+        await told(client, "train_model", model="m", dataset="towns@1", algorithm="linear")
+        job = await told(client, "get_job", job="m", wait=50.0)
+        assert job.structured_content["state"] == "succeeded", text_of(job)
+        await told(client, "predict", model="m@1", rows=[{"town": TOWN, "x": 1}, {"town": "Oldtown", "x": 1}])
+        said["before"] = copies(data, TOWN.lower())
+        arguments = {"column": "town", "value": TOWN, "dataset": "towns"}
+        plan = (await told(client, "erase_subject", **arguments, export="json")).structured_content
+        said["exported"] = {path.name: json.loads(path.read_text()) for path in (data / plan["exported"]).iterdir()}
+        said["modes"] = [path.stat().st_mode & 0o777 for path in (data / plan["exported"]).iterdir()]
+        said["both"] = await refused(client, "erase_subject", **arguments, export="csv", confirm=plan["confirm"])
+        said["done"] = (await told(client, "erase_subject", **arguments, confirm=plan["confirm"])).structured_content
+        said["after"] = copies(data, TOWN.lower())
+        said["predict"] = await refused(client, "predict", model="m@1", rows=[{"town": "Oldtown", "x": 1}])
+        said["unknown"] = await refused(client, "erase_subject", column="street", value=TOWN)
+
+    in_server(env, scene)
+    return said
+
+
+def test_a_model_whose_files_hold_the_value_is_removed_with_it(learned):
+    assert any("artefacts" in name for name in learned["before"])
+    assert learned["done"]["models_removed"] == ["m@1"]
+    assert learned["after"] == {}
+    assert learned["done"]["copies_left"] == {}
+    assert learned["predict"]["code"] == "E_NOT_FOUND"
+    assert "was deleted" in learned["predict"]["message"]
+
+
+def test_an_export_holds_every_row_and_prediction_for_its_owner_alone(learned):
+    assert len(learned["exported"]["rows.json"]["towns@1"]) == 200
+    assert learned["exported"]["rows.json"]["towns@1"][0]["town"] == TOWN
+    (one,) = learned["exported"]["predictions.json"]
+    assert one["features"]["town"] == TOWN
+    assert set(learned["modes"]) == {0o600}
+
+
+def test_wrong_requests_are_refused_with_the_next_step(learned):
+    assert learned["both"]["code"] == learned["unknown"]["code"] == "E_ARG"
+    assert learned["both"]["hint"] == "Export first, then confirm without export."
+
+
+def test_the_tools_are_off_unless_the_settings_name_them(tmp_path):
+    async def scene(client):
+        error = await refused(client, "erase_subject", column="a", value="b")
+        assert error["code"] == "E_SCOPE"
+        assert "COURTSIDE_TOOLSETS=default,admin" in error["hint"]
+        assert "delete_item" not in {tool.name for tool in (await client.list_tools()).tools}
+
+    in_server(environment(tmp_path), scene)
 
 
 def test_a_plain_delete_leaves_copies_behind(tmp_path):
