@@ -91,6 +91,9 @@ class Settings(BaseModel):
     database_url: SecretStr | None = Field(
         None, description="PostgreSQL as postgresql://user:password@host/name; SQLite in the data folder when empty."
     )
+    openlineage_file: Folder | None = Field(
+        None, description="A file to which imports and trainings are written as OpenLineage events, one JSON line each."
+    )
     debug: bool = Field(False, description="Verbose logs and timings; secrets and personal data stay redacted.")
     log_level: str = Field(
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="The least severe level that is logged."

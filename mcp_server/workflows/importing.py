@@ -69,7 +69,30 @@ async def import_data(app: App, call: CallContext, request: ImportRequest) -> Im
         artefact = await storage.artefacts.put_file(table)
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-    return await _record(app, call, name, source, parsed, artefact)
+    answer = await _record(app, call, name, source, parsed, artefact)
+    await told_outside(app, call, answer, source)
+    return answer
+
+
+async def told_outside(app: App, call: CallContext, answer: Imported, source: dict[str, Any]) -> None:
+    """Write the import's OpenLineage events, where the settings ask for them."""
+    file = app.settings.openlineage_file
+    if file is None:
+        return
+    from mcp_server.integrations import openlineage
+
+    name = str(source.get("name") or source.get("kind"))
+    facts: dict[str, Any] = {
+        "run": call.request_id,
+        "job": f"import {answer.dataset.partition('@')[0]}",
+        "inputs": [openlineage.dataset(name, namespace="file", digest=source.get("digest"))],
+    }
+    made = openlineage.dataset(answer.dataset, digest=answer.digest, rows=answer.rows)
+    events = [
+        openlineage.run_event("START", at=app.clock.now(), **facts),
+        openlineage.run_event("COMPLETE", at=app.clock.now(), outputs=[made], **facts),
+    ]
+    await asyncio.to_thread(openlineage.append, file, events)
 
 
 async def _bring(app: App, request: ImportRequest, raw: Path) -> dict[str, Any]:
