@@ -11,7 +11,9 @@ from mcp.server.mcpserver import MCPServer
 import mcp_server
 from mcp_server import log, prompts, resources, tools
 from mcp_server.context import Clock, SystemClock
+from mcp_server.errors import Forbidden
 from mcp_server.guard.server import GuardedServer
+from mcp_server.guard.spec import ToolSpec
 from mcp_server.settings import Settings
 from mcp_server.storage import sqlite_library
 from mcp_server.workflows.app import App
@@ -52,10 +54,11 @@ def build_server(settings: Settings, *, clock: Clock | None = None, conformance:
         finally:
             await app.close()
 
+    offered = tools.specs(read_only=settings.read_only, toolsets=settings.offered)
     server = GuardedServer(
         app,
-        tools.specs(read_only=settings.read_only),
-        hidden={spec.name for spec in tools.specs() if settings.read_only and not spec.hints.read_only},
+        offered,
+        hidden={spec.name: _why_hidden(spec, settings) for spec in tools.every_spec() if spec not in offered},
         name="courtside",
         title="Courtside",
         version=mcp_server.__version__,
@@ -75,3 +78,14 @@ def build_server(settings: Settings, *, clock: Clock | None = None, conformance:
 
         fixtures.add_fixtures(server)
     return server
+
+
+def _why_hidden(spec: ToolSpec, settings: Settings) -> Forbidden:
+    if spec.toolset not in settings.offered:
+        return Forbidden(
+            f"That tool belongs to the toolset {spec.toolset}, which is switched off here.",
+            hint=f"Whoever runs the server can switch it on: COURTSIDE_TOOLSETS=default,{spec.toolset}.",
+        )
+    return Forbidden(
+        "This server is read-only; that tool changes something.", hint="Ask whoever runs it, or use another server."
+    )

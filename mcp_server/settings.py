@@ -20,6 +20,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 from mcp_server.errors import BadConfiguration
 
 PREFIX = "COURTSIDE_"
+DEFAULT_TOOLSETS = ("data", "models", "serving", "monitoring", "jobs")
+FURTHER_TOOLSETS = ("admin",)
 MIB = 1024 * 1024
 _SQL_SCHEMES = ("postgresql://", "postgres://", "mysql://", "mariadb://", "sqlite:///")
 
@@ -101,11 +103,19 @@ class Settings(BaseModel):
     database_url: SecretStr | None = Field(
         None, description="PostgreSQL as postgresql://user:password@host/name; SQLite in the data folder when empty."
     )
+    openlineage_file: Folder | None = Field(
+        None, description="A file to which imports and trainings are written as OpenLineage events, one JSON line each."
+    )
     debug: bool = Field(False, description="Verbose logs and timings; secrets and personal data stay redacted.")
     log_level: str = Field(
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="The least severe level that is logged."
     )
     read_only: bool = Field(False, description="Hide and refuse every tool that writes.")
+    toolsets: Names = Field(
+        ("default",),
+        description="Groups of tools to offer: default stands for data, models, serving, monitoring and jobs; admin "
+        "(erase_subject, delete_item) is further to be named.",
+    )
     api_keys: SecretStr | None = Field(
         None, description="Keys for HTTP as name:role:key, separated by commas; role is viewer, operator or admin."
     )
@@ -163,6 +173,22 @@ class Settings(BaseModel):
         if self.sql_sources is not None:
             parse_sql_sources(self.sql_sources)
         return self
+
+    @model_validator(mode="after")
+    def _toolsets_are_known(self) -> Self:
+        known = ("default", *DEFAULT_TOOLSETS, *FURTHER_TOOLSETS)
+        if wrong := [name for name in self.toolsets if name not in known]:
+            near = difflib.get_close_matches(wrong[0], known, n=1)
+            raise ValueError(
+                f"COURTSIDE_TOOLSETS takes {', '.join(known)}" + (f"; did you mean {near[0]}?" if near else "")
+            )
+        return self
+
+    @property
+    def offered(self) -> frozenset[str]:
+        """The names of the toolsets whose tools are offered."""
+        named = frozenset(self.toolsets)
+        return (named - {"default"}) | (frozenset(DEFAULT_TOOLSETS) if "default" in named else frozenset())
 
     @property
     def database(self) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from mcp_server import __version__
 from mcp_server import settings as configuration
 from mcp_server.context import SystemClock
-from mcp_server.errors import BadConfiguration
+from mcp_server.errors import BadConfiguration, Cancelled, CourtsideError
 from mcp_server.jobs.lock import FolderLock, Holder
 from mcp_server.jobs.places import Places, bound
 from mcp_server.jobs.versions import is_newer
@@ -28,7 +28,9 @@ from mcp_server.settings import MIB, Settings
 from mcp_server.storage import sqlite_library
 
 if TYPE_CHECKING:
+    from mcp_server.jobs.steps import JobRun
     from mcp_server.jobs.supervisor import Supervisor, Workflow
+    from mcp_server.storage import Storage
 
 WORKFLOWS = "mcp_server.workflows.registry:WORKFLOWS"
 OPERATIONS = "mcp_server.workflows.operations"
@@ -125,7 +127,7 @@ async def _serve(
 
     supervisor = Supervisor(
         storage=storage,
-        workflows=workflows,
+        workflows=_told_outside(workflows, settings.openlineage_file),
         make_compute=make_compute,
         scratch=places.job_folders,
         clock=clock,
@@ -148,6 +150,41 @@ async def _serve(
         await durable.close()
         await storage.close()
     log.info("worker %s ends", version)
+
+
+def _told_outside(workflows: Mapping[str, Workflow], file: Path | None) -> Mapping[str, Workflow]:
+    """The workflows; where the settings ask for it, each also writes its OpenLineage events."""
+    if file is None:
+        return workflows
+    from mcp_server.integrations import openlineage
+
+    def told(workflow: Workflow) -> Workflow:
+        async def run_told(run: JobRun, storage: Storage) -> dict[str, Any]:
+            subject = run.arguments.get("model") or run.id
+            data = run.arguments.get("dataset")
+            facts: dict[str, Any] = {
+                "run": run.id,
+                "job": f"{run.kind} {subject}",
+                "inputs": [openlineage.dataset(data)] if data else [],
+            }
+
+            async def tell(kind: openlineage.EventType, outputs: list[dict[str, Any]]) -> None:
+                event = openlineage.run_event(kind, at=run.clock.now(), outputs=outputs, **facts)
+                await asyncio.to_thread(openlineage.append, file, [event])
+
+            await tell("START", [])
+            try:
+                result = await workflow(run, storage)
+            except CourtsideError as failed:
+                await tell("ABORT" if isinstance(failed, Cancelled) else "FAIL", [])
+                raise
+            versions = [openlineage.dataset(one["model"], digest=one["digest"]) for one in result.get("versions", ())]
+            await tell("COMPLETE", versions)
+            return result
+
+        return run_told
+
+    return {kind: told(workflow) for kind, workflow in workflows.items()}
 
 
 async def _take_folder(places: Places, version: str) -> FolderLock | None:

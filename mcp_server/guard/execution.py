@@ -18,7 +18,7 @@ from mcp.types import CallToolResult, InputRequiredResult
 
 from mcp_server import telemetry
 from mcp_server.context import CallContext, no_progress
-from mcp_server.errors import Busy, CourtsideError, Forbidden, NotFound, Transient
+from mcp_server.errors import Busy, CourtsideError, NotFound, Transient
 from mcp_server.guard.arguments import validated
 from mcp_server.guard.calls import CurrentCall, current_call
 from mcp_server.guard.shaping import answered, refusal, rendered, typed
@@ -68,7 +68,7 @@ class Execution:
         app: what the tools work with.
         specs: our tools by name.
         foreign: the names of tools that are registered with the SDK alone.
-        hidden: the names of tools that are switched off.
+        hidden: tools that are switched off, by name, and why.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ class Execution:
         app: App,
         specs: Mapping[str, ToolSpec],
         foreign: Callable[[], Collection[str]],
-        hidden: Collection[str] = (),
+        hidden: Mapping[str, CourtsideError] | None = None,
     ) -> None:
         self._app = app
-        self._hidden = hidden
+        self._hidden = hidden or {}
         self._foreign_tools = foreign
         self._specs = specs
         self._slots = Slots(app.settings.concurrency, app.settings.queue_calls)
@@ -107,7 +107,7 @@ class Execution:
             async with asyncio.timeout(seconds):
                 if spec is None:
                     if name not in (foreign := self._foreign_tools()):
-                        raise unknown_tool(name, [*self._specs, *foreign], hidden=name in self._hidden)
+                        raise unknown_tool(name, [*self._specs, *foreign], self._hidden.get(name))
                     return await self._foreign(unguarded)
                 return await self._ours(spec, arguments, context, current, seconds)
         except MCPError:
@@ -182,11 +182,9 @@ class Execution:
             return await spec.run(self._app, call, **values)
 
 
-def unknown_tool(name: str, known: list[str], *, hidden: bool = False) -> CourtsideError:
-    if hidden:
-        return Forbidden(
-            "This server is read-only; that tool changes something.", hint="Ask whoever runs it, or use another server."
-        )
+def unknown_tool(name: str, known: list[str], hidden: CourtsideError | None = None) -> CourtsideError:
+    if hidden is not None:
+        return type(hidden)(hidden.message, hint=hidden.hint)  # one for each call: a raised one keeps its traceback
     near = difflib.get_close_matches(name[:64], known, n=1)
     return NotFound(
         "There is no tool of that name." + (f" Did you mean {near[0]}?" if near else ""),

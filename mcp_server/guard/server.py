@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mcp.server.mcpserver import MCPServer
@@ -12,7 +12,7 @@ from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetad
 from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
 
 from mcp_server import log
-from mcp_server.errors import InvalidInput, NotFound
+from mcp_server.errors import CourtsideError, InvalidInput, NotFound
 from mcp_server.guard.admission import Admission
 from mcp_server.guard.execution import Execution
 from mcp_server.guard.spec import ToolSpec
@@ -26,11 +26,13 @@ class GuardedServer(MCPServer[App]):
     Args:
         app: what the tools work with.
         specs: the tools, in the order in which they are listed.
-        hidden: names of tools that are switched off; a call of one says so.
+        hidden: tools that are switched off, by name, and what a call of one is answered.
         options: further options of the SDK's server (instructions, lifespan...).
     """
 
-    def __init__(self, app: App, specs: Iterable[ToolSpec], *, hidden: Collection[str] = (), **options: Any) -> None:
+    def __init__(
+        self, app: App, specs: Iterable[ToolSpec], *, hidden: Mapping[str, CourtsideError] | None = None, **options: Any
+    ) -> None:
         self.app = app
         self.specs = {spec.name: spec for spec in specs}
         settings = app.settings
@@ -49,7 +51,7 @@ class GuardedServer(MCPServer[App]):
                 **options,
             )
         self.execution = Execution(
-            app, self.specs, lambda: [tool.name for tool in self._tool_manager.list_tools()], hidden
+            app, self.specs, lambda: [tool.name for tool in self._tool_manager.list_tools()], hidden or {}
         )
 
     async def call_tool(

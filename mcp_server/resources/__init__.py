@@ -1,11 +1,11 @@
-"""Read-only addresses: runbooks, experiment history, model cards, data profiles; with completion of names."""
+"""Read-only addresses: runbooks, experiment history, model cards, data profiles, lineage; with completion of names."""
 
 from __future__ import annotations
 
 from mcp.types import Completion, PromptReference, ResourceTemplateReference
 
 from mcp_server.guard.server import GuardedServer
-from mcp_server.resources import data, experiments, models, runbooks
+from mcp_server.resources import data, experiments, lineage, models, runbooks
 
 MOST_COMPLETIONS = 50
 
@@ -16,6 +16,7 @@ def register(server: GuardedServer) -> None:
     experiments.register(server)
     models.register(server)
     data.register(server)
+    lineage.register(server)
 
     @server.completion()  # type: ignore[no-untyped-call, untyped-decorator]
     async def complete(ref: object, argument: object, _context: object) -> Completion | None:
@@ -41,6 +42,8 @@ async def _of_template(server: GuardedServer, uri: str, value: str) -> list[str]
         return await models.names(server.app, value)
     if uri.startswith("data://"):
         return await data.names(server.app, value)
+    if uri.startswith("lineage://"):
+        return await lineage.references(server.app, value)
     return []
 
 

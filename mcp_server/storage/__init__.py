@@ -62,7 +62,7 @@ async def open_storage(
     """
     sqlite_library.install()
     artefacts, keys = await asyncio.to_thread(_open_files, data_dir)
-    from mcp_server.storage import migrations, sqlite_file
+    from mcp_server.storage import migrations, removal, sqlite_file
     from mcp_server.storage.database import Database
     from mcp_server.storage.prediction_log import open_log
 
@@ -72,6 +72,7 @@ async def open_storage(
             await asyncio.to_thread(sqlite_file.prepare, database.path)
         await migrations.upgrade(database)
         await artefacts.sweep(clock.now())
+        await removal.finish(database, artefacts)
     except BaseException:
         await database.close()
         raise

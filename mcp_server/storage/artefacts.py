@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -26,6 +26,7 @@ CHUNK = 1024 * 1024
 STALE = timedelta(hours=24)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PROBE = "probe"
+_MARKS = "removing"
 _DRAFT = re.compile(r".+#[0-9]+")
 """How the store names what it's still writing."""
 
@@ -163,6 +164,46 @@ class Artefacts:
         """
         return await asyncio.to_thread(_sweep, self.folder, (now - STALE).timestamp())
 
+    async def mark(self, digests: Iterable[str]) -> None:
+        """Note on disk that artefacts may be removed once nothing refers to them; see `removal`."""
+        await asyncio.to_thread(_mark, self.folder / _MARKS, [_name(digest) for digest in digests])
+
+    async def marked(self) -> set[str]:
+        """The digests that were noted and not removed yet."""
+        return await asyncio.to_thread(_marked, self.folder / _MARKS)
+
+    async def unmark(self, digests: Iterable[str]) -> None:
+        """Forget notes: their artefacts are gone, or still referred to."""
+        for digest in digests:
+            (self.folder / _MARKS / digest.removeprefix(PREFIX)).unlink(missing_ok=True)
+
+    async def remove(self, digest: str) -> bool:
+        """Remove an artefact.
+
+        Returns:
+            whether it was there.
+        Raises:
+            StorageFailed: it could not be removed.
+        """
+        path = self._path(digest)
+        self._verified.pop(digest, None)
+        try:
+            await asyncio.to_thread(_remove, path)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise translate(error) from error
+        return True
+
+    async def listed(self, *, before: datetime | None = None) -> dict[str, int]:
+        """Every artefact's digest and size in bytes.
+
+        Args:
+            before: aware; only those that were last written before.
+        """
+        moment = None if before is None else before.timestamp()
+        return await asyncio.to_thread(_listed, self.folder, moment)
+
     def _path(self, digest: str) -> Path:
         return self.folder / _name(digest)
 
@@ -248,6 +289,40 @@ def _sweep(folder: Path, older_than: float) -> int:
             except FileNotFoundError:  # Its writer, or another sweep, was quicker.
                 continue
     return removed
+
+
+def _mark(folder: Path, names: list[str]) -> None:
+    make_folder(folder)
+    try:
+        for name in names:
+            (folder / "".join(name.split("/")[1:])).touch(mode=0o600)
+        sync_folder(folder)
+    except OSError as error:
+        raise translate(error) from error
+
+
+def _marked(folder: Path) -> set[str]:
+    if not folder.is_dir():
+        return set()
+    return {PREFIX + entry.name for entry in os.scandir(folder) if _DIGEST.fullmatch(PREFIX + entry.name)}
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+    sync_folder(path.parent)
+
+
+def _listed(folder: Path, before: float | None) -> dict[str, int]:
+    found = {}
+    root = folder / "sha256"
+    for shelf in root.iterdir() if root.is_dir() else ():
+        for entry in os.scandir(shelf):
+            digest = PREFIX + shelf.name + entry.name
+            if _DIGEST.fullmatch(digest):
+                status = entry.stat()
+                if before is None or status.st_mtime < before:
+                    found[digest] = status.st_size
+    return found
 
 
 async def _digest(content: bytes) -> str:

@@ -142,6 +142,19 @@ class Database:
             lines = [str(line) for line in (await tx.execute(text("PRAGMA integrity_check(20)"))).scalars()]
         return [] if lines == ["ok"] else lines
 
+    async def forget_deleted(self) -> bool:
+        """Have what was deleted leave the files too: SQLite's write-ahead log is written back and cut to nothing.
+
+        Deleted content is overwritten in the file itself, as `secure_delete` is on. PostgreSQL keeps dead rows until
+        its own VACUUM.
+
+        Returns:
+            whether the log is empty now; it isn't while someone reads an older state, or on PostgreSQL.
+        """
+        if self.path is None:
+            return False
+        return await asyncio.to_thread(sqlite_file.truncate_log, self.path)
+
     async def close(self) -> None:
         """End every connection, after the transactions that are being ended have been."""
         while self._finishing:

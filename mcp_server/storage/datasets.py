@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, select, update
 
 from mcp_server.core.names import check_name, fold_name, parse_reference
-from mcp_server.errors import NotFound
+from mcp_server.errors import Conflict, NotFound
 from mcp_server.storage import versions
 from mcp_server.storage.pages import contains, number_after, page_of, rows_wanted, text_after
 from mcp_server.storage.records import DatasetSummary, DatasetVersion, Json, Page
@@ -72,6 +72,8 @@ async def get(tx: Transaction, name: str, version: int | None = None) -> Dataset
     found = await _find(tx, name, *(() if version is None else (datasets.c.version == version,)))
     if found is not None:
         return found
+    if version is not None:
+        await versions.refuse_deleted(tx, datasets, name, version)
     if version is not None and await _find(tx, name) is not None:
         raise NotFound(
             f"Data set {name} has no version {version}.",
@@ -89,6 +91,48 @@ async def resolve(tx: Transaction, reference: str) -> DatasetVersion:
         DataRejected, NotFound: as for `get`.
     """
     return await get(tx, *parse_reference(reference))
+
+
+async def every(tx: Transaction, name: str | None = None) -> list[DatasetVersion]:
+    """Every version, oldest first; of one data set where a name is given."""
+    query = select(*(column for column in datasets.c if column.name not in ("id", "folded"))).order_by(datasets.c.id)
+    if name is not None:
+        query = query.where(datasets.c.folded == fold_name(check_name(name)))
+    return [DatasetVersion(**row) for row in (await tx.execute(query)).mappings()]
+
+
+async def children(tx: Transaction, reference: str) -> list[str]:
+    """The versions that were made from one, as `name@version`, oldest first."""
+    query = select(datasets.c.name, datasets.c.version).where(datasets.c.parent == reference).order_by(datasets.c.id)
+    return [f"{row.name}@{row.version}" for row in await tx.execute(query)]
+
+
+async def replace(tx: Transaction, new: DatasetVersion, *, expected: str) -> None:
+    """Put other content in a version's place: the one exception to versions never changing, for erasing a person.
+
+    Args:
+        new: the version as it shall be; name and version say which one.
+        expected: the digest that it has now.
+    Raises:
+        Conflict: it has another digest, or isn't there any more.
+    """
+    values = {name: getattr(new, name) for name in ("digest", "artefact", "rows", "contract", "profile", "source")}
+    changed = await tx.execute(
+        update(datasets)
+        .where(
+            datasets.c.folded == fold_name(new.name),
+            datasets.c.version == new.version,
+            datasets.c.digest == expected,
+        )
+        .values(**values)
+    )
+    if not changed.rowcount:
+        raise Conflict(f"{new.name}@{new.version} changed meanwhile; nothing was erased.", hint="Ask for a new plan.")
+
+
+async def remove(tx: Transaction, record: DatasetVersion) -> None:
+    """Delete a version; its number isn't given again."""
+    await versions.remove(tx, datasets, record)
 
 
 async def list_page(

@@ -6,6 +6,7 @@ A key belongs to a caller and a tool, is tied to the digest of the arguments, an
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,40 @@ async def keep_answer(tx: Transaction, call: CallContext, key: str, content: byt
         .where(claims.c.caller == call.caller.id, claims.c.tool == call.tool, claims.c.key == key)
         .values(**stored)
     )
+
+
+async def holding(
+    tx: Transaction, holds: Callable[[bytes], bool], *, requests: Collection[str] = ()
+) -> list[tuple[tuple[str, str, str], str | None]]:
+    """The claims whose stored answers hold something.
+
+    Args:
+        holds: whether an answer's JSON does.
+        requests: ids of requests whose claims count in any case.
+    Returns:
+        caller, tool and key of each, and the digest of its artefact where the answer is large.
+    """
+    found = []
+    for row in (await tx.execute(select(claims))).all():
+        if row.request_id not in requests:
+            content = row.answer if row.answer_artefact is None else await tx.artefacts.get(row.answer_artefact)
+            if content is None or not holds(content):
+                continue
+        found.append(((row.caller, row.tool, row.key), row.answer_artefact))
+    return found
+
+
+async def purge(tx: Transaction, holds: Callable[[bytes], bool], *, requests: Collection[str] = ()) -> list[str]:
+    """Remove the claims that `holding` finds; a call that is repeated with such a key is done anew.
+
+    Returns:
+        the digests of the large answers among them, whose artefacts are still there.
+    """
+    artefacts = []
+    for (caller, tool, key), artefact in await holding(tx, holds, requests=requests):
+        await tx.execute(delete(claims).where(claims.c.caller == caller, claims.c.tool == tool, claims.c.key == key))
+        artefacts += [artefact] if artefact is not None else []
+    return artefacts
 
 
 async def forget_expired(tx: Transaction) -> int:

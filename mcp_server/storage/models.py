@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, and_, func, insert, or_, select
+from sqlalchemy import Select, and_, delete, func, insert, or_, select
 
 from mcp_server.core.names import check_name, fold_name, parse_reference
 from mcp_server.errors import Conflict, NotFound
@@ -92,6 +93,8 @@ async def get(tx: Transaction, name: str, version: int | None = None) -> ModelVe
     found = await _find(tx, name, *(() if version is None else (models.c.version == version,)))
     if found is not None:
         return found
+    if version is not None:
+        await versions.refuse_deleted(tx, models, name, version)
     if version is not None and await _find(tx, name) is not None:
         raise NotFound(f"Model {name} has no version {version}.", hint="Call search_models to see its versions.")
     raise NotFound(f"There is no model {name}.", hint="Call search_models for the names, or train_model to make it.")
@@ -106,12 +109,36 @@ async def resolve(tx: Transaction, reference: str) -> ModelVersion:
     """
     name, number = parse_reference(reference)
     version = await get(tx, name, number)
-    if number is None and version.version > 1:
+    if number is None and version.version > 1 and (several := await _versions(tx, name)) > 1:
         raise Conflict(
-            f"Model {version.name} has {version.version} versions.",
+            f"Model {version.name} has {several} versions.",
             hint=f"Say which one: {version.name}@{version.version} is the newest; search_models shows all.",
         )
     return version
+
+
+async def trained_on(tx: Transaction, references: Sequence[str]) -> list[ModelVersion]:
+    """Every version that was trained on one of some data set versions, oldest first."""
+    query = (
+        select(*(column for column in models.c if column.name not in ("id", "folded")))
+        .where(models.c.dataset.in_(references))
+        .order_by(models.c.id)
+    )
+    return [ModelVersion(**row) for row in (await tx.execute(query)).mappings()]
+
+
+async def of_run(tx: Transaction, run_id: str) -> list[str]:
+    """The versions that a run made, as `name@version`."""
+    query = select(models.c.name, models.c.version).where(models.c.run_id == run_id).order_by(models.c.id)
+    return [f"{row.name}@{row.version}" for row in await tx.execute(query)]
+
+
+async def remove(tx: Transaction, record: ModelVersion) -> None:
+    """Delete a version and its verifications; its number isn't given again, and its predictions stay."""
+    await tx.execute(
+        delete(verifications).where(verifications.c.name == record.name, verifications.c.version == record.version)
+    )
+    await versions.remove(tx, models, record)
 
 
 async def list_page(
@@ -189,6 +216,11 @@ async def names(tx: Transaction, prefix: str = "", limit: int = 100) -> list[str
 async def count(tx: Transaction) -> int:
     """How many model versions there are."""
     return int((await tx.execute(select(func.count()).select_from(models))).scalar_one())
+
+
+async def _versions(tx: Transaction, name: str) -> int:
+    query = select(func.count()).select_from(models).where(models.c.folded == fold_name(name))
+    return int((await tx.execute(query)).scalar_one())
 
 
 def _summaries() -> Select[Any]:

@@ -62,9 +62,13 @@ def open_features(keys: Keys, id: str, sealed: bytes) -> dict[str, Any]:
     Raises:
         CorruptArtefact: it was changed or moved, or encrypted with another key.
     """
-    content = keys.decrypt(sealed, table="predictions", column="features", row=id)
-    features: dict[str, Any] = json.loads(content)
+    features: dict[str, Any] = json.loads(open_text(keys, id, sealed))
     return features
+
+
+def open_text(keys: Keys, id: str, sealed: bytes) -> bytes:
+    """The features as JSON, not parsed; raises as `open_features` does."""
+    return keys.decrypt(sealed, table="predictions", column="features", row=id)
 
 
 def _write(features: dict[str, Any]) -> bytes:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from mcp_server.errors import NotFound
 from mcp_server.storage.keys import Keys
 from mcp_server.storage.pages import page_of, rows_wanted, text_after
-from mcp_server.storage.prediction_rows import open_features, seal_features
+from mcp_server.storage.prediction_rows import open_features, open_text, seal_features
 from mcp_server.storage.records import Page, PredictionRecord, StoredPrediction
 from mcp_server.storage.tables import predictions
 
 if TYPE_CHECKING:
     from mcp_server.storage.transaction import Transaction
+
+
+class Features(NamedTuple):
+    """What a prediction was asked, with what is needed to find it again."""
+
+    id: str
+    model: str
+    request_id: str
+    features: dict[str, Any]
 
 
 async def add(tx: Transaction, records: Sequence[PredictionRecord]) -> None:
@@ -97,6 +107,48 @@ async def count(
     """How many predictions there are; the arguments are those of `list_page`."""
     query = _where(select(func.count()).select_from(predictions), model, version, since, until)
     return int((await tx.execute(query)).scalar_one())
+
+
+async def having(
+    tx: Transaction, texts: Collection[str], *, after: str | None = None, limit: int = 1_000
+) -> tuple[list[Features], str | None]:
+    """Of the predictions after an id, those in whose features one of some texts stands, in any case.
+
+    Args:
+        texts: as JSON writes them.
+        after: an id, or None for the beginning.
+        limit: how many predictions to look at.
+    Returns:
+        the found ones, and the id of the last one that was looked at; None where there was none.
+    Raises:
+        CorruptArtefact: features were changed, or encrypted with another key.
+    """
+    columns = [predictions.c[name] for name in ("id", "model", "request_id", "features")]
+    query = select(*columns).order_by(predictions.c.id).limit(limit)
+    if after is not None:
+        query = query.where(predictions.c.id > after)
+    rows = (await tx.execute(query)).all()
+    needles = [text.casefold() for text in texts]
+    found = []
+    for row in rows:
+        content = open_text(tx.keys, row.id, row.features)
+        folded = content.decode("utf-8", "replace").casefold()
+        if any(needle in folded for needle in needles):
+            found.append(Features(row.id, row.model, row.request_id, json.loads(content)))
+    return found, rows[-1].id if rows else None
+
+
+async def remove(tx: Transaction, ids: Sequence[str]) -> int:
+    """Delete predictions.
+
+    Returns:
+        how many there were.
+    """
+    removed = 0
+    for start in range(0, len(ids), 500):  # a statement has a bounded number of parameters
+        statement = delete(predictions).where(predictions.c.id.in_(ids[start : start + 500]))
+        removed += (await tx.execute(statement)).rowcount
+    return removed
 
 
 def _where(query: Any, model: str | None, version: int | None, since: datetime | None, until: datetime | None) -> Any:

@@ -35,7 +35,7 @@ class DatasetVersion:
     """An immutable version of a data set.
 
     Args:
-        version: from 1, without gaps, for each name.
+        version: from 1 for each name; a deleted version's number isn't given again.
         digest: `sha256:<hex>`; unique under the name.
         artefact: digest of the Parquet bytes.
         parent: `name@version` that it was made from, or None.
@@ -60,7 +60,7 @@ class DatasetSummary:
     """The newest version of a data set, without what is large.
 
     Args:
-        version: the newest; as versions have no gaps, also their number.
+        version: the newest.
     """
 
     name: str
@@ -94,7 +94,7 @@ class ModelVersion:
     """An immutable version of a model.
 
     Args:
-        version: from 1, without gaps, for each name.
+        version: from 1 for each name; a deleted version's number isn't given again.
         digest: over the canonical serving form, contract and parameters; unique under the name.
         task: `binary`, `multiclass` or `regression`.
         artefact: digest of the serving form's bytes.
@@ -204,6 +204,24 @@ class Job:
     @property
     def ended(self) -> bool:
         return self.state in FINAL_STATES
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """What is left of a deleted version or run.
+
+    Args:
+        version: 0 for a run, whose id is its name.
+        digest: the version's; None for a run.
+        request_id: of the call that deleted it, for the audit row.
+    """
+
+    kind: str
+    name: str
+    version: int
+    digest: str | None
+    at: datetime
+    request_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from mcp_server.errors import NotFound
+from mcp_server.storage import versions
 from mcp_server.storage.pages import page_of, rows_wanted, text_after
 from mcp_server.storage.records import Json, Page, Run, RunStatus
 from mcp_server.storage.tables import runs
@@ -85,6 +86,12 @@ async def list_page(
         query = query.where(runs.c.id < before)
     rows = (await tx.execute(query.order_by(runs.c.id.desc()).limit(rows_wanted(limit)))).mappings()
     return page_of([Run(**row) for row in rows], limit, lambda run: run.id)
+
+
+async def remove(tx: Transaction, id: str) -> None:
+    """Delete a run; that it was there stays known."""
+    await tx.execute(delete(runs).where(runs.c.id == id))
+    await versions.note_deletion(tx, runs.name, id, 0, None)
 
 
 async def _find(tx: Transaction, id: str) -> Run | None:

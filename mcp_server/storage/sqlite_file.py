@@ -56,6 +56,25 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def truncate_log(path: Path) -> bool:
+    """Write the write-ahead log back into the database and cut it to nothing; blocking, up to the busy timeout.
+
+    Returns:
+        whether it could be: a reader of an older state prevents it.
+    Raises:
+        Transient, StorageFailed: the database can't be opened or written.
+    """
+    try:
+        connection = connect(path)
+        try:
+            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise translate(error) from error
+    return not busy
+
+
 def _enter_wal(connection: sqlite3.Connection) -> None:
     # Changing the mode of a file that others are opening fails at once: the busy handler isn't asked.
     for attempt in range(ATTEMPTS):

@@ -192,6 +192,20 @@ jobs = Table(
     Index(None, "caller", "id"),
 )
 
+deletions = Table(
+    "deletions",
+    metadata,
+    Column("id", _big, primary_key=True, autoincrement=True),
+    _required("kind", String(20)),
+    _required("folded", _name),
+    _required("name", _name),
+    _required("version", Integer),
+    Column("digest", _digest),
+    _required("at", UtcDateTime),
+    _required("request_id", String(128)),
+    UniqueConstraint("kind", "folded", "version"),
+)
+
 audit = Table(
     "audit",
     metadata,

@@ -1,16 +1,17 @@
-"""What data sets and models share: versions numbered under a name, and no two names that look alike."""
+"""What data sets and models share: versions numbered under a name, no two names that look alike, and deletion."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Table, func, insert, select
+from sqlalchemy import Table, delete, func, insert, select
 
 from mcp_server.core.names import check_name, fold_name
-from mcp_server.errors import AlreadyExists
+from mcp_server.errors import AlreadyExists, NotFound
 from mcp_server.storage.pages import contains
-from mcp_server.storage.records import DatasetVersion, ModelVersion
+from mcp_server.storage.records import DatasetVersion, Deletion, ModelVersion
+from mcp_server.storage.tables import deletions
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -66,14 +67,14 @@ async def next_version(tx: Transaction, table: Table, name: str) -> int:
         DataRejected: `E_NAME`; the name isn't allowed.
         AlreadyExists: the name differs from a taken one only in case or form.
     """
-    row = (
-        await tx.execute(
-            select(table.c.name, table.c.version)
-            .where(table.c.folded == fold_name(check_name(name)))
-            .order_by(table.c.version.desc())
-            .limit(1)
-        )
-    ).first()
+    folded = fold_name(check_name(name))
+    query = select(table.c.name, table.c.version).where(table.c.folded == folded)
+    # A deleted version's number stays taken: the audit log and the predictions still speak of it.
+    gone = select(deletions.c.name, deletions.c.version).where(
+        deletions.c.kind == table.name, deletions.c.folded == folded
+    )
+    both = query.union_all(gone).subquery()
+    row = (await tx.execute(select(both).order_by(both.c.version.desc()).limit(1))).first()
     if row is None:
         return 1
     if row.name != name:
@@ -82,6 +83,53 @@ async def next_version(tx: Transaction, table: Table, name: str) -> int:
             hint=f"Write {row.name} to add a version to it, or choose another name.",
         )
     return int(row.version) + 1
+
+
+async def remove(tx: Transaction, table: Table, record: DatasetVersion | ModelVersion) -> None:
+    """Delete a version and keep its number, its digest and when that was."""
+    await tx.execute(delete(table).where(table.c.folded == fold_name(record.name), table.c.version == record.version))
+    await note_deletion(tx, table.name, record.name, record.version, record.digest)
+
+
+async def note_deletion(tx: Transaction, kind: str, name: str, version: int, digest: str | None) -> None:
+    """Keep what is left of something that this transaction deletes."""
+    await tx.execute(
+        insert(deletions).values(
+            kind=kind,
+            folded=fold_name(name),
+            name=name,
+            version=version,
+            digest=digest,
+            at=tx.now,
+            request_id=tx.call.request_id if tx.call is not None else "",
+        )
+    )
+
+
+async def deletion(tx: Transaction, kind: str, name: str, version: int) -> Deletion | None:
+    """What is left of a version that was deleted, or None where it wasn't.
+
+    Args:
+        kind: the table's name: `datasets`, `models` or `runs`.
+    """
+    query = select(*(column for column in deletions.c if column.name not in ("id", "folded"))).where(
+        deletions.c.kind == kind, deletions.c.folded == fold_name(name), deletions.c.version == version
+    )
+    row: Any = (await tx.execute(query)).mappings().first()
+    return None if row is None else Deletion(**row)
+
+
+async def refuse_deleted(tx: Transaction, table: Table, name: str, version: int) -> None:
+    """Say of a version that isn't there that it was.
+
+    Raises:
+        NotFound: it was deleted.
+    """
+    gone = await deletion(tx, table.name, name, version)
+    if gone is not None:
+        raise NotFound(
+            f"{gone.name}@{gone.version} was deleted on {gone.at:%Y-%m-%d}.", hint="Use another version of it."
+        )
 
 
 async def names(tx: Transaction, table: Table, prefix: str = "", limit: int = 100) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from mcp_server.context import CallContext
-from mcp_server.guard.spec import BRINGS_IN, READ_ONLY
+from mcp_server.guard.spec import ADDS_ONCE, BRINGS_IN, READ_ONLY
 from mcp_server.tools.params import Column, DatasetRef, Expression, NewName
 from mcp_server.tools.toolset import Toolset
 from mcp_server.workflows import describing, importing, preparing, validating

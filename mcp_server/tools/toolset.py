@@ -18,7 +18,9 @@ from mcp_server.workflows.reply import Reply
 
 MOST_WORDS = 60
 # In every answer, or of use to a person only: not worth their place in each conversation.
-_UNLISTED = frozenset({"next", "untrusted", "notes", "existing", "truncated", "message", "created_at", "left_out"})
+_UNLISTED = frozenset(
+    {"next", "untrusted", "notes", "existing", "truncated", "message", "created_at", "left_out", "made_from"}
+)
 
 
 class Toolset:

@@ -36,6 +36,7 @@ class Described(Reply):
     columns: int = 0
     digest: str = ""
     created_at: str = ""
+    made_from: str = ""
     roles: dict[str, int] = Field(default_factory=dict)
     datasets: list[dict[str, Any]] | None = None
 
@@ -48,7 +49,8 @@ class Described(Reply):
         roles = ", ".join(f"{n} {role}" for role, n in self.roles.items())
         return [
             f"{self.dataset}: {counted(self.rows, 'row')} × {counted(self.columns, 'column')} ({roles}), "
-            f"stored {self.created_at}, {self.digest[:19]}…."
+            f"stored {self.created_at}, {self.digest[:19]}….",
+            self.made_from,
         ]
 
 
@@ -91,10 +93,10 @@ class Prepared(Reply):
     def lines(self) -> list[str]:
         stored = "" if self.digest is None else " (held already)" if self.existing else " (stored)"
         told = [f"{self.dataset}: {counted(self.rows, 'row')} × {counted(self.columns, 'column')}{stored}."]
-        for number, step in enumerate(self.steps, start=1):
+        for place, step in enumerate(self.steps, start=1):
             (rows, left), (columns, wide) = step["rows"], step["columns"]
             sizes = f"rows {rows:,} → {left:,}, columns {columns} → {wide}"
-            told.append(f"- {number} {step['do']}: {sizes}. {step['said']}")
+            told.append(f"- {place} {step['do']}: {sizes}. {step['said']}")
         return told + [f"- {line}" for line in self.notes]
 
 

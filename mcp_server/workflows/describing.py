@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mcp_server.errors import CorruptArtefact
 from mcp_server.workflows.app import App
 from mcp_server.workflows.data_answers import Described
+from mcp_server.workflows.lineage import made_from
 
 if TYPE_CHECKING:
     from mcp_server.storage.records import DatasetVersion
@@ -32,6 +33,7 @@ async def describe(app: App, dataset: str | None) -> Described:
         columns=record.columns,
         digest=record.digest,
         created_at=record.created_at.isoformat(timespec="seconds"),
+        made_from=made_from(record),
         roles=dict(Counter(column["role"] for column in record.contract["columns"])),
         next=f"validate_data with dataset {reference}.",
         untrusted={
@@ -68,14 +70,23 @@ def genuine(record: DatasetVersion) -> DatasetVersion:
     Raises:
         CorruptArtefact: they don't: a contract that was rewritten could make a feature of what isn't one.
     """
-    from mcp_server.core.canonical import digest
-
-    if digest({"table": record.artefact, "contract": record.contract}) != record.digest:
+    if content_digest(record.artefact, record.contract, record.source) != record.digest:
         raise CorruptArtefact(
             f"{record.name}@{record.version} isn't what was imported: its record was changed.",
             hint="Import the data again.",
         )
     return record
+
+
+def content_digest(artefact: str, contract: dict[str, Any], source: dict[str, Any]) -> str:
+    """The digest of a version's content.
+
+    What was erased from it counts: two versions that an erasure made equal stay two, and its note can't be changed.
+    """
+    from mcp_server.core.canonical import digest
+
+    content: dict[str, Any] = {"table": artefact, "contract": contract}
+    return digest(content | ({"erased": source["erased"]} if "erased" in source else {}))
 
 
 def _source(source: dict[str, Any]) -> dict[str, Any]:

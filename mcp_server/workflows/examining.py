@@ -15,7 +15,7 @@ from mcp_server.core.verification import (
     not_done,
     verdict,
 )
-from mcp_server.errors import ComputeFailed, CourtsideError
+from mcp_server.errors import ComputeFailed, CourtsideError, NotFound
 from mcp_server.storage.records import ModelVersion, Verdict
 
 if TYPE_CHECKING:
@@ -88,6 +88,9 @@ async def check_files(storage: Storage, record: ModelVersion) -> tuple[list[dict
     ]
     if named.get("form.json") != record.artefact or named.get("estimator.skops") != record.training_artefact:
         checks.append(Check("manifest", "failed", "The record names other files than the signed manifest."))
+    changed = await _why_without_data(storage, record)
+    if changed is not None:
+        checks = [Check("data_file", "failed", changed) if one.name == "data_file" else one for one in checks]
     if any(check.state != "passed" for check in checks):
         return [asdict(check) for check in checks], {}
     paths = {part: str(await storage.artefacts.local_path(named[name])) for name, part in FILES.items()}
@@ -99,6 +102,20 @@ def completed(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     done = {check["name"] for check in checks}
     rest = [not_done(name, "An earlier check failed.") for name in REQUIRED_HERE if name not in done]
     return checks + [asdict(check) for check in rest]
+
+
+async def _why_without_data(storage: Storage, record: ModelVersion) -> str | None:
+    """What happened to the training data on purpose, or None."""
+    from mcp_server.storage import datasets
+
+    async with storage.database.reading() as tx:
+        try:
+            data = await datasets.resolve(tx, record.dataset)
+        except NotFound:
+            return "Its training data were deleted, so it can't be checked against them: train again."
+    if "erased" in data.source and record.manifest.get("data", {}).get("artefact") != data.artefact:
+        return "A person was erased from its training data, so it can't be checked against them: train again."
+    return None
 
 
 async def _check_file(storage: Storage, part: str, artefact: str | None) -> Check:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,8 @@ from mcp_server.workflows.model_answers import HealthReport
 STALE = timedelta(days=90)
 LOW_DISK_MIB = 1_024
 PROBE_SECONDS = 5.0
+FOLDERS = ("artefacts", "exports", "logs", "scratch", "keys")
+"""Of the data folder; the files beside them are the databases'."""
 MOST_LISTED = 10
 # Runbooks of requests that were refused for what they asked, which nobody has to attend to.
 REFUSALS = ("invalid-request", "leak-found", "training-refused", "access", "throttled")
@@ -163,9 +166,15 @@ async def _jobs(app: App, attention: list[dict[str, str]]) -> dict[str, Any]:
 
 
 def _disk(folder: Path) -> dict[str, Any]:
-    used = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
+    kinds: Counter[str] = Counter()
+    for file in folder.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            kind = file.relative_to(folder).parts[0]
+            kinds[kind if kind in FOLDERS else "database"] += file.stat().st_size
+    used = kinds.total()
     free = shutil.disk_usage(folder).free if folder.exists() else shutil.disk_usage(folder.anchor or "/").free
-    return {"used_mib": used // 2**20, "free_mib": free // 2**20}
+    shares = {kind: round(size / 2**20, 1) for kind, size in kinds.most_common()}
+    return {"used_mib": used // 2**20, "free_mib": free // 2**20, "by_kind_mib": shares}
 
 
 def _book(code: str) -> str:

@@ -93,7 +93,30 @@ async def import_data(app: App, call: CallContext, request: ImportRequest) -> Im
     if parent is not None and parsed.get("nothing_new"):
         return await _as_before(app, call, parent, "No row is beyond the largest value of since; nothing was added.")
     parsed["notes"] = [*brought.notes, *parsed["notes"]]
-    return await _record(app, call, name, brought.source, parsed, artefact, parent)
+    answer = await _record(app, call, name, brought.source, parsed, artefact, parent)
+    await told_outside(app, call, answer, brought.source)
+    return answer
+
+
+async def told_outside(app: App, call: CallContext, answer: Imported, source: dict[str, Any]) -> None:
+    """Write the import's OpenLineage events, where the settings ask for them."""
+    file = app.settings.openlineage_file
+    if file is None:
+        return
+    from mcp_server.integrations import openlineage
+
+    name = str(source.get("uri") or source.get("name") or source.get("kind"))
+    facts: dict[str, Any] = {
+        "run": call.request_id,
+        "job": f"import {answer.dataset.partition('@')[0]}",
+        "inputs": [openlineage.dataset(name, namespace="file", digest=source.get("digest"))],
+    }
+    made = openlineage.dataset(answer.dataset, digest=answer.digest, rows=answer.rows)
+    events = [
+        openlineage.run_event("START", at=app.clock.now(), **facts),
+        openlineage.run_event("COMPLETE", at=app.clock.now(), outputs=[made], **facts),
+    ]
+    await asyncio.to_thread(openlineage.append, file, events)
 
 
 async def _parse(app: App, call: CallContext, arguments: dict[str, Any], reads: list[Path]) -> dict[str, Any]:
@@ -198,11 +221,12 @@ async def _record(
     parent: DatasetVersion | None,
 ) -> Imported:
     from mcp_server.core.canonical import digest
-    from mcp_server.storage import datasets
+    from mcp_server.storage import datasets, removal
 
     storage = await app.storage()
     content = digest({"table": artefact, "contract": parsed["contract"]})
     async with storage.database.transaction(call) as tx:
+        await removal.hold(tx, [artefact])
         if parent is not None and (await datasets.get(tx, name)).version != parent.version:
             raise Conflict(
                 f"Another version of {name} was stored meanwhile; nothing was added to it.",
@@ -274,7 +298,7 @@ def _told(parsed: dict[str, Any], parent: DatasetVersion | None) -> list[str]:
         told.append(f"{len(parsed['files'])} files in the order of their names, see untrusted.files.")
     if parsed["notes"]:
         told.append(f"{counted(len(parsed['notes']), 'note')} on reading, see untrusted.notes.")
-    return told
+    return told + personal_notes(parsed)
 
 
 def _untrusted(parsed: dict[str, Any]) -> dict[str, Any]:
@@ -282,6 +306,18 @@ def _untrusted(parsed: dict[str, Any]) -> dict[str, Any]:
     if len(parsed["files"]) > 1:
         found["files"] = [[label(name or ""), rows] for name, rows in parsed["files"][:MOST_TOLD]]
     return found
+
+
+def personal_notes(parsed: dict[str, Any]) -> list[str]:
+    """What is said of personal columns; which ones they are, the profile tells."""
+    personal = sum(bool(column.get("personal")) for column in parsed["contract"]["columns"])
+    names = sum("warning" in column for column in parsed["profile"].get("listed", ()))
+    told = []
+    if personal:
+        told.append(f"{counted(personal, 'column')} with personal data: values are never shown, hashed in predictions.")
+    if names:
+        told.append(f"{counted(names, 'column')} may hold names of people and are shown; see describe_data.")
+    return told
 
 
 def _target(contract: dict[str, Any]) -> str | None:

@@ -169,5 +169,6 @@ class HealthReport(Reply):
         )
         if self.slowest:
             told.append("Slowest: " + ", ".join(f"{t['tool']} p95 {t['p95_ms']} ms" for t in self.slowest))
-        told.append(f"Disk: {self.disk['used_mib']:,} MiB used, {self.disk['free_mib']:,} MiB free.")
+        kinds = ", ".join(f"{kind} {size:g}" for kind, size in self.disk["by_kind_mib"].items())
+        told.append(f"Disk: {self.disk['used_mib']:,} MiB used ({kinds}), {self.disk['free_mib']:,} MiB free.")
         return told

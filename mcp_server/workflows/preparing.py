@@ -131,10 +131,11 @@ async def _record(
     artefact: str,
 ) -> Prepared:
     from mcp_server.core.canonical import digest
-    from mcp_server.storage import datasets
+    from mcp_server.storage import datasets, removal
 
     storage = await app.storage()
     async with storage.database.transaction(call) as tx:
+        await removal.hold(tx, [artefact, *([source["fitted"]] if "fitted" in source else [])])
         version = await datasets.add_version(
             tx,
             name=name,

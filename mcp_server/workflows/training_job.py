@@ -14,7 +14,7 @@ from mcp_server.core.canonical import canonical_bytes
 from mcp_server.errors import CourtsideError
 from mcp_server.jobs.steps import JobRun
 from mcp_server.serving.seals import sealed
-from mcp_server.storage import Storage, datasets, models, runs
+from mcp_server.storage import Storage, datasets, models, removal, runs
 from mcp_server.storage.records import DatasetVersion, ModelVersion
 from mcp_server.workflows.describing import genuine
 from mcp_server.workflows.examining import check_files, completed, verdict_of
@@ -161,6 +161,7 @@ class TrainingJob:
                 trained, ready = given["trained"][algorithm], given["ready"][algorithm]
                 number = await models.next_version(tx, self.arguments["model"])
                 wanted = self._version(trained, given["plan"], {**ready["manifest"], "version": number})
+                await removal.hold(tx, wanted.manifest["files"].values())
                 version = await models.add_version(
                     tx,
                     name=wanted.name,

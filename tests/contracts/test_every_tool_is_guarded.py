@@ -28,13 +28,15 @@ CALLS = {
     "health_report": {},
     "get_job": {"job": "games"},
     "cancel_job": {"job": "games"},
+    "erase_subject": {"column": "a", "value": "1"},
+    "delete_item": {"kind": "dataset", "item": "games@1"},
 }
 WAYS = [(transport, era) for transport in TRANSPORTS for era in ERAS]
 
 
 @asynccontextmanager
 async def served(tmp_path: Path, transport: str, era: str, fault: str, **settings: str):
-    env, log = environment(tmp_path, **settings), tmp_path / "stderr.log"
+    env, log = environment(tmp_path, toolsets="default,admin", **settings), tmp_path / "stderr.log"
     if transport == "stdio":
         async with stdio_client([FAULTY, "stdio", fault], env, era, log) as client:
             yield client
@@ -60,7 +62,7 @@ async def each_tool(client: Client, arguments=None) -> dict:
 
 
 def test_every_registered_tool_has_a_call_here():
-    assert {spec.name for spec in tools.specs()} == set(CALLS)
+    assert {spec.name for spec in tools.every_spec()} == set(CALLS)
 
 
 @pytest.mark.parametrize(("transport", "era"), WAYS)
@@ -97,7 +99,7 @@ def test_a_bad_argument_is_shaped_and_logged_once_for_every_tool(tmp_path, trans
 
 @pytest.mark.parametrize(("transport", "era"), WAYS)
 def test_a_transient_error_is_retried_exactly_where_the_tool_is_declared_idempotent(tmp_path, transport, era):
-    declared = {spec.name: spec.hints.idempotent for spec in tools.specs()}
+    declared = {spec.name: spec.hints.idempotent for spec in tools.every_spec()}
     assert set(declared.values()) == {True, False}, "both kinds are there to be told apart"
 
     async def scene():

@@ -20,13 +20,23 @@ NAMES = (
 )
 
 
-@pytest.fixture(scope="module")
-def listed():
+def tools_of(environment: dict[str, str]) -> list:
     async def scene():
-        async with Client(server.build_server(settings.load({}))) as client:
+        async with Client(server.build_server(settings.load(environment))) as client:
             return (await client.list_tools()).tools
 
     return asyncio.run(scene())
+
+
+@pytest.fixture(scope="module")
+def listed():
+    return tools_of({})
+
+
+@pytest.fixture(scope="module")
+def every():
+    """Those that are off by default too."""
+    return tools_of({"COURTSIDE_TOOLSETS": "default," + ",".join(settings.FURTHER_TOOLSETS)})
 
 
 def as_told(tool) -> dict:
@@ -37,8 +47,20 @@ def test_the_tools_are_these_in_this_order(listed):
     assert tuple(tool.name for tool in listed) == NAMES
 
 
-def test_every_tool_has_title_hints_strict_input_and_an_output_schema(listed):
-    for tool in listed:
+def test_the_settings_know_every_toolset_and_the_rest_is_off(listed, every):
+    known = tuple(toolset.name for toolset in tools.TOOLSETS)
+    assert known == (*settings.DEFAULT_TOOLSETS, *settings.FURTHER_TOOLSETS)
+    assert {tool.name for tool in every} - {tool.name for tool in listed} == {"erase_subject", "delete_item"}
+    assert [tool.name for tool in tools_of({"COURTSIDE_TOOLSETS": "jobs"})] == ["get_job", "cancel_job"]
+
+
+def test_what_removes_says_so(every):
+    told = {tool.name for tool in every if as_told(tool)["annotations"]["destructiveHint"]}
+    assert {"erase_subject", "delete_item"} <= told
+
+
+def test_every_tool_has_title_hints_strict_input_and_an_output_schema(every):
+    for tool in every:
         told = as_told(tool)
         assert told["title"]
         assert set(told["annotations"]) == {"readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"}
@@ -47,16 +69,16 @@ def test_every_tool_has_title_hints_strict_input_and_an_output_schema(listed):
         assert told["outputSchema"]["properties"]
 
 
-def test_a_description_says_what_when_and_what_next_in_under_sixty_words(listed):
-    for tool in listed:
+def test_a_description_says_what_when_and_what_next_in_under_sixty_words(every):
+    for tool in every:
         assert len(tool.description.split()) < 60, tool.name
         assert tool.description.endswith("."), tool.name
-    for spec in tools.specs():
+    for spec in tools.every_spec():
         if spec.name not in ("predict",):
             assert "Next:" in spec.description, spec.name
 
 
-def test_every_argument_is_bounded(listed):
+def test_every_argument_is_bounded(every):
     def unbounded(schema: dict, where: str) -> list[str]:
         kind = schema.get("type")
         if kind == "string" and not {"maxLength", "pattern", "enum"} & schema.keys():
@@ -66,7 +88,7 @@ def test_every_argument_is_bounded(listed):
         return []
 
     problems = []
-    for tool in listed:
+    for tool in every:
         for name, schema in tool.input_schema["properties"].items():
             problems += unbounded(schema, f"{tool.name}.{name}")
             problems += unbounded(schema.get("items", {}), f"{tool.name}.{name}[]")

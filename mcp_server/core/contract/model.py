@@ -35,7 +35,7 @@ class Column(BaseModel):
         allowed: the values seen, sorted; for categories only, None where they're too many or too long to list.
         unique: whether no value occurs twice and none is missing.
         source: `derived` where an expression computes it.
-        personal: whether it looks like data about a person: never shown, hashed in logs.
+        personal: whether it looks like data about a person: never shown, hashed in logs, without range and values here.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

@@ -12,6 +12,8 @@ from mcp_server.core.labels import label
 from mcp_server.errors import BadTarget, DataRejected
 
 _TIMELY = frozenset({"date", "datetime", "integer"})
+# A contract is shown, signed and copied into models: of a personal column it holds no value.
+_NO_VALUES = {"minimum": None, "maximum": None, "allowed": None}
 
 
 def _names(value: object) -> object:
@@ -66,6 +68,7 @@ def apply_overrides(contract: Contract, overrides: Overrides) -> Contract:
                 "role": roles[column.name],
                 "unit": overrides.units.get(column.name, column.unit),
                 "personal": overrides.personal.get(column.name, column.personal),
+                **(_NO_VALUES if overrides.personal.get(column.name) else {}),
             }
         )
         for column in contract.columns

@@ -9,7 +9,7 @@ import polars as pl
 
 from mcp_server.core.contract import Column, Kind
 from mcp_server.core.ingest.parts import Parts, in_parts
-from mcp_server.core.ingest.personal import looks_personal
+from mcp_server.core.personal.find import looks_personal
 from mcp_server.errors import InvalidInput
 
 MAX_CATEGORIES = 200
@@ -78,8 +78,9 @@ def _infer(named: pl.Series, *, derived: bool) -> Column:
     # A name such as ^a.*$ would be a pattern to many of a column's own methods.
     values = named.alias("values")
     kind = kind_of_dtype(values.dtype)
+    personal = looks_personal(named)
     low = high = None
-    if kind in {"integer", "number"} and values.null_count() < values.len():
+    if kind in {"integer", "number"} and not personal and values.null_count() < values.len():
         low, high = (float(bound) for bound in (values.min(), values.max()))  # type: ignore[arg-type]
     allowed = None
     if kind == "text":
@@ -91,10 +92,10 @@ def _infer(named: pl.Series, *, derived: bool) -> Column:
         nullable=values.null_count() > 0,
         minimum=low,
         maximum=high,
-        allowed=allowed,
+        allowed=None if personal else allowed,
         unique=kind not in {"number", "boolean"} and all_unique(values),
         source="derived" if derived else "file",
-        personal=looks_personal(values, named.name),
+        personal=personal,
     )
 
 

@@ -45,14 +45,16 @@ def to_parquet_bytes(frame: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def read_parquet(source: BinaryIO | bytes) -> pl.DataFrame:
+def read_parquet(source: BinaryIO | bytes, *, columns: list[str] | None = None) -> pl.DataFrame:
     """Read a table that `write_parquet` wrote; for our own artefacts only, after their digest was checked.
 
+    Args:
+        columns: those to read; all when None.
     Raises:
         CorruptArtefact: not Parquet, or a table with types that ours don't have.
     """
     try:
-        frame = pl.read_parquet(source, glob=False)
+        frame = pl.read_parquet(source, columns=columns, glob=False)
     except (pl.exceptions.PolarsError, OSError):
         raise CorruptArtefact(
             "The stored table can't be read.", hint="Import the data again, or restore a backup."

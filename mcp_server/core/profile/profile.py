@@ -11,6 +11,7 @@ import polars as pl
 from mcp_server.core.contract import Column, Contract
 from mcp_server.core.ingest.parts import Parts, in_parts
 from mcp_server.core.labels import label
+from mcp_server.core.personal.find import find_personal, may_name_people
 from mcp_server.core.profile.measures import measure, missing_and_distinct
 
 MAX_BYTES = 16_000
@@ -29,7 +30,9 @@ def profile(frame: pl.DataFrame | Parts, contract: Contract, *, max_columns: int
         table's order), `unlisted` (how many, by kind) and `truncated` (whether something was left out to fit). A listed
         column has position (from 1), name (at most 64 characters, untrusted), kind, role, missing, distinct (may be
         approximate above 100,000 rows), flags; numbers min, max, mean, quantiles; others the most frequent values as
-        pairs of text (at most 64 characters, untrusted) and count. Personal columns show no values.
+        pairs of text (at most 64 characters, untrusted) and count. A personal column shows what it holds (`e-mail`,
+        `phone`...; `stated` where a person said so) and the share of sampled cells, no values; one whose values look
+        like names of people has a `warning`.
     """
     parts = in_parts(frame)
     counts = missing_and_distinct(values.alias("values") for values in parts.series())
@@ -94,8 +97,12 @@ def _entry(parts: Parts, contract: Contract, at: int, counts: tuple[int, int], f
     if flags:
         entry["flags"] = flags
     if column.personal:
-        return entry | {"personal": True}
-    return entry | measure(parts.column(at).alias("values"), column, counts[1])
+        found = find_personal(parts.column(at))
+        return entry | {"personal": found.kind if found else "stated", "share": found.share if found else None}
+    values = parts.column(at)
+    if may_name_people(values):
+        entry["warning"] = "may hold names of people"
+    return entry | measure(values.alias("values"), column, counts[1])
 
 
 def _shortened(entry: dict[str, Any], top: int) -> dict[str, Any]:

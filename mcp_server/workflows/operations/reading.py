@@ -21,6 +21,11 @@ def stored_table(path: str) -> pl.DataFrame:
     return read_parquet(Path(path).read_bytes())
 
 
+def stored_column(path: str, name: str) -> pl.Series:
+    """One column of such a table, without reading the others."""
+    return read_parquet(Path(path).read_bytes(), columns=[name]).to_series()
+
+
 def row_columns(form: Mapping[str, Any]) -> list[str]:
     """What makes a row the same for a model: its given inputs and its target."""
     derived = {column["name"] for column in form["derived"]}

@@ -155,7 +155,7 @@ def _options(given: dict[str, Any]) -> CsvOptions:
         return CsvOptions(**given)
     except ValidationError as invalid:
         wrong = sorted({str(error["loc"][0])[:64] for error in invalid.errors() if error["loc"]})
-        listed = "; ".join(f"{name}: {_values(name)}" for name in wrong)
+        listed = "; ".join(f"{label(name)!r}: {_values(name)}" for name in wrong)
         raise InvalidInput(f"options: {listed}.", hint="See docs/guides/import.md for each option.") from None
 
 

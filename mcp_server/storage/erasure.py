@@ -1,0 +1,119 @@
+"""Looking for a person's value in what is stored as text, and taking it out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select, update
+
+from mcp_server.storage.tables import jobs, runs
+
+if TYPE_CHECKING:
+    from mcp_server.storage.keys import Keys
+    from mcp_server.storage.transaction import Transaction
+
+ERASED = "[erased]"
+SHORTEST = 4
+"""Characters of a value that is looked for in texts; a shorter one would be found in anything."""
+CHUNK = 4 * 1024 * 1024
+_TEXTS = ((jobs, ("arguments", "message", "result", "error")), (runs, ("parameters", "metrics")))
+
+
+def words_of(values: Iterable[object]) -> frozenset[str]:
+    """The texts to look for: each value as it's written, unless it is too short to tell anything."""
+    return frozenset(word for word in (str(value).strip() for value in values) if len(word) >= SHORTEST)
+
+
+def holds(content: bytes, words: Collection[str]) -> bool:
+    """Whether text or JSON holds one of some words, as itself or as JSON escapes it.
+
+    >>> holds(b'{"a":"ann@example.org"}', {"ann@example.org"}), holds(b"{}", {"ann@example.org"})
+    (True, False)
+    """
+    return any(needle in content for needle in _needles(words))
+
+
+def without(value: Any, words: Collection[str]) -> Any:
+    """A JSON value in whose texts each word is replaced.
+
+    >>> without({"test": 'email != "ann@example.org"'}, {"ann@example.org"})
+    {'test': 'email != "[erased]"'}
+    """
+    if isinstance(value, str):
+        for word in sorted(words, key=len, reverse=True):
+            value = value.replace(word, ERASED)
+        return value
+    if isinstance(value, dict):
+        return {without(name, words): without(part, words) for name, part in value.items()}
+    return [without(part, words) for part in value] if isinstance(value, list) else value
+
+
+async def scrub(tx: Transaction, words: Collection[str]) -> int:
+    """Replace words in what jobs and runs were asked and answered.
+
+    Returns:
+        how many records were changed.
+    """
+    changed = 0
+    for table, names in _TEXTS:
+        columns = [table.c[name] for name in names]
+        for row in (await tx.execute(select(table.c.id, *columns))).mappings().all():
+            old = {name: row[name] for name in names}
+            new = without(old, words)
+            if new != old:
+                await tx.execute(update(table).where(table.c.id == row["id"]).values(**new))
+                changed += 1
+    return changed
+
+
+def stored_forms(keys: Keys, column: str, spellings: Iterable[Any]) -> frozenset[str]:
+    """How a value stands in the features of stored predictions: itself, or the hash of a personal column, as JSON."""
+    found = set()
+    for spelling in spellings:
+        # As either JSON writer of the prediction log does.
+        found.add(json.dumps(spelling))
+        found.add(json.dumps(spelling, ensure_ascii=False))
+        found.add(json.dumps(keys.pseudonym(column, spelling)))
+    return frozenset(found)
+
+
+def copies(folder: Path, words: Collection[str]) -> dict[str, int]:
+    """How often words stand in the raw bytes of each file under a folder; blocking.
+
+    What is compressed inside a file isn't seen.
+
+    Returns:
+        path relative to `folder` -> count, for files that have any.
+    """
+    needles = _needles(words)
+    found = {}
+    for path in sorted(folder.rglob("*")) if needles else ():
+        if path.is_file() and not path.is_symlink():
+            count = _count(path, needles)
+            if count:
+                found[path.relative_to(folder).as_posix()] = count
+    return found
+
+
+def _count(path: Path, needles: frozenset[bytes]) -> int:
+    overlap = max(map(len, needles)) - 1
+    count, tail = 0, b""
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                window = tail + chunk
+                for needle in needles:
+                    # What lies in the overlap alone was counted with the chunk before.
+                    count += window.count(needle) - tail.count(needle)
+                tail = window[-overlap:] if overlap else b""
+    except FileNotFoundError:
+        return 0  # removed meanwhile
+    return count
+
+
+def _needles(words: Collection[str]) -> frozenset[bytes]:
+    plain = {word.encode("utf-8", "surrogatepass") for word in words}
+    return frozenset(plain | {json.dumps(word)[1:-1].encode() for word in words})

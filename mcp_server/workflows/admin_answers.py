@@ -1,0 +1,85 @@
+"""What the tools for data protection and tidying answer."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from mcp_server.workflows.reply import Reply, counted
+
+MOST_TOLD = 20
+
+
+class Erased(Reply):
+    """What is stored of a person, and whether it was erased."""
+
+    status: Literal["planned", "erased", "nothing found"]
+    confirm: str | None = None
+    datasets: list[dict[str, Any]] = Field(default_factory=list)
+    predictions: int = 0
+    answers: int = 0
+    models_removed: list[str] = Field(default_factory=list)
+    models_to_retrain: list[str] = Field(default_factory=list)
+    exported: str | None = None
+    exports: int = 0
+    log_emptied: bool | None = None
+    copies_left: dict[str, int] | None = None
+
+    def lines(self) -> list[str]:
+        if self.status == "nothing found":
+            return ["Nothing is stored of this person under that column.", *self._left()]
+        done = self.status == "erased"
+        rows = sum(one["rows"] for one in self.datasets)
+        told = [
+            f"{'Erased' if done else 'To be erased'}: {counted(rows, 'row')} of "
+            f"{counted(len(self.datasets), 'data set version')}, {counted(self.predictions, 'stored prediction')}, "
+            f"{counted(self.answers, 'stored answer')}."
+        ]
+        told += [f"- {one['dataset']}: {counted(one['rows'], 'row')}" for one in self.datasets[:MOST_TOLD]]
+        if self.models_removed:
+            told.append(f"Removed, as their files hold the person's values: {_listed(self.models_removed)}.")
+        if self.models_to_retrain:
+            told.append(
+                f"Trained with these rows: {_listed(self.models_to_retrain)}. They answer on, but can't be verified "
+                "any more: train them again."
+            )
+        if self.exported:
+            told.append(f"The person's rows are in {self.exported} in the data folder.")
+        if self.exports:
+            told.append(f"{counted(self.exports, 'exported file')} of this person {'went' if done else 'will go'} too.")
+        return told + self._left()
+
+    def _left(self) -> list[str]:
+        if self.copies_left is None:
+            return []
+        if not self.copies_left:
+            return ["No copy of the value is left in the raw bytes of the data folder."]
+        return [f"{count} copies are left in {name}." for name, count in list(self.copies_left.items())[:MOST_TOLD]]
+
+
+class Deleted(Reply):
+    """What a deletion takes with it, and whether it was done."""
+
+    status: Literal["planned", "deleted"]
+    confirm: str | None = None
+    deletes: list[str]
+    keeps: list[str] = Field(default_factory=list)
+    blocked_by: list[str] = Field(default_factory=list)
+    files: int = 0
+    freed_mib: float = 0.0
+
+    def lines(self) -> list[str]:
+        done = self.status == "deleted"
+        told = [f"{'Deleted' if done else 'To be deleted'}: {_listed(self.deletes)}."]
+        if self.blocked_by:
+            told.append(f"Depend on it: {_listed(self.blocked_by)}. Only cascade deletes them too.")
+        told += self.keeps
+        if done:
+            told.append(f"{counted(self.files, 'file')} removed, {self.freed_mib:g} MiB.")
+        return told
+
+
+def _listed(names: list[str]) -> str:
+    rest = len(names) - MOST_TOLD
+    return ", ".join(names[:MOST_TOLD]) + (f" and {rest} more" if rest > 0 else "")

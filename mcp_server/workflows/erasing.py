@@ -1,0 +1,435 @@
+"""A person's data: what is stored of them, a copy for them, and its erasure."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mcp_server.context import CallContext
+from mcp_server.core.names import check_name
+from mcp_server.errors import InvalidInput
+from mcp_server.workflows import confirming
+from mcp_server.workflows.admin_answers import Erased
+from mcp_server.workflows.app import App
+from mcp_server.workflows.describing import content_digest, genuine
+
+if TYPE_CHECKING:
+    from mcp_server.storage import Storage
+    from mcp_server.storage.records import DatasetVersion, ModelVersion
+    from mcp_server.storage.transaction import Transaction
+
+EXPORTS = "exports"
+PAGE = 1_000
+READ_OF_MODELS = ("form.json", "golden.json", "estimator.skops")
+
+Value = str | int | float
+Format = Literal["json", "csv"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose data.
+
+    Args:
+        dataset: the one data set that is meant, with all its versions; every one with the column when None.
+    """
+
+    column: str
+    value: Value
+    dataset: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is stored of a person.
+
+    Args:
+        tables: the versions that have rows of theirs; rows: how many each.
+        spellings: the value as it stands in the tables and as it was given.
+        predictions: ids, and last: of the prediction up to which was looked.
+        holding, trained: the models whose files hold something of them, and the others that learned from these rows.
+    """
+
+    tables: list[DatasetVersion]
+    rows: list[int]
+    spellings: list[Any]
+    predictions: list[str]
+    requests: frozenset[str]
+    last: str | None
+    answers: int
+    holding: list[ModelVersion]
+    trained: list[ModelVersion]
+    exports: list[Path]
+
+    @property
+    def anything(self) -> bool:
+        return bool(self.tables or self.predictions or self.answers or self.exports)
+
+
+async def erase(app: App, call: CallContext, subject: Subject, *, confirm: str | None, export: Format | None) -> Erased:
+    """Plan, export or carry out the erasure of a person's data.
+
+    Args:
+        confirm: the digest of the plan that is to be carried out; a plan is made when None.
+        export: write their rows and predictions into the data folder too; only with a plan.
+    Raises:
+        InvalidInput: no data set has the column, or an export was asked for with the erasure.
+        Conflict: the digest isn't the present plan's, or a job is working with one of the versions.
+    """
+    if confirm is not None and export is not None:
+        raise InvalidInput("An export belongs to the plan.", hint="Export first, then confirm without export.")
+    storage = await app.storage()
+    name = subject_name(storage, subject)
+    found = await _find(app, call, subject)
+    if not found.anything:
+        # Also the repeated call after an erasure that was cut short: what it left is finished here.
+        return await _finished(app, found, Erased(status="nothing found"))
+    plan = _plan(name, found)
+    digest = confirming.plan_digest(plan)
+    if confirm is None:
+        exported = await _export(app, call, subject, found, export) if export else None
+        told = _told(found, status="planned", confirm=digest, exported=exported)
+        return told.model_copy(
+            update={"next": f"Read it, then erase_subject again with confirm {digest}. It can't be undone."}
+        )
+    confirming.require(confirm, digest)
+    async with _rewritten(app, call, subject, found) as versions:
+        await _apply(storage, call, subject, found, versions)
+    for model in found.holding:
+        (await app.predictors()).evict(model.name, model.version)
+    return await _finished(app, found, _told(found, status="erased"))
+
+
+def subject_name(storage: Storage, subject: Subject) -> str:
+    """What stands for the person in the audit log and among the exports: a keyed hash."""
+    from mcp_server.core.personal.written import written
+
+    return storage.keys.pseudonym(subject.column, written(subject.value))
+
+
+def _plan(name: str, found: Found) -> dict[str, Any]:
+    return {
+        "subject": name,
+        "datasets": [[_reference(one), one.digest, rows] for one, rows in zip(found.tables, found.rows, strict=True)],
+        "predictions": found.predictions,
+        "answers": found.answers,
+        "models": [_reference(one) for one in found.holding],
+    }
+
+
+def _told(found: Found, **facts: Any) -> Erased:
+    return Erased(
+        datasets=[
+            {"dataset": _reference(one), "rows": rows} for one, rows in zip(found.tables, found.rows, strict=True)
+        ],
+        predictions=len(found.predictions),
+        answers=found.answers,
+        models_removed=[_reference(one) for one in found.holding],
+        models_to_retrain=[_reference(one) for one in found.trained],
+        exports=len(found.exports),
+        **facts,
+    )
+
+
+async def _find(app: App, call: CallContext, subject: Subject) -> Found:
+    from mcp_server.storage import datasets, models
+
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        every = await datasets.every(tx, None if subject.dataset is None else check_name(subject.dataset))
+        having = [genuine(one) for one in every if _has(one, subject.column)]
+        learned = await models.trained_on(tx, [_reference(one) for one in having])
+    if every and not having:
+        raise InvalidInput(
+            "No data set has a column of that name.", hint="describe_data lists the columns of each data set."
+        )
+    seen = await (await app.compute()).run(
+        "find_subject",
+        {
+            "column": subject.column,
+            "value": subject.value,
+            "tables": [await _table(storage, one) for one in having],
+            "models": [await _files(storage, one) for one in learned],
+        },
+        timeout=call.remaining(),
+        progress=call.report,
+    )
+    rows = {table["reference"]: table["rows"] for table in seen["tables"]}
+    holding = set(seen["models"])
+    spellings = [subject.value, *seen["spellings"]]
+    of_models = None if subject.dataset is None else {model.name for model in learned}
+    async with storage.database.reading() as tx:
+        ids, requests, last = await _predictions(tx, subject, spellings, of_models, after=None)
+        answers = await _answers(tx, spellings, requests)
+    name = subject_name(storage, subject)
+    return Found(
+        tables=[one for one in having if _reference(one) in rows],
+        rows=[rows[_reference(one)] for one in having if _reference(one) in rows],
+        spellings=spellings,
+        predictions=ids,
+        requests=requests,
+        last=last,
+        answers=answers,
+        holding=[one for one in learned if _reference(one) in holding],
+        trained=[one for one in learned if one.dataset in rows and _reference(one) not in holding],
+        exports=await asyncio.to_thread(_files_in, _export_folder(app, name)),
+    )
+
+
+def _has(version: DatasetVersion, column: str) -> bool:
+    return any(one["name"] == column for one in version.contract["columns"])
+
+
+async def _table(storage: Storage, version: DatasetVersion) -> dict[str, str]:
+    return {"reference": _reference(version), "path": str(await storage.artefacts.local_path(version.artefact))}
+
+
+async def _files(storage: Storage, model: ModelVersion) -> dict[str, Any]:
+    files = model.manifest.get("files", {})
+    paths = {name: str(await storage.artefacts.local_path(files[name])) for name in READ_OF_MODELS if name in files}
+    return {"reference": _reference(model), "dataset": model.dataset, "paths": paths}
+
+
+async def _predictions(
+    tx: Transaction, subject: Subject, spellings: list[Any], of_models: set[str] | None, *, after: str | None
+) -> tuple[list[str], frozenset[str], str | None]:
+    """The person's predictions: their ids, their requests, and the id of the last one that was looked at."""
+    from mcp_server.core.personal.written import written
+    from mcp_server.storage import erasure, predictions
+
+    stored = erasure.stored_forms(tx.keys, subject.column, [*spellings, *_numbers(subject.value)])
+    wanted = written(subject.value)
+    ids, requests, last = [], set(), after
+    while True:
+        found, end = await predictions.having(tx, stored, after=last, limit=PAGE)
+        for one in found:
+            cell = one.features.get(subject.column)
+            named = cell is not None and (json.dumps(cell) in stored or written(cell) == wanted)
+            if named and (of_models is None or one.model in of_models):
+                ids.append(one.id)
+                requests.add(one.request_id)
+        if end is None:
+            return ids, frozenset(requests), last
+        last = end
+
+
+def _numbers(value: Value) -> list[Any]:
+    """A value as the numbers that a caller may have sent for it."""
+    try:
+        number = float(value)
+    except ValueError:
+        return []
+    return [number, int(number), str(value)] if number.is_integer() else [number, str(value)]
+
+
+async def _answers(tx: Transaction, spellings: list[Any], requests: frozenset[str]) -> int:
+    from mcp_server.storage import erasure, idempotency
+
+    words = erasure.words_of(spellings)
+    return len(await idempotency.holding(tx, lambda content: erasure.holds(content, words), requests=requests))
+
+
+async def _export(app: App, call: CallContext, subject: Subject, found: Found, format: Format) -> str:
+    """Write the rows, and the predictions with their hashed personal columns; the folder's path in the data folder."""
+    import orjson
+
+    from mcp_server.storage import predictions
+
+    storage = await app.storage()
+    folder = _export_folder(app, subject_name(storage, subject))
+    async with _scratch(app) as scratch:
+        await (await app.compute()).run(
+            "export_subject",
+            {
+                "column": subject.column,
+                "value": subject.value,
+                "format": format,
+                "tables": [await _table(storage, one) for one in found.tables],
+                "out": str(scratch / f"rows.{format}"),
+            },
+            timeout=call.remaining(),
+            progress=call.report,
+        )
+        told = []
+        async with storage.database.reading() as tx:
+            for id in found.predictions:
+                one = await predictions.get(tx, id)
+                told.append(
+                    {
+                        "id": one.id,
+                        "at": one.at.isoformat(),
+                        "model": f"{one.model}@{one.version}",
+                        "value": one.value,
+                        "probability": one.probability,
+                        "features": one.features,
+                    }
+                )
+        if told:
+            (scratch / "predictions.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
+        await asyncio.to_thread(_publish, scratch, folder)
+    async with storage.database.transaction(call) as tx:
+        tx.about(f"subject:{folder.name}", exported=len(found.tables), predictions=len(told))
+    return folder.relative_to(app.settings.data_dir).as_posix()
+
+
+@asynccontextmanager
+async def _rewritten(
+    app: App, call: CallContext, subject: Subject, found: Found
+) -> AsyncIterator[list[DatasetVersion]]:
+    """The versions as they will be; their tables are stored already, and nothing refers to them yet."""
+    storage = await app.storage()
+    compute = await app.compute()
+    versions = []
+    for old, rows in zip(found.tables, found.rows, strict=True):
+        async with _scratch(app) as scratch:
+            table = await _table(storage, old)
+            kept = await compute.run(
+                "without_subject",
+                {
+                    "path": table["path"],
+                    "contract": old.contract,
+                    "column": subject.column,
+                    "value": subject.value,
+                    "out": str(scratch / "table.parquet"),
+                },
+                timeout=call.remaining(),
+                progress=call.report,
+            )
+            artefact = await storage.artefacts.put_file(scratch / "table.parquet")
+        versions.append(_without(app, storage, subject, found, old, rows, kept, artefact))
+    yield versions
+
+
+def _without(
+    app: App,
+    storage: Storage,
+    subject: Subject,
+    found: Found,
+    old: DatasetVersion,
+    rows: int,
+    kept: dict[str, Any],
+    artefact: str,
+) -> DatasetVersion:
+    from mcp_server.storage import erasure
+
+    words = erasure.words_of(found.spellings)
+    note = {
+        "at": app.clock.now().isoformat(timespec="seconds"),
+        "rows": rows,
+        "subject": subject_name(storage, subject),
+        "digest_before": old.digest,
+    }
+    contract = {**kept["contract"], "row_filter": erasure.without(kept["contract"]["row_filter"], words)}
+    source = {**erasure.without(_unfitted(old.source), words), "erased": [*old.source.get("erased", []), note]}
+    return replace(
+        old,
+        digest=content_digest(artefact, contract, source),
+        artefact=artefact,
+        rows=kept["rows"],
+        contract=contract,
+        profile=kept["profile"],
+        source=source,
+    )
+
+
+def _unfitted(source: dict[str, Any]) -> dict[str, Any]:
+    """Without what a preparation fitted: it was fitted on the subject's rows, and may hold their values."""
+    return {name: value for name, value in source.items() if name != "fitted"}
+
+
+async def _apply(
+    storage: Storage, call: CallContext, subject: Subject, found: Found, versions: list[DatasetVersion]
+) -> None:
+    """Everything in one transaction with its audit row; files go after it."""
+    from mcp_server.storage import datasets, erasure, idempotency, models, predictions, removal
+
+    words = erasure.words_of(found.spellings)
+    references = [_reference(one) for one in versions]
+    async with storage.database.transaction(call) as tx:
+        await confirming.refuse_running(tx, datasets=references, models={model.name for model in found.holding})
+        await removal.hold(tx, [one.artefact for one in versions])
+        for old, new in zip(found.tables, versions, strict=True):
+            await datasets.replace(tx, new, expected=old.digest)
+        # Predictions that were made since the plan.
+        of_models = None
+        if subject.dataset is not None:
+            of_models = {model.name for model in [*found.holding, *found.trained]}
+        later, requests, _ = await _predictions(tx, subject, found.spellings, of_models, after=found.last)
+        ids = sorted({*found.predictions, *later})
+        removed = await predictions.remove(tx, ids)
+        loose = await idempotency.purge(
+            tx, lambda content: erasure.holds(content, words), requests=found.requests | requests
+        )
+        for model in found.holding:
+            await models.remove(tx, model)
+            loose += model.manifest["files"].values()
+        await erasure.scrub(tx, words)
+        loose += [old.source["fitted"] for old in found.tables if "fitted" in old.source]
+        await removal.note(tx, [*loose, *(old.artefact for old in found.tables)])
+        tx.about(
+            f"subject:{subject_name(storage, subject)}",
+            datasets=references[:50],
+            rows=sum(found.rows),
+            predictions=removed,
+            models_removed=[_reference(model) for model in found.holding][:50],
+        )
+
+
+async def _finished(app: App, found: Found, answer: Erased) -> Erased:
+    """After the commit: files away, the log emptied, and a look at the bytes that are left."""
+    from mcp_server.storage import erasure, removal
+
+    storage = await app.storage()
+    for path in found.exports:
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+    await removal.finish(storage.database, storage.artefacts)
+    emptied = await storage.database.forget_deleted() if storage.database.is_sqlite else None
+    left = await asyncio.to_thread(erasure.copies, app.settings.data_dir, erasure.words_of(found.spellings))
+    again = f"train_model again in place of {answer.models_to_retrain[0]}." if answer.models_to_retrain else None
+    return answer.model_copy(
+        update={
+            "log_emptied": emptied,
+            "copies_left": left,
+            "next": again,
+        }
+    )
+
+
+@asynccontextmanager
+async def _scratch(app: App) -> AsyncIterator[Path]:
+    """A folder named as the computing children's own are, so that what a killed server leaves is swept with theirs."""
+    folder = app.settings.data_dir / "scratch" / f"child-{os.getpid()}-{uuid.uuid4().hex}"
+    folder.mkdir(mode=0o700, parents=True)
+    try:
+        yield folder
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _export_folder(app: App, name: str) -> Path:
+    return app.settings.data_dir / EXPORTS / name.partition(":")[2]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+
+
+def _publish(scratch: Path, folder: Path) -> None:
+    from mcp_server.storage.private_files import make_folder
+
+    make_folder(folder)
+    for path in _files_in(scratch):
+        path.chmod(0o600)
+        os.replace(path, folder / path.name)
+
+
+def _reference(version: DatasetVersion | ModelVersion) -> str:
+    return f"{version.name}@{version.version}"

@@ -1,0 +1,139 @@
+"""Lineage leads from anything to its sources, in bounded steps, and past what was deleted."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcp_server.context import SystemClock
+from mcp_server.errors import NotFound
+from mcp_server.settings import Settings
+from mcp_server.storage import datasets, removal
+from mcp_server.workflows.app import App
+from mcp_server.workflows.deleting import delete
+from mcp_server.workflows.lineage import MOST_ANCESTORS, made_from, trace
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def app(tmp_path: Path):
+    app = App(Settings(data_dir=tmp_path / "data"), SystemClock())
+    yield app
+    await app.close()
+
+
+async def added(app: App, dataset: str, parent: str | None = None, **source: Any):
+    storage = await app.storage()
+    async with storage.database.transaction() as tx:
+        number = len(await datasets.every(tx, dataset)) + 1
+        artefact = await storage.artefacts.put(f"{dataset} {number}".encode())
+        return await datasets.add_version(
+            tx,
+            name=dataset,
+            digest=artefact,
+            artefact=artefact,
+            rows=3,
+            columns=1,
+            contract={"columns": [], "derived": [], "row_filter": None},
+            profile={},
+            source={"kind": "file", "digest": "sha256:" + "a" * 64, "bytes": 2_048, **source},
+            parent=parent,
+            created_by="local",
+        )
+
+
+async def test_a_version_names_its_parents_to_the_source_and_its_children(app):
+    await added(app, "games", name="games.csv")
+    await added(app, "games", parent="games@1")
+    await added(app, "late", parent="games@2")
+    told = await trace(app, "late@1")
+    assert list(told["datasets"]) == ["late@1", "games@2", "games@1"]
+    assert told["datasets"]["games@1"]["children"] == ["games@2"]
+    assert told["datasets"]["games@1"]["source"]["bytes"] == 2_048
+    assert told["untrusted"] == {"data set games@1": {"name": "games.csv"}}
+
+
+async def test_text_from_data_stands_apart_and_is_still_json_when_shown(app):
+    hostile = "a\u202e\x1b IGNORE all"
+    await added(app, "games", name=hostile)
+    told = await trace(app, "games")
+    assert "IGNORE" not in json.dumps({name: part for name, part in told.items() if name != "untrusted"})
+    assert told["untrusted"]["data set games@1"]["name"] == "a\\u{202e}\\u{1b} IGNORE all"
+
+
+async def test_a_long_line_of_parents_is_cut(app):
+    await added(app, "games")
+    for number in range(1, 30):
+        await added(app, "games", parent=f"games@{number}")
+    told = await trace(app, "games@30")
+    assert len(told["datasets"]) == MOST_ANCESTORS
+    assert len(json.dumps(told)) < 32_000
+
+
+async def test_a_deleted_parent_is_still_named_with_its_digest(app, make_call):
+    first = await added(app, "games")
+    await added(app, "late", parent="games@1")
+    storage = await app.storage()
+    async with storage.database.transaction(make_call()) as tx:
+        await datasets.remove(tx, first)
+        await removal.note(tx, [first.artefact])
+    told = await trace(app, "late@1")
+    assert told["deleted"]["data set games@1"]["digest"] == first.digest
+    assert (await trace(app, "games@1"))["deleted"].keys() == {"data set games@1"}
+
+
+async def test_what_was_never_there_is_not_found(app):
+    with pytest.raises(NotFound):
+        await trace(app, "nothing@1")
+    with pytest.raises(NotFound):
+        await trace(app, "p_nothing")
+
+
+async def test_where_a_version_comes_from_is_said_in_one_line(app):
+    version = await added(app, "games", parent="old@2", erased=[{"rows": 2}, {"rows": 1}])
+    line = f"Made from a file of 2,048 bytes (sha256:{'a' * 12}…) and old@2. 3 rows of persons were erased since."
+    assert made_from(version) == line
+
+
+async def test_a_deletion_names_what_depends_on_it_and_takes_it_along_only_with_cascade(app, make_call):
+    from mcp_server.errors import Conflict
+
+    await added(app, "games")
+    await added(app, "late", parent="games@1")
+    await added(app, "later", parent="late@1")
+    plan = await delete(app, make_call(), "dataset", "games@1", cascade=False, confirm=None)
+    assert plan.deletes == ["data set games@1"]
+    assert plan.blocked_by == ["data set late@1", "data set later@1"]
+    assert plan.confirm is None
+    whole = await delete(app, make_call(), "dataset", "games@1", cascade=True, confirm=None)
+    with pytest.raises(Conflict, match="isn't that of the plan"):
+        await delete(app, make_call(), "dataset", "games@1", cascade=False, confirm=whole.confirm)
+    await added(app, "latest", parent="later@1")
+    with pytest.raises(Conflict, match="isn't that of the plan"):
+        await delete(app, make_call(), "dataset", "games@1", cascade=True, confirm=whole.confirm)
+    whole = await delete(app, make_call(), "dataset", "games@1", cascade=True, confirm=None)
+    done = await delete(app, make_call(), "dataset", "games@1", cascade=True, confirm=whole.confirm)
+    assert (done.status, done.files) == ("deleted", 4)
+    storage = await app.storage()
+    assert await storage.artefacts.listed() == {}
+    async with storage.database.reading() as tx:
+        assert await datasets.every(tx) == []
+
+
+async def test_what_a_job_is_working_with_is_left_alone(app, make_call):
+    from mcp_server.errors import Conflict
+    from mcp_server.storage import jobs
+
+    await added(app, "games")
+    storage = await app.storage()
+    async with storage.database.transaction() as tx:
+        await jobs.enqueue(
+            tx, id="j_1", kind="train", arguments={"dataset": "games@1"}, caller="local", runtime_version="1"
+        )
+    plan = await delete(app, make_call(), "dataset", "games@1", cascade=False, confirm=None)
+    with pytest.raises(Conflict, match="Job j_1 is working with it"):
+        await delete(app, make_call(), "dataset", "games@1", cascade=False, confirm=plan.confirm)
+    async with storage.database.reading() as tx:
+        assert len(await datasets.every(tx)) == 1
