@@ -167,6 +167,7 @@ async def _remove(tx: Transaction, doomed: Doomed) -> None:
     from mcp_server.storage import datasets, models, removal, runs
 
     loose: list[Any] = [one.artefact for one in doomed.datasets]
+    loose += [one.source["fitted"] for one in doomed.datasets if "fitted" in one.source]
     for model in doomed.models:
         loose += [model.artefact, *model.manifest.get("files", {}).values()]
         await models.remove(tx, model)
