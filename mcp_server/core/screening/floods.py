@@ -29,10 +29,13 @@ _EVIDENCE = 7.0
 """Nats by which a group's closeness must be less likely than one over the number of rows."""
 
 _GAP = 3.0
-"""The nearest row outside is at least so many times as far from the middle as the group's farthest."""
+"""The nearest row outside is at least so many times as far from the middle as most of the group."""
 
 _STRAGGLING = 4.0
 """Times the median distance from the middle beyond which a row is near a group by chance."""
+
+_MOST_OF_IT = 0.9
+"""Part of a group that says how wide it is: in a dense place, a few honest rows are next to it."""
 
 _AROUND = 12
 _MOST_DIMENSIONS = 6.0
@@ -128,7 +131,7 @@ def _core(distinct: Floats, group: Integers) -> Integers | None:
 
 def _beyond_chance(away: Floats, group: Integers) -> bool:
     """Whether the rows of a group are too close for chance, given all rows' distances from its middle."""
-    radius = float(away[group].max())
+    radius = float(np.quantile(away[group], _MOST_OF_IT, method="higher"))
     outside = np.sort(np.delete(away, group))[:_AROUND]
     if len(group) < _LEAST_COPIES or outside.size < _AROUND or outside[0] < _GAP * radius:
         return False
@@ -146,10 +149,11 @@ def _often_equal(distinct: Floats, counts: Integers) -> Integers:
     if steps.size == 0:
         return np.zeros(0, dtype=np.intp)
     often = order[: steps[-1] + 1]
-    usual = np.array([_most_frequent(column, counts) for column in distinct.T])
+    usual = np.array([_most_frequent(column) for column in distinct.T])
     return np.asarray(often[~(distinct[often] == usual).all(axis=1)], dtype=np.intp)
 
 
-def _most_frequent(column: Floats, counts: Integers) -> float:
-    values, of = np.unique(column, return_inverse=True)
-    return float(values[np.bincount(of, weights=counts).argmax()])
+def _most_frequent(column: Floats) -> float:
+    """The value that most different rows have: copies of a row don't make its values usual."""
+    values, counts = np.unique(column, return_counts=True)
+    return float(values[counts.argmax()])
