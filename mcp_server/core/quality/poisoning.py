@@ -1,14 +1,21 @@
-"""A first screening for poisoned rows, and the columns in which there can be none."""
+"""Screening for poisoned rows, and what couldn't be screened."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import polars as pl
 
-from mcp_server.core.quality.numbers import Bools, NumberColumn
+from mcp_server.core.contract import Contract
+from mcp_server.core.leakage.columns import read_features, read_target
+from mcp_server.core.quality.numbers import Bools, Floats, NumberColumn
 from mcp_server.core.quality.report import MAX_ANOMALOUS, Finding, Severity, rows_of
 from mcp_server.core.screening import screen_rows
+from mcp_server.core.screening.table import Evidence, Integers, Table
+from mcp_server.core.screening.verdict import screen_table
+
+_COMPARED = ("units.column", "completeness.baseline")
 
 REASONS: dict[str, str] = {
     "too_few": "Fewer than three values: nothing can be far from them.",
@@ -41,3 +48,99 @@ def poisoning_findings(columns: list[NumberColumn], explained: Bools) -> Iterato
         names = tuple(columns[item.column].name for item in screening.undecidable if item.reason == code)
         if names:
             yield Finding("screening.undecidable", "info", names, len(names), (), reason)
+
+
+def table_findings(
+    frame: pl.DataFrame,
+    contract: Contract,
+    findings: Sequence[Finding],
+    *,
+    baseline: pl.DataFrame | None,
+    rng: np.random.Generator,
+) -> tuple[list[Finding], tuple[str, ...]]:
+    """Rows that are odd among the others: far, wrongly labelled, copied, marked, or unlike a trusted baseline.
+
+    Args:
+        findings: those of the other rules: rows in another unit are far for a reason, and columns that differ from the
+            baseline's needn't be found again.
+        baseline: an earlier table that is trusted; columns of its own, or of another kind, aren't compared.
+        rng: draws rows, folds and seeds.
+    Returns:
+        the findings, and a sentence for each method that doesn't suit the table.
+    """
+    explained = np.zeros(frame.height, dtype=np.bool_)
+    for finding in findings:
+        if finding.rule == "units.block":
+            explained[np.array(finding.rows) - 1] = True
+    together, rows, apart = (
+        frame,
+        frame.height,
+        {name for item in findings if item.rule in _COMPARED for name in item.columns},
+    )
+    if baseline is not None and baseline.height:
+        alike = [name for name in frame.columns if name in baseline.columns and _alike(frame[name], baseline[name])]
+        together = pl.concat([frame, baseline.select(alike)], how="diagonal_relaxed")
+        apart |= set(frame.columns) - set(alike)
+    numbers, codes, names = _arrays(together, contract)
+    labels = _labels(together, contract)
+
+    def part(of: slice) -> Table:
+        return Table(numbers[of], codes[of], None if labels is None else labels[of])
+
+    screening = screen_table(
+        part(slice(rows)),
+        baseline=part(slice(rows, None)) if together.height > rows else None,
+        known_to_differ=frozenset(at for at, name in enumerate(names) if name in apart),
+        explained=explained,
+        rng=rng,
+    )
+    findings = [
+        _finding(item, tuple(names[at] for at in item.columns), contract)
+        for item in screening.evidence
+        if item.flagged.any() or item.columns or item.grade != "info" or item.unreliable
+    ]
+    skipped = screening.skipped
+    if labels is None and contract.target is not None:
+        skipped += ("Wrong labels and triggers: the target isn't one of a few classes.",)
+    return findings, skipped
+
+
+def _alike(series: pl.Series, other: pl.Series) -> bool:
+    if series.dtype.is_numeric():
+        return other.dtype.is_numeric()
+    return series.dtype.base_type() == other.dtype.base_type()
+
+
+def _finding(item: Evidence, columns: tuple[str, ...], contract: Contract) -> Finding:
+    if item.method == "label_noise" and contract.target is not None:
+        columns = (contract.target,)
+    count = int(item.flagged.sum()) or len(columns)
+    return Finding(
+        f"screening.{item.method}", item.grade, columns, count, rows_of(item.flagged), item.reason, item.statistic
+    )
+
+
+def _arrays(frame: pl.DataFrame, contract: Contract) -> tuple[Floats, Integers, list[str]]:
+    """The features as numbers and codes, and their names: those of the numbers, then those of the codes."""
+    unlisted = {column.name for column in contract.columns if column.kind == "text" or column.unique}
+    features = [feature for feature in read_features(frame, contract) if feature.name not in unlisted]
+    numbers = [(feature.name, feature.numbers) for feature in features if feature.numbers is not None]
+    codes = [(feature.name, feature.codes) for feature in features if feature.codes is not None]
+    return (
+        np.column_stack([values for _, values in numbers]) if numbers else np.empty((frame.height, 0)),
+        np.column_stack([values for _, values in codes]) if codes else np.empty((frame.height, 0), dtype=np.intp),
+        [name for name, _ in (*numbers, *codes)],
+    )
+
+
+def _labels(frame: pl.DataFrame, contract: Contract) -> Integers | None:
+    """The target's classes from 0, -1 where missing; None where it isn't one."""
+    if contract.target is None:
+        return None
+    known = frame.get_column(contract.target).is_not_null().to_numpy()
+    goal = read_target(frame.filter(known), contract)
+    if goal is None or goal.classes is None:
+        return None
+    labels = np.full(frame.height, -1, dtype=np.intp)
+    labels[known] = goal.classes
+    return labels

@@ -19,16 +19,16 @@ from mcp_server.core.quality.dependencies import dependency_findings
 from mcp_server.core.quality.duplicates import duplicate_findings
 from mcp_server.core.quality.missingness import missingness_findings
 from mcp_server.core.quality.numbers import NumberColumn, number_columns
-from mcp_server.core.quality.poisoning import poisoning_findings
+from mcp_server.core.quality.poisoning import poisoning_findings, table_findings
 from mcp_server.core.quality.report import Finding, ValidationReport, summarize
 from mcp_server.core.quality.target import target_findings
 from mcp_server.core.quality.texts import MAX_CELL_ROWS, text_columns
 from mcp_server.core.quality.units import unit_findings
 
 NOT_LOOKED_FOR = (
-    "Flipped labels of noisy outcomes: a flipped result looks like an upset.",
+    "Flipped labels of noisy outcomes (a flipped result looks like an upset), and of targets that are numbers.",
     "Values exchanged, shifted or scrambled within their column's range.",
-    "Attacks that keep the labels right, and triggers in less than 1 % of the rows.",
+    "Attacks that keep the labels right in less than 1 % of the rows, and triggers that are rare, zeros or categories.",
     "Units that differ by an offset, or by a factor within the column's own spread.",
     "Leaks through three or more columns together, or through the order of the rows.",
 )
@@ -62,6 +62,9 @@ def validate(
         findings += _content(frame, contract, rng)
         if baseline is not None:
             findings += baseline_findings(frame, baseline, contract)
+        screened, unscreened = table_findings(frame, contract, findings, baseline=baseline, rng=rng)
+        findings += screened
+        skipped += unscreened
         if frame.height > MAX_CELL_ROWS:
             step = -(-frame.height // MAX_CELL_ROWS)
             skipped.append(f"Text cells and single outliers of all rows: one row in {step} was looked at.")

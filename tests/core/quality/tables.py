@@ -46,12 +46,15 @@ def sklearn_table(name: str) -> tuple[pl.DataFrame, Contract]:
     return frame, contract_of(frame, {"target": "target"})
 
 
-NBA = Path("../shared/data/nba/nba_games_1947_2015.csv")
+REPOSITORY = Path(__file__).parents[3]
+# Beside the repository, or one folder further up where that's a worktree.
+_PLACES = (REPOSITORY.parent / "shared" / "data", REPOSITORY.parent.parent / "shared" / "data")
+DATA = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
 
 
 def nba_games() -> pl.DataFrame:
     """The public NBA table with its target, or a skip where it's absent."""
-    path = Path(__file__).parents[3] / NBA
+    path = DATA / "nba" / "nba_games_1947_2015.csv"
     if not path.exists():
         pytest.skip("the NBA table isn't on this machine")
     return pl.read_csv(path, try_parse_dates=True).with_columns(

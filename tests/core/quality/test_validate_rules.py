@@ -151,7 +151,7 @@ def test_a_target_that_cannot_be_learned_is_found(values: list[object], kind: st
 
 
 def test_without_a_target_it_says_that_leaks_were_not_looked_for() -> None:
-    frame = pl.DataFrame({"x": rng().normal(size=50)})
+    frame = pl.DataFrame({"x": rng().normal(size=50), "z": rng().uniform(size=50)})
     report = validate(frame, contract_of(frame), rng=rng())
     assert report.not_looked_for == ("Leakage and the target: no target is stated.", *NOT_LOOKED_FOR)
 

@@ -1,0 +1,114 @@
+"""Labels that two unlike models, neither of which has seen the row, agree to doubt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from mcp_server.core.screening.half_sample import Floats
+from mcp_server.core.screening.table import Bools, Integers
+
+LEAST_ROWS = 60
+LEAST_OF_A_CLASS = 10
+MOST_ROWS = 3_000
+
+_FOLDS = 5
+_TREES = 60
+_PENALTY = 3.0
+_WIDE = 32
+_PLAIN = 0.3
+"""By how much both models together must prefer another class."""
+
+_SOME = 0.012
+"""From this share of confident doubts, labels are wrong somewhere, and the wider rule is used."""
+
+_AT_LEAST = 4
+
+
+@dataclass(frozen=True, slots=True)
+class LabelDoubts:
+    """What two models say of the labels.
+
+    Args:
+        scores: shape (n,), in [-1, 1]: probability of the likeliest other class minus that of the label.
+        confident: shape (n,), labels that confident learning doubts with both models.
+        doubted: shape (n,), the rows to look at: `confident`, and where those are many, also the rows for which both
+            models plainly prefer another class.
+        error: share of the labels that the two together don't predict.
+        apart: how far doubtful labels stand apart from undecided ones, as a multiple of what outcomes with honest
+            chance in them show; about 1 for those, 2 and more for flipped labels of classes that can be told apart.
+    """
+
+    scores: Floats
+    confident: Bools
+    doubted: Bools
+    error: float
+    apart: float
+
+
+def doubt_labels(matrix: Floats, labels: Integers, rng: np.random.Generator) -> LabelDoubts:
+    """Doubt labels by confident learning across a linear model and a forest, out of fold.
+
+    Args:
+        matrix: shape (n, d), finite, d >= 1; about standardised.
+        labels: shape (n,), classes from 0, each at least `LEAST_OF_A_CLASS` times, at least two of them.
+        rng: draws the folds and the forest's seed.
+    Source:
+        Northcutt, Jiang & Chuang (2021), J. Artificial Intelligence Research 70 (confident learning).
+    """
+    seed = int(rng.integers(2**31))
+    features = 0.5 if matrix.shape[1] <= _WIDE else "sqrt"
+    linear = np.zeros((len(labels), int(labels.max()) + 1))
+    forest = np.zeros_like(linear)
+    with threadpool_limits(limits=1):
+        for learn, judge in StratifiedKFold(_FOLDS, shuffle=True, random_state=seed).split(matrix, labels):
+            model = LogisticRegression(C=1 / _PENALTY, max_iter=200, tol=1e-3)
+            linear[judge] = model.fit(matrix[learn], labels[learn]).predict_proba(matrix[judge])
+            trees = ExtraTreesClassifier(
+                n_estimators=_TREES, min_samples_leaf=2, random_state=seed, n_jobs=1, max_features=features
+            )
+            forest[judge] = trees.fit(matrix[learn], labels[learn]).predict_proba(matrix[judge])
+    return _compare(linear, forest, labels)
+
+
+def _compare(linear: Floats, forest: Floats, labels: Integers) -> LabelDoubts:
+    rows = np.arange(len(labels))
+    both = (linear + forest) / 2
+    rest = both.copy()
+    rest[rows, labels] = -1
+    margin = both[rows, labels] - rest.max(axis=1)
+    likely, likely_too = _confident_class(linear, labels), _confident_class(forest, labels)
+    confident = (likely == likely_too) & (likely >= 0) & (likely != labels)
+    prefer = linear.argmax(axis=1)
+    plain = (prefer == forest.argmax(axis=1)) & (prefer != labels) & (margin < -_PLAIN)
+    many = confident.sum() >= max(_AT_LEAST, _SOME * len(labels))
+    error = float((both.argmax(axis=1) != labels).mean())
+    return LabelDoubts(-margin, confident, confident | plain if many else confident, error, _apart(both, margin, error))
+
+
+def _confident_class(probabilities: Floats, labels: Integers) -> Integers:
+    """The class that a row surely has: the likeliest of those as probable as they usually are for their own; or -1."""
+    own = np.array([probabilities[labels == of, of].mean() for of in range(probabilities.shape[1])])
+    sure = np.where(probabilities >= own, probabilities, -1.0)
+    return np.where(sure.max(axis=1) >= 0, sure.argmax(axis=1), -1).astype(np.intp)
+
+
+_BY_CHANCE = 2.7
+"""Doubtful over undecided rows, per share of errors, where the errors are honest chance; measured on logistic models of
+every strength and on outcomes of games: 0.7 to 1.3 times this."""
+
+
+def _apart(both: Floats, margin: Floats, error: float) -> float:
+    """Whether doubtful rows are a group apart (flipped labels) or the end of a slope (honest chance)."""
+    top = np.sort(both, axis=1)
+    typical = float(np.median(top[:, -1] - top[:, -2]))
+    if typical <= 0 or error == 0:
+        return 0.0
+    doubtful = float((margin < -typical / 2).mean())
+    undecided = float((np.abs(margin) <= typical / 2).mean())
+    return doubtful / (undecided + 1 / len(margin)) / (_BY_CHANCE * error)

@@ -1,0 +1,247 @@
+"""Every method over one table, with one verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mcp_server.core.screening import floods, label_noise, outliers, shift, triggers
+from mcp_server.core.screening.table import (
+    Bools,
+    Evidence,
+    Grade,
+    Integers,
+    Table,
+    encoded,
+    sample,
+    spread,
+    standardised,
+)
+
+FALSE_ALARMS = 0.01
+"""At most this share of clean tables fails: `tests/performance/poisoning_rates.py --false-alarms` counts them."""
+
+MOST_CELLS = 600_000
+"""Rows times columns that a method which compares rows with each other, or learns from them, looks at."""
+
+_WORST: dict[Grade, int] = {"info": 0, "warn": 1, "fail": 2}
+_FEW = 4
+_MOSTLY = 0.9
+_MOST_CLASSES = 50
+
+_OUTLIERS = (0.03, 0.10)
+_LABELS = (0.015, 0.075)
+_COPIES = (0.005, 0.10)
+"""Shares of the rows from which a table gets a warning, and from which it fails."""
+
+_APART = 1.4
+"""Below it, doubtful labels are what honest chance leaves: see `LabelDoubts.apart`."""
+
+_LEARNED = 0.7
+"""The part of the errors of guessing that the models may make at most, or else they haven't learned the classes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """What screening says of a table.
+
+    Args:
+        evidence: of each method that could be used, in a fixed order.
+        skipped: one sentence for each that couldn't.
+    """
+
+    evidence: tuple[Evidence, ...]
+    skipped: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Grade:
+        """The worst grade: a clean table gets `fail` in at most `FALSE_ALARMS` of all cases."""
+        return max((item.grade for item in self.evidence), key=_WORST.__getitem__, default="info")
+
+    def reasons(self, row: int) -> tuple[str, ...]:
+        """The methods that flag a row, by its index."""
+        return tuple(item.method for item in self.evidence if item.flagged[row])
+
+
+def screen_table(
+    table: Table,
+    *,
+    baseline: Table | None = None,
+    known_to_differ: frozenset[int] = frozenset(),
+    explained: Bools | None = None,
+    rng: np.random.Generator,
+) -> Screening:
+    """Look for poisoned rows by every method that suits the table.
+
+    Of a long table each method draws its rows; `Evidence.looked_at` says how many. None of them sees values scrambled
+    within their range, flipped labels of outcomes that chance decides, or attacks with right labels in under 1 % of
+    the rows.
+
+    Args:
+        table: what is screened.
+        baseline: an earlier table with the same columns and codes that is trusted.
+        known_to_differ: columns, numbers first, that needn't be compared with the baseline.
+        explained: shape (n,), rows that are known to be far for a reason; they aren't called outliers again.
+        rng: draws rows, folds and seeds: the same generator gives the same answer.
+    """
+    evidence: list[Evidence] = []
+    skipped: list[str] = []
+    open_rows = np.arange(table.rows) if explained is None else np.flatnonzero(~explained)
+    for found in (
+        _outliers(table, open_rows, rng),
+        _label_noise(table, rng),
+        _flood(table, rng),
+        _trigger(table),
+        _shift(table, baseline, known_to_differ, rng),
+    ):
+        if isinstance(found, Evidence):
+            evidence.append(found)
+        elif found:
+            skipped.append(found)
+    return Screening(tuple(evidence), tuple(skipped))
+
+
+def _grade(count: int, share: float, limits: tuple[float, float]) -> Grade:
+    if count < _FEW or share < limits[0]:
+        return "info"
+    return "warn" if share < limits[1] else "fail"
+
+
+def _most(rows: int, columns: int) -> int:
+    return max(min(rows, MOST_CELLS // max(columns, 1)), 300)
+
+
+def _outliers(table: Table, open_rows: Integers, rng: np.random.Generator) -> Evidence | str:
+    looked = sample(open_rows, _most(outliers.MOST_ROWS, table.numbers.shape[1]), rng)
+    found = outliers.outlyingness(standardised(table.numbers[looked]), rng) if looked.size else None
+    if found is None:
+        return "Rows far from all others in several numeric columns: too few rows or columns, or most rows are equal."
+    far = found.excess > found.limit
+    grade = _grade(int(far.sum()), float(far.mean()), _OUTLIERS)
+    reason = (
+        "Far from every other row in several columns together; the statistic is the largest distance, in multiples of "
+        "the usual one."
+    )
+    statistic = float(found.excess.max())
+    return _evidence("outliers", grade, table, looked, found.rank, far, (), reason, statistic)
+
+
+def _label_noise(table: Table, rng: np.random.Generator) -> Evidence | str:
+    if table.labels is None:
+        return ""
+    counts = np.bincount(table.labels[table.labels >= 0], minlength=1)
+    enough = np.flatnonzero(counts >= label_noise.LEAST_OF_A_CLASS)
+    usable = np.flatnonzero(np.isin(table.labels, enough))
+    width = table.numbers.shape[1] + table.codes.shape[1]
+    looked = sample(usable, _most(label_noise.MOST_ROWS, width), rng)
+    counts = np.bincount(table.labels[looked], minlength=1)
+    enough = np.flatnonzero(counts >= label_noise.LEAST_OF_A_CLASS)
+    looked = looked[np.isin(table.labels[looked], enough)]
+    matrix = encoded(table.take(looked)) if looked.size else np.empty((0, 0))
+    if not (2 <= len(enough) <= _MOST_CLASSES) or len(looked) < label_noise.LEAST_ROWS or matrix.shape[1] == 0:
+        return "Wrong labels: too few rows of each class, too many classes, or no feature."
+    labels = np.searchsorted(enough, np.asarray(table.labels)[looked])
+    found = label_noise.doubt_labels(matrix, labels, rng)
+    confident, doubted = float(found.confident.mean()), found.doubted
+    many = found.confident.sum() >= _FEW and confident >= _LABELS[0]
+    guessing = 1 - float(np.bincount(labels).max()) / len(labels)
+    if many and (found.apart < _APART or found.error > _LEARNED * guessing):
+        reason = (
+            "The labels are inherently noisy: two models that haven't seen a row doubt many of them, but doubtful rows "
+            "don't stand apart from undecided ones, as wrong labels would. So flags are unreliable: none is raised, "
+            "and flipped labels can't be found. The statistic is the share of labels that the models don't predict."
+        )
+        nothing = np.zeros(len(looked), dtype=np.bool_)
+        told = _evidence("label_noise", "info", table, looked, found.scores, nothing, (), reason, found.error)
+        return replace(told, unreliable=True)
+    grade: Grade = "info"
+    if many:
+        grade = "fail" if doubted.mean() >= _LABELS[1] else "warn"
+    reason = (
+        "Two unlike models that haven't seen the row agree on another class; the statistic is the share of such labels."
+    )
+    return _evidence("label_noise", grade, table, looked, found.scores, doubted, (), reason, float(doubted.mean()))
+
+
+def _flood(table: Table, rng: np.random.Generator) -> Evidence | str:
+    width = table.numbers.shape[1] + table.codes.shape[1]
+    looked = sample(np.arange(table.rows), _most(floods.MOST_ROWS, width), rng)
+    found = floods.find_flood(encoded(table.take(looked), most_equal=_MOSTLY)) if looked.size else None
+    if found is None:
+        return "Near-copies of rows: too few rows, or equal rows are usual in this table."
+    grade = _grade(int(found.copies.sum()), float(found.copies.mean()), _COPIES)
+    reason = (
+        "Nearly the same as other rows, three or more together, and far closer than rows of this table are; the "
+        "statistic is the number of such groups. The most central row of each group isn't counted."
+    )
+    groups = float(found.group.max() + 1)
+    return _evidence("duplicates_flood", grade, table, looked, found.nearness, found.copies, (), reason, groups)
+
+
+def _trigger(table: Table) -> Evidence | str:
+    if table.labels is None:
+        return ""
+    found = triggers.find_triggers(table.numbers, table.labels)
+    if found is None:
+        return "Triggers: in a table that isn't mostly of continuous columns, equal values mean nothing."
+    flagged = np.zeros(table.rows, dtype=np.bool_)
+    for trigger in found:
+        flagged |= trigger.rows
+    pairs = [trigger for trigger in found if len(trigger.columns) > 1]
+    grade: Grade = "fail" if pairs else "warn" if found else "info"
+    columns = tuple(dict.fromkeys(at for trigger in found for at in trigger.columns))
+    reason = (
+        "Far more rows share these exact values than any others, and nearly all have one label: so does a backdoor's "
+        "trigger. The statistic is the number of those rows."
+    )
+    scores = flagged.astype(np.float64)
+    every = np.arange(table.rows)
+    return _evidence("trigger", grade, table, every, scores, flagged, columns, reason, float(flagged.sum()))
+
+
+def _shift(table: Table, baseline: Table | None, known: frozenset[int], rng: np.random.Generator) -> Evidence | str:
+    if baseline is None:
+        return ""
+    width, more = table.numbers.shape[1], table.codes.shape[1]
+    numbers = [at for at in range(width) if at not in known]
+    codes = [at for at in range(more) if at + width not in known]
+
+    def kept(of: Table) -> Table:
+        return Table(of.numbers[:, numbers], of.codes[:, codes], of.labels)
+
+    found = shift.measure_shift(kept(table), kept(baseline), rng)
+    if found is None:
+        return "Shift against the baseline: fewer than 30 rows."
+    columns = (*(numbers[at] for at in found.columns), *(codes[at] + width for at in found.code_columns))
+    flagged = found.flagged | found.relabelled
+    scores = np.where(found.relabelled, 1.0, found.scores)
+    every = np.arange(table.rows)
+    if found.relabelled.any():
+        reason = "Rows have the features of a baseline row and another label; the statistic is their share of all rows."
+        share = float(found.relabelled.mean())
+        grade: Grade = "fail" if share >= _LABELS[1] else "warn"
+        return _evidence("shift", grade, table, every, scores, flagged, columns, reason, share)
+    grade = "warn" if found.unlike > 0 or columns else "info"
+    new = len(found.compared)
+    of = "" if new == table.rows else f" Compared were the {new} rows that the baseline doesn't have."
+    reason = f"Not distributed as in the baseline; the statistic is the share of rows that is certainly unlike it.{of}"
+    return _evidence("shift", grade, table, every, scores, flagged, columns, reason, found.unlike)
+
+
+def _evidence(
+    method: str,
+    grade: Grade,
+    table: Table,
+    looked: Integers,
+    scores: np.ndarray,
+    flagged: Bools,
+    columns: tuple[int, ...],
+    reason: str,
+    statistic: float,
+) -> Evidence:
+    everywhere = np.zeros(table.rows, dtype=np.bool_)
+    everywhere[looked] = flagged
+    if len(looked) < table.rows:
+        reason = f"{reason} Looked at {len(looked)} of {table.rows} rows."
+    return Evidence(method, grade, spread(scores, looked, table.rows), everywhere, columns, reason, statistic)
