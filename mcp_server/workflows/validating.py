@@ -22,6 +22,7 @@ async def validate(app: App, call: CallContext, dataset: str, baseline: str | No
         "path": str(await storage.artefacts.local_path(record.artefact)),
         "contract": record.contract,
         "seed": SEED,
+        "now": call.clock.now().isoformat(),
     }
     if baseline is not None:
         reference = await find(app, baseline)
