@@ -17,7 +17,7 @@ from mcp_server.errors import DataRejected, InvalidInput
 Role = Literal["feature", "target", "time", "key", "known_after", "ignored"]
 """What a column is for. `known_after`: known only after the event that is predicted, so never a feature."""
 
-Part = Literal["kind", "nullable", "range", "allowed", "pattern", "unique"]
+Part = Literal["kind", "nullable", "minimum", "maximum", "allowed", "pattern", "unique"]
 """What can be inferred about a column."""
 
 MAX_ALLOWED = 200

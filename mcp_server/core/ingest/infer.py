@@ -104,8 +104,9 @@ def _infer(values: pl.Series, *, derived: bool) -> Column:
 def confidence(column: Column, values: pl.Series) -> dict[Part, float]:
     """For each part that was inferred, the estimated chance that one more row keeps it; at most 0.9999.
 
-    After n rows without an exception the next is none with a chance of (n + 1) / (n + 2); a new value lies within the
-    range of n others with (n - 1) / (n + 1); and it's one of those listed with 1 - (values seen once) / n.
+    After n rows without an exception the next is none with a chance of (n + 1) / (n + 2); a new value isn't below the
+    least of n others with n / (n + 1), nor above the largest; and it's one of those listed with
+    1 - (values seen once) / n.
 
     Source:
         Laplace's rule of succession; exchangeable ranks; Good (1953), Biometrika 40, for values not seen yet.
@@ -114,7 +115,7 @@ def confidence(column: Column, values: pl.Series) -> dict[Part, float]:
     kept = (rows + 1) / (rows + 2)
     sure: dict[Part, float] = {"kind": (known + 1) / (known + 2), "nullable": 1.0 if column.nullable else kept}
     if column.minimum is not None:
-        sure["range"] = (known - 1) / (known + 1)
+        sure["minimum"] = sure["maximum"] = known / (known + 1)
     if column.allowed is not None:
         once = int((values.drop_nulls().alias("value").value_counts(name="count")["count"] == 1).sum())
         sure["allowed"] = min(1 - once / known, (known + 1) / (known + 2))

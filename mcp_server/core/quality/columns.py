@@ -87,7 +87,7 @@ def _fits(series: pl.Series, column: Column) -> bool:
     return dtype.base_type() in (pl.String, pl.Categorical, pl.Enum)
 
 
-_PROMISED: tuple[Part, ...] = ("range", "allowed")
+_PROMISED: tuple[Part, ...] = ("minimum", "maximum", "allowed")
 
 
 def _values(series: pl.Series, column: Column, stated: Set[Part]) -> Iterator[Finding]:
@@ -105,10 +105,11 @@ def _values(series: pl.Series, column: Column, stated: Set[Part]) -> Iterator[Fi
         yield from finding("contract.finite", "fail", wrong, "A number is infinite or not a number.")
         series = series.set(wrong.fill_null(False), None)
     if series.dtype.is_numeric():
-        grave: Severity = "fail" if "range" in stated else "warn"
         if column.minimum is not None:
+            grave: Severity = "fail" if "minimum" in stated else "warn"
             yield from finding("contract.range", grave, series < column.minimum, "Below the range of the contract.")
         if column.maximum is not None:
+            grave = "fail" if "maximum" in stated else "warn"
             yield from finding("contract.range", grave, series > column.maximum, "Above the range of the contract.")
     if column.allowed is not None:
         unknown = ~series.cast(pl.String).is_in(list(column.allowed)) & series.is_not_null()
