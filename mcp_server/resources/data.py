@@ -1,12 +1,20 @@
-"""Data profiles."""
+"""Data profiles and contracts."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import orjson
 
 from mcp_server.guard.server import GuardedServer
+from mcp_server.guard.text import bound_json, clean_json
+from mcp_server.workflows import contracts
 from mcp_server.workflows.app import App
 from mcp_server.workflows.describing import describe
+
+FORMS = tuple(contracts.FORMS)
+MOST_CONTRACT = 24_000
+"""Bytes of compact JSON; indented and as text in an answer it's more than twice that."""
 
 
 def register(server: GuardedServer) -> None:
@@ -14,7 +22,21 @@ def register(server: GuardedServer) -> None:
     async def profile(name: str) -> str:
         """Profile and contract of a data set version; name or name@version."""
         described = await describe(server.app, name)
-        return orjson.dumps(described.model_dump(mode="json", exclude_none=True), option=orjson.OPT_INDENT_2).decode()
+        return _text(described.model_dump(mode="json", exclude_none=True))
+
+    @server.resource("data://{name}/contract", title="Data contract", mime_type="application/json")
+    async def contract(name: str) -> str:
+        """What a data set version promises, and what that breaks; name or name@version."""
+        return _text(bound_json(clean_json(await contracts.contract(server.app, name)), MOST_CONTRACT))
+
+    @server.resource("data://{name}/contract/{form}", title="Contract elsewhere", mime_type="application/json")
+    async def elsewhere(name: str, form: str) -> str:
+        """The contract as pandera YAML or a suite of great_expectations, and what neither carries."""
+        return _text(await contracts.exported(server.app, name, form))
+
+
+def _text(document: Any) -> str:
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
 
 
 async def names(app: App, start: str) -> list[str]:

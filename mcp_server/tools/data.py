@@ -57,9 +57,9 @@ async def import_data(
 
 @toolset.tool(title="Describe data", scope="read", hints=READ_ONLY)
 async def describe_data(app: App, dataset: DatasetRef | None = None) -> Described:
-    """Show the profile and contract of a data set version: columns, kinds, roles, ranges, missing values.
+    """Show a data set version: columns, kinds, roles, ranges, missing values, compatibility.
 
-    Without `dataset`, list the data sets. Use before training or when predict flags a row. Next: validate_data.
+    Without `dataset`, list them all. Use before training or when predict flags a row. Next: validate_data.
     """
     return await describing.describe(app, dataset)
 

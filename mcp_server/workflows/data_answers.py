@@ -37,6 +37,7 @@ class Described(Reply):
     digest: str = ""
     created_at: str = ""
     roles: dict[str, int] = Field(default_factory=dict)
+    compatibility: str = ""
     datasets: list[dict[str, Any]] | None = None
 
     def lines(self) -> list[str]:
@@ -48,7 +49,8 @@ class Described(Reply):
         roles = ", ".join(f"{n} {role}" for role, n in self.roles.items())
         return [
             f"{self.dataset}: {counted(self.rows, 'row')} × {counted(self.columns, 'column')} ({roles}), "
-            f"stored {self.created_at}, {self.digest[:19]}…."
+            f"stored {self.created_at}, {self.digest[:19]}….",
+            *([self.compatibility] if self.compatibility else []),
         ]
 
 

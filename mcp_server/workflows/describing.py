@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcp_server.errors import CorruptArtefact
 from mcp_server.workflows.app import App
+from mcp_server.workflows.compatibility import against_previous
 from mcp_server.workflows.data_answers import Described
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ async def describe(app: App, dataset: str | None) -> Described:
         return await _listed(app)
     record = await find(app, dataset)
     reference = f"{record.name}@{record.version}"
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        compared = await against_previous(tx, record)
     return Described(
         dataset=reference,
         rows=record.rows,
@@ -28,12 +32,14 @@ async def describe(app: App, dataset: str | None) -> Described:
         digest=record.digest,
         created_at=record.created_at.isoformat(timespec="seconds"),
         roles=dict(Counter(column["role"] for column in record.contract["columns"])),
+        compatibility="" if compared is None else compared.sentence,
         next=f"validate_data with dataset {reference}.",
         untrusted={
             "profile": record.profile,
             "derived": record.contract.get("derived", []),
             "row_filter": record.contract.get("row_filter"),
             "source": _source(record.source),
+            **({"breaks": compared.breaks} if compared is not None and compared.breaks else {}),
         },
     )
 

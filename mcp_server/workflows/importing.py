@@ -16,6 +16,7 @@ from mcp_server.context import CallContext
 from mcp_server.core.names import check_name
 from mcp_server.errors import DataRejected, InvalidInput
 from mcp_server.workflows.app import App
+from mcp_server.workflows.compatibility import against_previous
 from mcp_server.workflows.data_answers import Imported
 from mcp_server.workflows.files import copy_allowed
 from mcp_server.workflows.reply import counted, token
@@ -136,16 +137,24 @@ async def _record(
             created_by=call.caller.id,
         )
         reference = f"{version.name}@{version.version}"
+        compared = await against_previous(tx, version)
         answer = Imported(
             dataset=reference,
             rows=version.rows,
             columns=version.columns,
             target=_target(parsed["contract"]),
-            notes=[f"{counted(n, 'note')} on reading, see untrusted.notes." for n in [len(parsed["notes"])] if n],
+            notes=[
+                *(f"{counted(n, 'note')} on reading, see untrusted.notes." for n in [len(parsed["notes"])] if n),
+                *([compared.sentence] if compared is not None else []),
+            ],
             digest=version.digest,
             existing=version.created_at != tx.now,
             next=f"validate_data with dataset {reference}.",
-            untrusted={"notes": parsed["notes"][:20], **parsed["preview"]},
+            untrusted={
+                "notes": parsed["notes"][:20],
+                **parsed["preview"],
+                **({"breaks": compared.breaks} if compared is not None and compared.breaks else {}),
+            },
         )
         tx.answer(answer.model_dump(mode="json", exclude_none=True))
         tx.about(reference)
