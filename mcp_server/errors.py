@@ -76,6 +76,7 @@ CODES: dict[str, Code] = {
     "E_LINE": Code("A line is longer than allowed.", "limits"),
     "E_SIZE": Code("The input is larger than allowed.", "limits"),
     "E_EXPRESSION": Code("The expression isn't in the safe language or doesn't fit the columns.", "import-refused"),
+    "E_PLAN": Code("A step of a preparation plan is wrong, or can't be done on this table.", "plan-refused"),
     "E_CONTRACT": Code("The data or the override contradicts the contract.", "import-refused"),
     "E_SERIES": Code("The samples don't fit the computation: too few, not finite, unequal lengths.", "invalid-request"),
 }
@@ -198,6 +199,10 @@ class Unverified(CourtsideError):
 
 class LeakFound(CourtsideError):
     code = "E_LEAK"
+
+
+class PlanRefused(CourtsideError):
+    code = "E_PLAN"
 
 
 class BadTarget(CourtsideError):

@@ -1,8 +1,8 @@
-"""Data: bring it in, look at it, check it."""
+"""Data: bring it in, look at it, check it, prepare it."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -10,9 +10,9 @@ from mcp_server.context import CallContext
 from mcp_server.guard.spec import ADDS_ONCE, READ_ONLY
 from mcp_server.tools.params import Column, DatasetRef, Expression, NewName
 from mcp_server.tools.toolset import Toolset
-from mcp_server.workflows import describing, importing, validating
+from mcp_server.workflows import describing, importing, preparing, validating
 from mcp_server.workflows.app import App
-from mcp_server.workflows.data_answers import Described, Imported, Validated
+from mcp_server.workflows.data_answers import Described, Imported, Prepared, Validated
 
 toolset = Toolset("data")
 
@@ -74,3 +74,22 @@ async def validate_data(
     source and import again, or train_model.
     """
     return await validating.validate(app, call, dataset, baseline)
+
+
+@toolset.tool(title="Prepare data", scope="data", hints=ADDS_ONCE, seconds=120.0, keyed=True)
+async def prepare_data(
+    app: App,
+    call: CallContext,
+    dataset: DatasetRef,
+    steps: Annotated[list[dict[str, Any]], Field(description='{"do": "filter", "where": "x > 1"}')],
+    name: NewName | None = None,
+    seed: Annotated[int, Field(ge=0, le=4_294_967_295)] = 0,
+    dry_run: bool = False,
+) -> Prepared:
+    """Make a new version by steps: filter, derive, drop_columns, drop_rows, join, impute, sample, balance, augment,
+    select_features, embed.
+
+    Use before training. `dry_run` shows what each would do; with no steps, explains all. Next: validate_data.
+    """
+    request = preparing.PreparingRequest(dataset=dataset, steps=steps, name=name, seed=seed, dry_run=dry_run)
+    return await preparing.prepare(app, call, request)

@@ -125,7 +125,9 @@ def _lean(schema: Any) -> Any:
             {inner: _lean(value) for inner, value in part.items()} if name in ("properties", "$defs") else _lean(part)
         )
         for name, part in schema.items()
-        if not (name == "title" and isinstance(part, str)) and name not in ("minProperties", "maxProperties")
+        if not (name == "title" and isinstance(part, str))
+        and name not in ("minProperties", "maxProperties")
+        and not (name == "additionalProperties" and part is True)  # which is the default
     }
     options = schema.get("anyOf")
     if isinstance(options, list):

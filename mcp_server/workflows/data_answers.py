@@ -79,6 +79,27 @@ class Validated(Reply):
         return told + [f"- {what}" for what in self.not_looked_for]
 
 
+class Prepared(Reply):
+    """A new version made by a plan, or with a dry run what it would be; what each step did."""
+
+    dataset: str
+    rows: int
+    columns: int
+    steps: list[dict[str, Any]]
+    notes: list[str] = Field(default_factory=list)
+    digest: str | None = None
+    existing: bool = False
+
+    def lines(self) -> list[str]:
+        stored = "" if self.digest is None else " (held already)" if self.existing else " (stored)"
+        told = [f"{self.dataset}: {counted(self.rows, 'row')} × {counted(self.columns, 'column')}{stored}."]
+        for number, step in enumerate(self.steps, start=1):
+            (rows, left), (columns, wide) = step["rows"], step["columns"]
+            sizes = f"rows {rows:,} → {left:,}, columns {columns} → {wide}"
+            told.append(f"- {number} {step['do']}: {sizes}. {step['said']}")
+        return told + [f"- {line}" for line in self.notes]
+
+
 def _figure(finding: dict[str, Any]) -> str:
     return "" if finding["statistic"] is None else f" Statistic: {finding['statistic']:g}."
 

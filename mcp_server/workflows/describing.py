@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from mcp_server.storage.records import DatasetVersion
 
 MOST_LISTED = 100
+MOST_PLAN = 4_000
+SOURCE = (
+    *("kind", "name", "bytes", "digest", "encoding", "delimiter"),
+    *("plan", "plan_digest", "inputs", "seed", "fitted"),
+)
 
 
 async def describe(app: App, dataset: str | None) -> Described:
@@ -80,6 +85,8 @@ def genuine(record: DatasetVersion) -> DatasetVersion:
 
 
 def _source(source: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: source[name] for name in ("kind", "name", "bytes", "digest", "encoding", "delimiter") if name in source
-    }
+    told = {name: source[name] for name in SOURCE if name in source}
+    if len(str(told.get("plan", ""))) > MOST_PLAN:
+        # The order of the steps at least; the record has them whole.
+        told["plan"] = [{"do": step["do"]} for step in told["plan"]]
+    return told

@@ -28,7 +28,7 @@ HOMES = {
     "asyncpg": ("storage",),
     "obstore": ("storage",),
     "dbos": ("jobs", "worker"),
-    "sklearn": ("core/training", "core/screening"),
+    "sklearn": ("core/training", "core/screening", "core/preparing"),
     "skops": ("core/training",),
     "vl_convert": ("charts",),
 }

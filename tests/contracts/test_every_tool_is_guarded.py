@@ -19,6 +19,7 @@ CALLS = {
     "import_data": {"name": "games", "text": "a,b\n1,2\n"},
     "describe_data": {"dataset": "games@1"},
     "validate_data": {"dataset": "games@1"},
+    "prepare_data": {"dataset": "games@1", "steps": [{"do": "filter", "where": "a > 0"}]},
     "train_model": {"model": "games", "dataset": "games@1"},
     "compare_models": {"first": "games@1", "second": "games@2"},
     "verify_model": {"model": "games@1"},

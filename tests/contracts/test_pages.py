@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import mcp_server
 from contracts.repository import PACKAGE, ROOT, modules
 from mcp_server import cli, prompts, tools
+from mcp_server.core.preparing.plan import STEPS, read_plan
 from mcp_server.errors import CODES
 from mcp_server.settings import PREFIX, Settings
 
@@ -133,3 +135,19 @@ def test_decisions_are_numbered_dated_and_give_reasons() -> None:
         assert re.match(rf"# {file.name[:3]}: ", text)
         assert re.search(r"^Date: \d{4}-\d\d-\d\d\. Status: \w+", text, re.MULTILINE), file.name
         assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["Context", "Decision", "Why", "Consequences"], file.name
+
+
+def test_every_step_of_a_plan_stands_with_its_example_in_the_runbook_and_the_guide() -> None:
+    runbook = (PACKAGE / "runbooks" / "plan-refused.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs" / "guides" / "prepare.md").read_text(encoding="utf-8")
+    for do, kind in STEPS.items():
+        example = json.dumps(kind.example)
+        assert example in runbook, do
+        assert f"## `{do}`" in guide, do
+        assert example in guide, do
+        _, _, section = guide.partition(f"## `{do}`")
+        section, _, _ = section.partition("\n## ")
+        shown = re.findall(r'`(\{"do": .*?\})`(?= or|\n)', section)
+        assert shown
+        for text in shown:
+            assert read_plan([json.loads(text)])[0].do == do

@@ -12,9 +12,9 @@ from mcp import Client
 from mcp_server import server, settings, tools
 
 SNAPSHOT = Path(__file__).parent / "tools.json"
-MOST_TOKENS = 2_700
+MOST_TOKENS = 3_000
 NAMES = (
-    *("import_data", "describe_data", "validate_data"),
+    *("import_data", "describe_data", "validate_data", "prepare_data"),
     *("train_model", "compare_models", "verify_model", "search_models"),
     *("predict", "health_report", "get_job", "cancel_job"),
 )

@@ -26,13 +26,16 @@ def keep_promises(before: Contract, after: Contract) -> Contract:
     columns = tuple(
         _kept(before, old[column.name], column) if column.name in old else column for column in after.columns
     )
-    kinds = {column.name: column.kind for column in columns}
-    time = after.time
+    return keep_table_promises(before, Contract(**{**dict(after), "columns": columns}))
+
+
+def keep_table_promises(before: Contract, after: Contract) -> Contract:
+    """`after` with the rules, groups, freshness and row bounds of `before`, as far as they fit its columns."""
+    kinds, time = after.kinds, after.time
     fresh = time is not None and kinds[time] in ("date", "datetime")
     return Contract(
         **{
             **dict(after),
-            "columns": columns,
             "rules": tuple(rule for rule in before.rules if _holds(rule.expression, kinds)),
             "unique_together": tuple(group for group in before.unique_together if kinds.keys() >= set(group)),
             "freshness": before.freshness if fresh else None,
@@ -44,22 +47,24 @@ def keep_promises(before: Contract, after: Contract) -> Contract:
 def _kept(before: Contract, one: Column, other: Column) -> Column:
     if one.kind != other.kind and not {one.kind, other.kind} <= set(_TEXTS):
         return other
-    stated = [part for part in _PARTS if before.states(one, part) and getattr(one, part) != _nothing(part)]
+    stated = [part for part in _PARTS if before.states(one, part) and _says(one, part)]
     parts: dict[str, Any] = {part: getattr(one, part) for part in stated}
-    if "allowed" in parts:
+    if parts.get("allowed") is not None:
         parts["kind"] = "category"
-    if "minimum" in parts and other.maximum is not None and "maximum" not in parts:
-        parts["maximum"] = max(parts["minimum"], other.maximum)
-    if "maximum" in parts and other.minimum is not None and "minimum" not in parts:
-        parts["minimum"] = min(parts["maximum"], other.minimum)
+    low, high = (parts.get(part, getattr(other, part)) for part in ("minimum", "maximum"))
+    if low is not None and high is not None and low > high:
+        # What was measured lies outside what was stated: the statement stays, and the range ends there.
+        parts["maximum" if "minimum" in parts else "minimum"] = low if "minimum" in parts else high
     unit = one.unit if other.unit is None else other.unit
     inferred = {part: sure for part, sure in other.inferred.items() if part not in stated}
     return Column.model_validate(dict(other) | parts | {"unit": unit, "inferred": inferred})
 
 
-def _nothing(part: Part) -> object:
-    """A part's value that promises nothing."""
-    return {"nullable": True, "unique": False}.get(part)
+def _says(column: Column, part: Part) -> bool:
+    """Whether a stated part says something: also that there is to be none, where the column was measured before."""
+    if part in ("nullable", "unique"):
+        return getattr(column, part) is (part == "unique")
+    return getattr(column, part) is not None or bool(column.inferred)
 
 
 def _holds(expression: str, kinds: dict[str, Any]) -> bool:

@@ -36,26 +36,42 @@ def in_order(expressions: Mapping[str, str]) -> list[str]:
     return ordered
 
 
-def deciding(target: str, expressions: Mapping[str, str]) -> frozenset[str]:
-    """Every column that the target is computed from, directly or through other derived columns."""
+def deciding(
+    target: str, expressions: Mapping[str, str], made: Mapping[str, frozenset[str]] | None = None
+) -> frozenset[str]:
+    """Every column that the target is computed from, directly or through other computed columns.
+
+    Args:
+        made: computed without an expression: name to what it was made of.
+    """
+    sources = _sources(expressions, made)
     found: set[str] = set()
     reached = [target]
     while reached:
-        name = reached.pop()
-        if name in expressions:
-            fresh = parse(expressions[name]).columns - found
-            found |= fresh
-            reached += fresh
+        fresh = sources.get(reached.pop(), frozenset()) - found
+        found |= fresh
+        reached += fresh
     return frozenset(found - {target})
 
 
-def tainted(known_after: Iterable[str], expressions: Mapping[str, str]) -> frozenset[str]:
-    """Every derived column that is computed from one of `known_after`, directly or through others."""
+def tainted(
+    known_after: Iterable[str], expressions: Mapping[str, str], made: Mapping[str, frozenset[str]] | None = None
+) -> frozenset[str]:
+    """Every computed column that is computed from one of `known_after`, directly or through others.
+
+    Args:
+        made: computed without an expression: name to what it was made of.
+    """
+    computed = _sources(expressions, made)
     sources = frozenset(known_after)
     found: set[str] = set()
     grown = True
     while grown:
-        fresh = {name for name, text in expressions.items() if parse(text).columns & (sources | found)} - found
+        fresh = {name for name, needs in computed.items() if needs & (sources | found)} - found
         found |= fresh
         grown = bool(fresh)
     return frozenset(found - sources)
+
+
+def _sources(expressions: Mapping[str, str], made: Mapping[str, frozenset[str]] | None) -> dict[str, frozenset[str]]:
+    return {**(made or {}), **{name: parse(text).columns for name, text in expressions.items()}}

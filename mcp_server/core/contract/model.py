@@ -88,6 +88,37 @@ class Derived(BaseModel):
     expression: str = Field(min_length=1, max_length=500)
 
 
+class Made(BaseModel):
+    """A column that was computed in a way that no expression says, or from columns that are gone since.
+
+    Args:
+        columns: what it was made of; they needn't be in the table any more.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str = Field(min_length=1, max_length=256)
+    columns: Annotated[tuple[str, ...], BeforeValidator(_sequence), Field(min_length=1)]
+
+
+class Synthetic(BaseModel):
+    """Where it stands which rows were made up, and from which rows.
+
+    Args:
+        flag: a true/false column: whether the row is made up.
+        sources: columns of whole numbers: the rows (from 1) that it was made from; missing in real rows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    flag: str = Field(min_length=1, max_length=256)
+    sources: Annotated[tuple[str, ...], BeforeValidator(_sequence), Field(min_length=1, max_length=2)]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.flag, *self.sources)
+
+
 Group = Annotated[tuple[str, ...], BeforeValidator(_sequence), Field(min_length=2, max_length=20)]
 
 
@@ -98,14 +129,17 @@ class Contract(BaseModel):
         columns: at least one, in the table's order; names are distinct.
         derived: the columns that expressions compute.
         row_filter: the condition that kept the rows, or None.
+        made: the columns that a preparation computed otherwise.
+        synthetic: where made-up rows are marked; None where every row is real.
         rules: conditions across columns that hold in every row.
         unique_together: groups of columns whose values together occur once; a row with one of them missing is left out.
         freshness: how old the newest value of the time column may be.
         row_bounds: how many rows there are.
     Raises:
-        DataRejected: `E_CONTRACT`: two targets, a derived column without its expression, a rule that doesn't fit the
-            columns, a pattern that isn't one, or a feature that gives the target away by its definition.
-            `E_EXPRESSION`: an expression isn't in the language, or goes in a circle.
+        DataRejected: `E_CONTRACT`: two targets, a derived column without its expression, a mark of made-up rows that
+            isn't there or isn't ignored, a rule that doesn't fit the columns, a pattern that isn't one, or a feature
+            that gives the target away by its definition. `E_EXPRESSION`: an expression isn't in the language, or goes
+            in a circle.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -113,6 +147,8 @@ class Contract(BaseModel):
     columns: Annotated[tuple[Column, ...], BeforeValidator(_sequence), Field(min_length=1)]
     derived: Annotated[tuple[Derived, ...], BeforeValidator(_sequence)] = ()
     row_filter: str | None = Field(default=None, max_length=500)
+    made: Annotated[tuple[Made, ...], BeforeValidator(_sequence)] = ()
+    synthetic: Synthetic | None = None
     rules: Annotated[tuple[Rule, ...], BeforeValidator(_sequence), Field(max_length=MAX_RULES)] = ()
     unique_together: Annotated[tuple[Group, ...], BeforeValidator(_sequence), Field(max_length=MAX_GROUPS)] = ()
     freshness: Freshness | None = None
@@ -132,6 +168,11 @@ class Contract(BaseModel):
         in_order(self.expressions)
         if not all(parse(expression).columns <= set(names) for expression in self.expressions.values()):
             _contradiction("An expression reads a column that isn't there.", "Import the data again.")
+        marks = () if self.synthetic is None else self.synthetic.columns
+        if not {column.name for column in self.columns if column.role == "ignored"}.issuperset(marks):
+            _contradiction(
+                "A column that marks made-up rows is missing or isn't ignored.", "Leave these columns as they are."
+            )
         hidden = self.not_before_the_event
         for column in self.features:
             if column.name in hidden:
@@ -155,6 +196,11 @@ class Contract(BaseModel):
     def expressions(self) -> dict[str, str]:
         """Derived name to expression."""
         return {derived.name: derived.expression for derived in self.derived}
+
+    @property
+    def ingredients(self) -> dict[str, frozenset[str]]:
+        """Made column to what it was made of."""
+        return {made.name: frozenset(made.columns) for made in self.made}
 
     @property
     def kinds(self) -> dict[str, Kind]:
@@ -184,8 +230,8 @@ class Contract(BaseModel):
         """Never features: the target and its sources, `known_after`, and what is computed from those."""
         after = set(self._named("known_after")) | set(self._named("target"))
         if self.target is not None:
-            after |= deciding(self.target, self.expressions)
-        return frozenset(after) | tainted(after, self.expressions)
+            after |= deciding(self.target, self.expressions, self.ingredients)
+        return frozenset(after) | tainted(after, self.expressions, self.ingredients)
 
     def states(self, column: Column, part: Part) -> bool:
         """Whether a person stated a part of a column, so that it's a promise and not a description of what was seen.
@@ -223,7 +269,7 @@ def to_dict(contract: Contract) -> dict[str, Any]:
     return value
 
 
-_LATER = ("rules", "unique_together", "freshness", "row_bounds")
+_LATER = ("made", "synthetic", "rules", "unique_together", "freshness", "row_bounds")
 _LATER_OF_COLUMN = ("pattern", "inferred")
 
 

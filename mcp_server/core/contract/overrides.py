@@ -108,11 +108,11 @@ def _settle(contract: Contract, roles: dict[str, Role], stated: dict[str, Role])
     """Make `known_after` what must be, in place."""
     target = next((name for name, role in roles.items() if role == "target"), None)
     expressions = contract.expressions
-    sources = deciding(target, expressions) if target is not None else frozenset()
+    sources = deciding(target, expressions, contract.ingredients) if target is not None else frozenset()
     for name in sources:
         _demote(name, roles, stated, "the target is computed from it")
     after = {name for name, role in roles.items() if role in {"known_after", "target"}} | sources
-    for name in tainted(after, expressions):
+    for name in tainted(after, expressions, contract.ingredients):
         _demote(name, roles, stated, "it's computed from a column that is known only after the event")
 
 

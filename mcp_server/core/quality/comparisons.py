@@ -88,7 +88,7 @@ def decisive_columns(contract: Contract) -> frozenset[str]:
     """The target and what it is computed from: a contradiction among these makes it wrong."""
     if contract.target is None:
         return frozenset()
-    return deciding(contract.target, contract.expressions) | {contract.target}
+    return deciding(contract.target, contract.expressions, contract.ingredients) | {contract.target}
 
 
 def _statements(frame: pl.DataFrame, contract: Contract) -> Iterator[Statement]:

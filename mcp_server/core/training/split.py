@@ -1,7 +1,8 @@
 """Which rows a model learns from, which calibrate it and which judge it.
 
 Later rows judge a model of earlier ones wherever the table has a time: a random split would let it learn from games
-played after those it's asked about. Rows of the same moment stay together.
+played after those it's asked about. Rows of the same moment stay together. A made-up row only ever teaches, and only
+where every row that it was made from teaches too.
 """
 
 from __future__ import annotations
@@ -124,7 +125,8 @@ def plan_split(
     """
     values = target_values(frame, contract, target)
     moments = _moments(frame, contract)
-    labelled = ~np.isnan(values)
+    synthetic = synthetic_rows(frame, contract)
+    labelled = ~np.isnan(values) & ~synthetic
     parts = np.full(frame.height, _UNUSED, dtype=np.uint8)
     notes: list[str] = []
 
@@ -137,14 +139,16 @@ def plan_split(
     parts[judging] = _TEST
 
     learning = labelled & ~judging
+    allowed = ~np.isnan(values)
     if isinstance(test, str):
         # A condition that is missing for a row says neither "test" nor "not test".
-        learning &= ~_unknown(frame, contract, test)
+        allowed &= ~_unknown(frame, contract, test)
     if train is not None:
-        learning &= _condition(frame, contract, train)
+        allowed &= _condition(frame, contract, train)
         notes.append(f"Learned from: rows where {train}.")
     if moments is not None:
-        learning &= moments >= 0
+        allowed &= moments >= 0
+    learning &= allowed
     parts[learning] = _FIT
 
     if calibration is not None:
@@ -159,10 +163,39 @@ def plan_split(
     if int(fitted.sum()) >= _MIN_FOR_VALIDATION:
         wanted = round(VALIDATION_SHARE * int(fitted.sum()))
         parts[_tail(fitted, wanted, values, moments, target, rng)] = _VALIDATION
+    if synthetic.any():
+        taught = synthetic & allowed & _made_from(frame, contract, parts == _FIT)
+        parts[taught] = _FIT
+        others = int(synthetic.sum() - taught.sum())
+        notes.append(f"{int(taught.sum()):,} made-up rows are learned from, {others:,} left out.")
 
     split = Split(parts, " ".join([*notes, _summary(parts)]), moments is not None)
     _require_enough(split, values, target)
     return split
+
+
+def split_rng(seed: int) -> np.random.Generator:
+    """What a split draws with: preparing and training with one seed leave the same rows unseen."""
+    return np.random.default_rng([seed, 0])
+
+
+def synthetic_rows(frame: pl.DataFrame, contract: Contract) -> BoolArray:
+    """Which rows are made up, shape (n,): nothing may be judged, calibrated or tuned on them."""
+    if contract.synthetic is None:
+        return np.zeros(frame.height, dtype=bool)
+    return frame.get_column(contract.synthetic.flag).fill_null(False).to_numpy().copy()
+
+
+def _made_from(frame: pl.DataFrame, contract: Contract, rows: BoolArray) -> BoolArray:
+    """Which rows were made from nothing but some rows, shape (n,)."""
+    assert contract.synthetic is not None
+    made = np.ones(frame.height, dtype=bool)
+    for name in contract.synthetic.sources:
+        # A number outside the table names no row that teaches.
+        source = frame.get_column(name).fill_null(0).to_numpy() - 1
+        there = (source >= 0) & (source < frame.height)
+        made &= there & rows[np.where(there, source, 0)]
+    return made
 
 
 def _test_rows(

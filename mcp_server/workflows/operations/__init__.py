@@ -14,6 +14,7 @@ _HOMES = {
     "parse_table": "tables",
     "read_rows": "tables",
     "validate": "checking",
+    "prepare_table": "preparing",
     "compare": "comparing",
     "plan_training": "fitting",
     "train_algorithm": "fitting",

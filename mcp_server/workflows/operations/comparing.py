@@ -18,6 +18,7 @@ from mcp_server.core.contract import Contract, Overrides, apply_overrides, from_
 from mcp_server.core.metrics.reliability import CalibrationError, reliability_table
 from mcp_server.core.predictor import compile_form
 from mcp_server.core.predictor.batch import compile_batch
+from mcp_server.core.training.split import synthetic_rows
 from mcp_server.core.training.target import Target, target_values
 from mcp_server.errors import InvalidInput
 from mcp_server.workflows.operations.reading import row_columns, row_digests, stored_table
@@ -49,6 +50,7 @@ def compare(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
             for held_out, document in zip(arguments["held_out"], documents, strict=True)
         ]
     )
+    unseen &= ~synthetic_rows(frame, from_dict(arguments["contract"]))
     left_out = int(frame.height - unseen.sum())
     frame = frame.filter(pl.Series(unseen))
     column = arguments.get("column")

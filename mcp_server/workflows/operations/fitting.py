@@ -21,7 +21,7 @@ from mcp_server.core.training.evaluate import evaluate, golden_rows
 from mcp_server.core.training.learn import learn
 from mcp_server.core.training.parity import parity, require_parity
 from mcp_server.core.training.prepare import default_features
-from mcp_server.core.training.split import Split, plan_split
+from mcp_server.core.training.split import Split, plan_split, split_rng
 from mcp_server.core.training.target import Target, describe_target, target_values
 from mcp_server.core.training.training_form import training_form_bytes
 from mcp_server.errors import LeakFound
@@ -30,7 +30,7 @@ from mcp_server.workflows.operations.reading import row_columns, row_digests, st
 Report = Callable[[float, str], None]
 
 # Each use of randomness has its own stream, so that adding one doesn't move the others.
-SPLIT, LEAKS, FIT, METRICS, GOLDEN, PARITY, COMPARE = range(7)
+LEAKS, FIT, METRICS, GOLDEN, PARITY, COMPARE = range(1, 7)  # 0 is the split's
 MOST_NAMED = 100
 LIBRARIES = ("numpy", "scikit-learn", "polars", "skops")
 
@@ -51,7 +51,7 @@ def plan_training(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     contract = _contract(arguments)
     target = describe_target(frame, contract)
     features = list(arguments["features"] or default_features(contract))
-    split = plan_split(frame, contract, target, test=arguments["test"], rng=_rng(arguments, SPLIT))
+    split = plan_split(frame, contract, target, test=arguments["test"], rng=split_rng(arguments["seed"]))
     if not arguments["allow_leaks"]:
         report(0.5, "Looking for leaks")
         _refuse_leaks(frame, contract, features, split, _rng(arguments, LEAKS))

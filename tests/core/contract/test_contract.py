@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcp_server.core.contract import Column, Contract, Derived, Overrides, apply_overrides, from_dict, to_dict
+from mcp_server.core.contract import Column, Contract, Derived, Made, Overrides, apply_overrides, from_dict, to_dict
 from mcp_server.errors import BadTarget, DataRejected, InvalidInput
 
 GAMES = Contract(
@@ -186,3 +186,14 @@ def test_columns_computed_in_a_circle_are_refused():
     with pytest.raises(DataRejected) as refused:
         from_dict(value)
     assert refused.value.code == "E_EXPRESSION"
+
+
+def test_what_was_made_of_the_target_s_sources_is_known_only_after():
+    made = (Made(name="home_elo", columns=("margin",)), Made(name="season", columns=("home_elo", "gone")))
+    contract = apply_overrides(GAMES.model_copy(update={"made": made}), Overrides(target="home_win"))
+    assert roles(contract)["home_elo"] == roles(contract)["season"] == roles(contract)["elo_share"] == "known_after"
+    assert from_dict(json.loads(json.dumps(to_dict(contract)))) == contract
+
+
+def test_a_contract_without_made_columns_or_rows_is_written_as_it_always_was():
+    assert {"made", "synthetic"}.isdisjoint(to_dict(GAMES))

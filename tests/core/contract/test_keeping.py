@@ -49,10 +49,18 @@ def test_a_list_that_was_stated_keeps_the_column_a_category():
 
 
 def test_a_range_that_was_measured_beyond_a_stated_bound_stays_a_range():
-    before = Contract(columns=(Column(name="a", kind="number", minimum=5.0, inferred={"kind": 0.9}),))
+    sure = {"kind": 0.9, "maximum": 0.9}
+    before = Contract(columns=(Column(name="a", kind="number", minimum=5.0, maximum=9.0, inferred=sure),))
     after = Contract(columns=(Column(name="a", kind="number", minimum=1.0, maximum=2.0, inferred={"kind": 0.9}),))
     found = keep_promises(before, after).column("a")
     assert (found.minimum, found.maximum) == (5.0, 5.0)
+
+
+def test_a_bound_that_was_taken_away_does_not_come_back():
+    before = Contract(columns=(Column(name="a", kind="number", maximum=9.0, inferred={"kind": 0.9, "maximum": 0.9}),))
+    after = Contract(columns=(Column(name="a", kind="number", minimum=1.0, maximum=2.0, inferred={"kind": 0.9}),))
+    found = keep_promises(before, after).column("a")
+    assert (found.minimum, found.maximum) == (None, 2.0)
 
 
 @settings(max_examples=200, deadline=None)

@@ -9,7 +9,14 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "module", ["mcp_server.core.contract", "mcp_server.core.expressions", "mcp_server.core.labels"]
+    "module",
+    [
+        "mcp_server.core.contract",
+        "mcp_server.core.expressions",
+        "mcp_server.core.labels",
+        "mcp_server.core.preparing.plan",
+        "mcp_server.workflows.preparing",
+    ],
 )
 def test_nothing_heavy_is_imported(module):
     code = (

@@ -1,0 +1,211 @@
+"""From a data set version and a plan to a new version that remembers both."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from mcp_server.context import CallContext
+from mcp_server.core.labels import label
+from mcp_server.core.names import check_name
+from mcp_server.core.preparing.plan import AnyStep, Join, explained, read_plan, to_json
+from mcp_server.errors import CourtsideError, PlanRefused
+from mcp_server.storage.records import DatasetVersion
+from mcp_server.workflows.app import App
+from mcp_server.workflows.data_answers import Prepared
+from mcp_server.workflows.describing import find
+from mcp_server.workflows.importing import CELLS_PER_MIB
+
+MOST_SHOWN_NAMES = 40
+MOST_JOINED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class PreparingRequest:
+    """What prepare_data was asked."""
+
+    dataset: str
+    steps: list[dict[str, Any]]
+    name: str | None
+    seed: int
+    dry_run: bool
+
+
+async def prepare(app: App, call: CallContext, request: PreparingRequest) -> Prepared:
+    """Carry the plan out in the computing child; store the table, what was fitted, and the record.
+
+    Raises:
+        PlanRefused: a step isn't well formed or can't be done; nothing is stored.
+        NotFound: a data set isn't there.
+    """
+    plan = read_plan(request.steps)
+    record = await find(app, request.dataset)
+    reference = f"{record.name}@{record.version}"
+    if not plan:
+        return _empty(reference, record, dry_run=request.dry_run)
+    name = check_name(request.name) if request.name is not None else record.name
+    pinned, others = await _pinned(app, plan)
+    storage = await app.storage()
+    # Named as the computing children's own folders are, so that what a killed server leaves is swept with theirs.
+    folder = app.settings.data_dir / "scratch" / f"child-{os.getpid()}-{uuid.uuid4().hex}"
+    folder.mkdir(mode=0o700, parents=True)
+    table, fitted = folder / "table.parquet", folder / "fitted.json"
+    try:
+        arguments: dict[str, Any] = {
+            **await _stored(app, record),
+            "steps": pinned,
+            "others": {other: await _stored(app, found) for other, found in others.items()},
+            "seed": request.seed,
+            "out": None if request.dry_run else str(table),
+            "fitted_out": None if request.dry_run else str(fitted),
+            "max_rows": app.settings.max_rows,
+            "max_columns": app.settings.max_columns,
+            "max_cells": CELLS_PER_MIB * app.settings.child_memory_mib,
+        }
+        done = await (await app.compute()).run(
+            "prepare_table", arguments, timeout=call.remaining(), progress=call.report
+        )
+        if request.dry_run:
+            return _answer(done, f"{reference} as it would be", "The same call without dry_run stores it.")
+        artefact = await storage.artefacts.put_file(table)
+        fitted_artefact = await storage.artefacts.put_file(fitted) if done["fitted"] else None
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    inputs = [{"dataset": reference, "digest": record.digest}]
+    inputs += [{"dataset": other, "digest": found.digest} for other, found in others.items()]
+    source = _source(pinned, inputs, request.seed, fitted_artefact)
+    return await _record(app, call, name, reference, source, done, artefact)
+
+
+async def _pinned(app: App, plan: list[AnyStep]) -> tuple[list[dict[str, Any]], dict[str, DatasetVersion]]:
+    """The plan with the versions that its joins meant written out, and the records of these."""
+    others: dict[str, DatasetVersion] = {}
+    steps = to_json(plan)
+    for number, (step, written) in enumerate(zip(plan, steps, strict=True), start=1):
+        if not isinstance(step, Join):
+            continue
+        try:
+            found = await find(app, step.other)
+        except CourtsideError as refused:
+            raise type(refused)(
+                f"Step {number} (join): {refused.message}", hint=refused.hint, details={"step": number}
+            ) from None
+        written["with"] = f"{found.name}@{found.version}"
+        others[written["with"]] = found
+        if len(others) > MOST_JOINED:
+            raise PlanRefused(
+                f"The plan joins more than {MOST_JOINED} data sets.",
+                hint="Prepare in two goes.",
+                details={"step": number},
+            )
+    return steps, others
+
+
+async def _stored(app: App, record: DatasetVersion) -> dict[str, Any]:
+    storage = await app.storage()
+    return {"path": str(await storage.artefacts.local_path(record.artefact)), "contract": record.contract}
+
+
+def _source(steps: list[dict[str, Any]], inputs: list[dict[str, str]], seed: int, fitted: str | None) -> dict[str, Any]:
+    from mcp_server.core.canonical import digest
+
+    source: dict[str, Any] = {
+        "kind": "prepared",
+        "plan": steps,
+        "plan_digest": digest({"steps": steps, "seed": seed}),
+        "inputs": inputs,
+        "seed": seed,
+    }
+    return source if fitted is None else {**source, "fitted": fitted}
+
+
+async def _record(
+    app: App,
+    call: CallContext,
+    name: str,
+    parent: str,
+    source: dict[str, Any],
+    done: dict[str, Any],
+    artefact: str,
+) -> Prepared:
+    from mcp_server.core.canonical import digest
+    from mcp_server.storage import datasets
+
+    storage = await app.storage()
+    async with storage.database.transaction(call) as tx:
+        version = await datasets.add_version(
+            tx,
+            name=name,
+            digest=digest({"table": artefact, "contract": done["contract"]}),
+            artefact=artefact,
+            rows=done["rows"],
+            columns=done["columns"],
+            contract=done["contract"],
+            profile=done["profile"],
+            source=source,
+            parent=parent,
+            created_by=call.caller.id,
+        )
+        reference = f"{version.name}@{version.version}"
+        answer = _answer(
+            done,
+            reference,
+            f"validate_data with dataset {reference}.",
+            digest=version.digest,
+            existing=version.created_at != tx.now,
+        )
+        tx.answer(answer.model_dump(mode="json", exclude_none=True))
+        tx.about(reference)
+    return answer
+
+
+def _answer(done: dict[str, Any], dataset: str, following: str, **rest: Any) -> Prepared:
+    steps = [
+        {
+            "do": step["do"],
+            "rows": [step["rows_before"], step["rows_after"]],
+            "columns": [step["columns_before"], step["columns_after"]],
+            "said": step["said"],
+        }
+        for step in done["steps"]
+    ]
+    shown = {str(number): _short(step["shown"]) for number, step in enumerate(done["steps"], start=1) if step["shown"]}
+    return Prepared(
+        dataset=dataset,
+        rows=done["rows"],
+        columns=done["columns"],
+        steps=steps,
+        next=following,
+        untrusted={"fitted": shown} if shown else None,
+        **rest,
+    )
+
+
+def _short(value: Any) -> Any:
+    """Names and values from data, cleaned and bounded."""
+    if isinstance(value, str):
+        return label(value)
+    if isinstance(value, dict):
+        return {label(str(name)): _short(part) for name, part in list(value.items())[:MOST_SHOWN_NAMES]}
+    if isinstance(value, list):
+        return [_short(part) for part in value[:MOST_SHOWN_NAMES]]
+    return value
+
+
+def _empty(reference: str, record: DatasetVersion, *, dry_run: bool) -> Prepared:
+    if not dry_run:
+        raise PlanRefused(
+            "The plan has no step.", hint="The same call with dry_run explains every step; runbook://plan-refused too."
+        )
+    return Prepared(
+        dataset=reference,
+        rows=record.rows,
+        columns=record.columns,
+        steps=[],
+        notes=explained(),
+        next="prepare_data with steps and dry_run.",
+    )
