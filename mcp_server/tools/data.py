@@ -87,7 +87,7 @@ async def prepare_data(
     dry_run: bool = False,
 ) -> Prepared:
     """Make a new version by steps: filter, derive, drop_columns, drop_rows, join, impute, sample, balance, augment,
-    select_features, embed.
+    select_features, embed, contract.
 
     Use before training. `dry_run` shows what each would do; with no steps, explains all. Next: validate_data.
     """

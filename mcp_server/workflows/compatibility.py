@@ -21,20 +21,30 @@ class Compatibility:
     """Whether a version can stand in for the one before it.
 
     Args:
-        sentence: of ours.
-        breaks: what breaks them, with names from the data.
+        sentence: of ours; empty for the first version.
+        breaks: what breaks who used the one before, with names from the data.
     """
 
-    sentence: str
-    breaks: list[str]
+    sentence: str = ""
+    breaks: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """The sentence, if there is one."""
+        return [self.sentence] if self.sentence else []
+
+    @property
+    def apart(self) -> dict[str, list[str]]:
+        """What goes with an answer's untrusted text."""
+        return {"breaks": list(self.breaks)} if self.breaks else {}
 
 
-async def against_previous(tx: Transaction, record: DatasetVersion) -> Compatibility | None:
-    """Compare a version's contract with that of the version before it; None for the first."""
+async def against_previous(tx: Transaction, record: DatasetVersion) -> Compatibility:
+    """Compare a version's contract with that of the version before it."""
     from mcp_server.storage import datasets
 
     if record.version == 1:
-        return None
+        return Compatibility()
     before = await datasets.get(tx, record.name, record.version - 1)
     return await asyncio.to_thread(_compared, before, record)
 
@@ -47,8 +57,8 @@ def _compared(before: DatasetVersion, record: DatasetVersion) -> Compatibility:
     try:
         found = [str(one) for one in breaks(from_dict(before.contract), from_dict(record.contract))]
     except CourtsideError:
-        return Compatibility(f"Not compared with {reference}: a contract can't be read.", [])
+        return Compatibility(f"Not compared with {reference}: a contract can't be read.")
     if not found:
-        return Compatibility(f"Compatible with {reference}.", [])
+        return Compatibility(f"Compatible with {reference}.")
     sentence = f"Breaks {counted(len(found), 'promise')} of {reference}: see untrusted.breaks."
-    return Compatibility(sentence, found[:MOST_BREAKS])
+    return Compatibility(sentence, tuple(found[:MOST_BREAKS]))

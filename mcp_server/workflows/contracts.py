@@ -37,12 +37,10 @@ async def contract(app: App, dataset: str) -> dict[str, Any]:
         "digest": record.digest,
         "created_at": record.created_at.isoformat(timespec="seconds"),
     }
-    if compared is not None:
+    if compared.sentence:
         document["compatibility"] = compared.sentence
-    document["untrusted"] = await asyncio.to_thread(lambda: shown(from_dict(record.contract)))
-    if compared is not None and compared.breaks:
-        document["untrusted"]["breaks"] = compared.breaks
-    return document
+    described = await asyncio.to_thread(lambda: shown(from_dict(record.contract)))
+    return {**document, "untrusted": {**described, **compared.apart}}
 
 
 async def exported(app: App, dataset: str, form: str) -> dict[str, Any]:

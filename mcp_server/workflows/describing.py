@@ -37,14 +37,14 @@ async def describe(app: App, dataset: str | None) -> Described:
         digest=record.digest,
         created_at=record.created_at.isoformat(timespec="seconds"),
         roles=dict(Counter(column["role"] for column in record.contract["columns"])),
-        compatibility="" if compared is None else compared.sentence,
+        compatibility=compared.sentence,
         next=f"validate_data with dataset {reference}.",
         untrusted={
             "profile": record.profile,
             "derived": record.contract.get("derived", []),
             "row_filter": record.contract.get("row_filter"),
             "source": _source(record.source),
-            **({"breaks": compared.breaks} if compared is not None and compared.breaks else {}),
+            **compared.apart,
         },
     )
 

@@ -145,7 +145,7 @@ async def _record(
             target=_target(parsed["contract"]),
             notes=[
                 *(f"{counted(n, 'note')} on reading, see untrusted.notes." for n in [len(parsed["notes"])] if n),
-                *([compared.sentence] if compared is not None else []),
+                *compared.notes,
             ],
             digest=version.digest,
             existing=version.created_at != tx.now,
@@ -153,7 +153,7 @@ async def _record(
             untrusted={
                 "notes": parsed["notes"][:20],
                 **parsed["preview"],
-                **({"breaks": compared.breaks} if compared is not None and compared.breaks else {}),
+                **compared.apart,
             },
         )
         tx.answer(answer.model_dump(mode="json", exclude_none=True))
