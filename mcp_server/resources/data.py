@@ -32,7 +32,7 @@ def register(server: GuardedServer) -> None:
     @server.resource("data://{name}/contract/{form}", title="Contract elsewhere", mime_type="application/json")
     async def elsewhere(name: str, form: str) -> str:
         """The contract as pandera YAML or a suite of great_expectations, and what neither carries."""
-        return _text(await contracts.exported(server.app, name, form))
+        return _text(clean_json(await contracts.exported(server.app, name, form)))
 
 
 def _text(document: Any) -> str:

@@ -130,7 +130,7 @@ def edit(contract: Contract, change: ContractChange) -> Contract:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ContractDifference:
     """A part of a contract that two contracts say otherwise.
 
     Args:
@@ -149,16 +149,16 @@ class Difference:
         return [None if self.column is None else label(self.column), self.part, _short(self.before), _short(self.after)]
 
 
-def differences(before: Contract, after: Contract) -> list[Difference]:
+def differences(before: Contract, after: Contract) -> list[ContractDifference]:
     """What differs, in the columns' order and then of the whole; nothing for equal contracts.
 
     How sure an inferred part is makes no difference. Of allowed values the ones that went and came are told.
     """
-    found: list[Difference] = []
+    found: list[ContractDifference] = []
     old, new = ({column.name: column for column in contract.columns} for contract in (before, after))
     for name in [*old, *(name for name in new if name not in old)]:
         if name not in old or name not in new:
-            found.append(Difference(name, "column", _kind(old.get(name)), _kind(new.get(name))))
+            found.append(ContractDifference(name, "column", _kind(old.get(name)), _kind(new.get(name))))
             continue
         for part in (*COLUMN_PARTS, "source"):
             one, other = getattr(old[name], part), getattr(new[name], part)
@@ -166,16 +166,16 @@ def differences(before: Contract, after: Contract) -> list[Difference]:
                 continue
             if part == "allowed" and one is not None and other is not None:
                 one, other = sorted(set(one) - set(other)), sorted(set(other) - set(one))
-            found.append(Difference(name, part, _plain(one), _plain(other)))
+            found.append(ContractDifference(name, part, _plain(one), _plain(other)))
     rules = [{rule.name: rule for rule in contract.rules} for contract in (before, after)]
     for name in dict.fromkeys([*rules[0], *rules[1]]):
         first, second = rules[0].get(name), rules[1].get(name)
         if first != second:
-            found.append(Difference(None, f"rule {name}", _rule(first), _rule(second)))
+            found.append(ContractDifference(None, f"rule {name}", _rule(first), _rule(second)))
     for part in ("derived", "row_filter", "unique_together", "freshness", "row_bounds"):
         one, other = getattr(before, part), getattr(after, part)
         if one != other:
-            found.append(Difference(None, part, _plain(one), _plain(other)))
+            found.append(ContractDifference(None, part, _plain(one), _plain(other)))
     return found
 
 
