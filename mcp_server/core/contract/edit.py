@@ -17,6 +17,7 @@ from mcp_server.errors import DataRejected, InvalidInput
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 COLUMN_PARTS = ("kind", "role", "unit", "nullable", "minimum", "maximum", "allowed", "pattern", "unique", "personal")
+_VALUES = frozenset({"minimum", "maximum", "allowed", "pattern"})
 _REMOVABLE = frozenset({"unit", "minimum", "maximum", "allowed", "pattern"})
 
 
@@ -152,7 +153,8 @@ class ContractDifference:
 def differences(before: Contract, after: Contract) -> list[ContractDifference]:
     """What differs, in the columns' order and then of the whole; nothing for equal contracts.
 
-    How sure an inferred part is makes no difference. Of allowed values the ones that went and came are told.
+    How sure an inferred part is makes no difference. Of allowed values the ones that went and came are told; values of
+    personal columns are hidden.
     """
     found: list[ContractDifference] = []
     old, new = ({column.name: column for column in contract.columns} for contract in (before, after))
@@ -164,7 +166,9 @@ def differences(before: Contract, after: Contract) -> list[ContractDifference]:
             one, other = getattr(old[name], part), getattr(new[name], part)
             if one == other:
                 continue
-            if part == "allowed" and one is not None and other is not None:
+            if part in _VALUES and (old[name].personal or new[name].personal):
+                one, other = "hidden", "hidden"
+            elif part == "allowed" and one is not None and other is not None:
                 one, other = sorted(set(one) - set(other)), sorted(set(other) - set(one))
             found.append(ContractDifference(name, part, _plain(one), _plain(other)))
     rules = [{rule.name: rule for rule in contract.rules} for contract in (before, after)]

@@ -20,7 +20,7 @@ from mcp_server.core.contract.foreign import (
     texts,
     whole,
 )
-from mcp_server.core.contract.model import Column, Contract
+from mcp_server.core.contract.model import Column, Contract, Part
 from mcp_server.core.contract.rules import Rule
 from mcp_server.core.expressions import Kind, parse
 from mcp_server.core.expressions.nodes import Compare, Name
@@ -55,7 +55,7 @@ def to_great_expectations(contract: Contract, name: str) -> Exported:
         )
     ]
     for column in contract.columns:
-        expectations += _written(hidden(column))
+        expectations += _written(hidden(column), contract)
     expectations += [
         _expectation("expect_compound_columns_to_be_unique", column_list=list(group))
         for group in contract.unique_together
@@ -97,7 +97,12 @@ def _expectation(
     return {"type": kind, "kwargs": kwargs, "meta": meta or {}, "severity": severity}
 
 
-def _written(column: Column) -> list[dict[str, Any]]:
+def _written(column: Column, contract: Contract) -> list[dict[str, Any]]:
+    def grave(*parts: Part) -> str:
+        """What was inferred is a warning there too."""
+        given = [part for part in parts if getattr(column, part) is not None]
+        return "critical" if any(contract.states(column, part) for part in given) else "warning"
+
     about: dict[str, Any] = {"column": column.name}
     types = _TYPES["text" if column.kind == "category" else column.kind]
     found = [_expectation("expect_column_values_to_be_in_type_list", **about, type_list=types)]
@@ -108,13 +113,25 @@ def _written(column: Column) -> list[dict[str, Any]]:
     if column.minimum is not None or column.maximum is not None:
         found.append(
             _expectation(
-                "expect_column_values_to_be_between", **about, min_value=column.minimum, max_value=column.maximum
+                "expect_column_values_to_be_between",
+                severity=grave("minimum", "maximum"),
+                **about,
+                min_value=column.minimum,
+                max_value=column.maximum,
             )
         )
     if column.allowed is not None:
-        found.append(_expectation("expect_column_values_to_be_in_set", **about, value_set=list(column.allowed)))
+        found.append(
+            _expectation(
+                "expect_column_values_to_be_in_set", severity=grave("allowed"), **about, value_set=list(column.allowed)
+            )
+        )
     if column.pattern is not None:
-        found.append(_expectation("expect_column_values_to_match_regex", **about, regex=whole(column.pattern)))
+        found.append(
+            _expectation(
+                "expect_column_values_to_match_regex", severity=grave("pattern"), **about, regex=whole(column.pattern)
+            )
+        )
     return found
 
 

@@ -72,7 +72,7 @@ class DropRows(Step):
     rows: Annotated[list[Row | Annotated[list[Row], Field(min_length=2, max_length=2)]], Field(min_length=1)] | None = (
         None
     )
-    rule: Annotated[str, Field(pattern=r"^[a-z_]+(\.[a-z_]+)+$", max_length=64)] | None = None
+    rule: Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)+$", max_length=64)] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:

@@ -134,6 +134,13 @@ def test_the_differences_say_what_was_and_what_is():
     ]
 
 
+def test_the_differences_hide_values_of_personal_columns():
+    found = edited({"columns": {"home": {"personal": True, "allowed": ["Ada Lovelace"]}}})
+    told = [difference.to_list() for difference in differences(GAMES, found)]
+    assert ["home", "allowed", "hidden", "hidden"] in told
+    assert "Ada" not in str(told)
+
+
 @pytest.mark.parametrize(
     ("document", "meant"),
     [

@@ -104,6 +104,16 @@ def test_a_rule_between_two_columns_goes_to_great_expectations_and_back():
     assert from_great_expectations(written.text).contract().rules == rules[:3]
 
 
+def test_what_was_inferred_is_a_warning_in_a_suite_and_what_was_stated_is_critical():
+    columns = (
+        Column(name="a", kind="integer", minimum=0.0, inferred={"kind": 0.9, "minimum": 0.9}),
+        Column(name="b", kind="integer", minimum=0.0, inferred={"kind": 0.9}),
+    )
+    found = json.loads(suite(Contract(columns=columns)).text)["expectations"]
+    told = {one["kwargs"].get("column"): one["severity"] for one in found if one["type"].endswith("between")}
+    assert told == {"a": "warning", "b": "critical"}
+
+
 def test_an_older_suite_is_read_and_what_a_contract_cannot_say_is_listed():
     expectations = [
         {"expectation_type": "expect_column_to_exist", "kwargs": {"column": "season"}},
@@ -269,3 +279,20 @@ def test_pandera_itself_reads_the_schema():
     schema = pandas_io.from_yaml(to_pandera(SAYABLE).text)
     assert list(schema.columns) == [column.name for column in SAYABLE.columns]
     assert from_pandera(pandas_io.to_yaml(schema)).contract() == SAYABLE
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pandera") is None, reason="pandera isn't installed here")
+@pytest.mark.parametrize(("cell", "kept"), [("G-0001", True), ("G-00012", False), ("xG-0001", False)])
+def test_pandera_itself_holds_a_table_to_the_same_pattern(cell, kept):
+    import pandas
+    import pandera.errors
+    from pandera.io import pandas_io
+
+    column = Column(name="code", kind="text", pattern=r"G\-[0-9]{4}")
+    schema = pandas_io.from_yaml(to_pandera(Contract(columns=(column,))).text)
+    table = pandas.DataFrame({"code": [cell]})
+    if kept:
+        schema.validate(table)
+    else:
+        with pytest.raises(pandera.errors.SchemaError):
+            schema.validate(table)

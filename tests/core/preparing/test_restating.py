@@ -75,6 +75,13 @@ def test_a_document_of_another_program_is_taken():
     assert not table.contract.states(table.contract.column("home"), "minimum")
 
 
+def test_rows_that_break_a_stated_rule_can_be_dropped():
+    stated = {"do": "contract", "change": {"rules": {"no_ties_1": {"expression": "home != away"}}}}
+    found = made(a_table(FRAME), stated, {"do": "drop_rows", "rule": "rule.no_ties_1"})
+    ties = [n for n in range(60) if 3 + n % 5 == 2 + n % 7]
+    assert found.frame["game"].to_list() == [game for n, game in enumerate(FRAME["game"]) if n not in ties]
+
+
 @pytest.mark.parametrize(
     ("step", "code"),
     [
