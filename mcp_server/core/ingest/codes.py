@@ -28,37 +28,44 @@ def code_pattern(values: pl.Series) -> str | None:
     >>> code_pattern(pl.Series([f"NBA-{n:04d}" for n in range(50)]))
     '[A-Z]{3}\\\\-[0-9]{4}'
     """
-    shapes = _shapes(values.head(_HEAD))
-    if shapes is None or values.drop_nulls().n_unique() < _LEAST_DISTINCT:
+    head = values.head(_HEAD).drop_nulls().unique()
+    shapes = _shapes(head)
+    if shapes is None or (head.len() < _LEAST_DISTINCT and values.drop_nulls().n_unique() < _LEAST_DISTINCT):
         return None
-    if values.len() > _HEAD:
-        shapes = _shapes(values)
-    return None if shapes is None else _pattern(shapes)
+    if values.len() <= _HEAD:
+        return _pattern(shapes)
+    # Further down digits may run longer; then any number of them is said.
+    for pattern in (_pattern(shapes), _pattern(shapes, counted=False)):
+        if pattern is not None and not (~values.str.contains(rf"\A(?:{pattern})\z")).any():
+            return pattern
+    return None
 
 
-def _shapes(values: pl.Series) -> list[list[tuple[str, int]]] | None:
-    """The different shapes as runs of one class with their lengths, where they differ in digits' lengths only."""
-    texts = values.drop_nulls().unique()
-    if not texts.len() or (texts.str.len_chars() > _LONGEST).any() or texts.str.contains(r"[^ -~]").any():
-        return None
-    if (texts.str.len_chars() == 0).any():
+def _shapes(texts: pl.Series) -> list[list[tuple[str, int]]] | None:
+    """The different shapes as runs of one class with their lengths, where they differ in digits' lengths only.
+
+    Args:
+        texts: different ones, none missing.
+    """
+    if not texts.len() or (texts.str.len_chars() > _LONGEST).any() or texts.str.contains(r"\A\z|[^ -~]").any():
         return None
     shown = texts.str.replace_all("[A-Z]", "A").str.replace_all("[a-z]", "a").str.replace_all("[0-9]", "0").unique()
     if shown.len() > _MOST_SHAPES or shown.str.replace_all("0+", "0").n_unique() > 1:
         return None
-    return [[(sign, len(list(run))) for sign, run in groupby(shape)] for shape in shown.to_list()]
+    return [[(sign, len(list(run))) for sign, run in groupby(shape)] for shape in sorted(shown.to_list())]
 
 
-def _pattern(shapes: list[list[tuple[str, int]]]) -> str | None:
+def _pattern(shapes: list[list[tuple[str, int]]], *, counted: bool = True) -> str | None:
     if len(shapes[0]) > _MOST_RUNS or shapes[0][0][0] == " " or not any(sign in _CLASSES for sign, _ in shapes[0]):
         return None
     pieces = []
     for runs in zip(*shapes, strict=True):
         sign = runs[0][0]
-        lengths = [length for _, length in runs]
-        least, most = min(lengths), max(lengths)
         written = _CLASSES.get(sign) or (sign if sign.isalnum() else f"\\{sign}")
-        pieces.append(
-            written if most == 1 else f"{written}{{{least}}}" if least == most else f"{written}{{{least},{most}}}"
-        )
+        pieces.append(f"{written}+" if sign == "0" and not counted else written + _times([run[1] for run in runs]))
     return "".join(pieces)
+
+
+def _times(lengths: list[int]) -> str:
+    least, most = min(lengths), max(lengths)
+    return "" if most == 1 else f"{{{least}}}" if least == most else f"{{{least},{most}}}"

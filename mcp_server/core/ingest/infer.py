@@ -120,7 +120,8 @@ def confidence(column: Column, values: pl.Series) -> dict[Part, float]:
         once = int((values.drop_nulls().alias("value").value_counts(name="count")["count"] == 1).sum())
         sure["allowed"] = min(1 - once / known, (known + 1) / (known + 2))
     if column.pattern is not None:
-        different = values.drop_nulls().n_unique()
+        # Of a long column those at its head: a pattern is no less sure than they make it.
+        different = known if column.unique else values.head(_HEAD).drop_nulls().n_unique()
         sure["pattern"] = (different + 1) / (different + 2)
     if column.unique:
         sure["unique"] = kept

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 
 from mcp_server.core.contract import Column, Contract, Rule
-from mcp_server.core.contract.pattern import compiled
+from mcp_server.core.contract.pattern import compiled, for_columns
 from mcp_server.core.expressions import parse
 from mcp_server.core.expressions.polars_backend import compute
 from mcp_server.core.quality.report import Finding, Severity, rows_of
@@ -44,13 +44,23 @@ def unchecked(contract: Contract, now: datetime | None) -> list[str]:
 
 def _pattern(series: pl.Series, column: Column, contract: Contract) -> Iterator[Finding]:
     assert column.pattern is not None
-    pattern = compiled(column.pattern)
-    texts = series.cast(pl.String)
-    wrong = [value for value in texts.drop_nulls().unique() if not pattern.matches(value)]
-    rows = rows_of(texts.is_in(wrong).fill_null(False).to_numpy()) if wrong else ()
+    rows = rows_of(unlike(column.pattern, series.cast(pl.String)).fill_null(False).to_numpy())
     if rows:
         severity: Severity = "fail" if contract.states(column, "pattern") else "warn"
         yield Finding("contract.pattern", severity, (column.name,), len(rows), rows, "Not of the contract's pattern.")
+
+
+def unlike(pattern: str, texts: pl.Series) -> pl.Series:
+    """Which texts don't have a pattern as a whole; missing where they are."""
+    written = for_columns(pattern)
+    if written is not None:
+        try:
+            return ~texts.str.contains(rf"\A(?:{written})\z")
+        except pl.exceptions.ComputeError:
+            pass  # too large for that engine; RE2 has taken it
+    known = compiled(pattern)
+    wrong = [value for value in texts.drop_nulls().unique() if not known.matches(value)]
+    return texts.is_in(wrong) if wrong else pl.Series([False]).new_from_index(0, texts.len())
 
 
 def _group(frame: pl.DataFrame, group: tuple[str, ...]) -> Iterator[Finding]:

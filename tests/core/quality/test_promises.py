@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcp_server.core.contract import Column, Contract, Freshness, RowBounds, Rule
+from mcp_server.core.contract.pattern import compiled, for_columns
 from mcp_server.core.ingest import shape_table
 from mcp_server.core.quality import validate
+from mcp_server.core.quality.promises import unlike
+from mcp_server.errors import DataRejected
 
 SURE = {"kind": 0.9}
 NOW = datetime(2015, 6, 10, 12, tzinfo=UTC)
@@ -186,3 +189,39 @@ def test_more_rows_make_what_was_inferred_surer():
     assert all(few[part] < many[part] < 1 for part in few)
     assert few["kind"] == 0.9166  # 11/12, rounded down
     assert few["minimum"] == 0.9090  # 10/11
+
+
+pieces = st.recursive(
+    st.sampled_from(
+        ["a", "b", "0", "-", " ", r"\-", r"\.", r"\^", r"\d", r"\w", r"\s", ".", "[a-z]", "[A-Z0-9]", "[0-9]", "[ab]"]
+    ),
+    lambda inner: st.one_of(
+        st.builds("{}{}".format, inner, inner),
+        st.builds("({}|{})".format, inner, inner),
+        st.builds("({}){}".format, inner, st.sampled_from(["+", "*", "?", "{2}", "{1,3}", "{2,}", "+?"])),
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(pieces, st.lists(st.none() | st.text("ab0-. \n^Zé١\u00a0\v_", max_size=6), min_size=1, max_size=8))
+def test_a_whole_column_is_matched_as_each_value_is(pattern, values):
+    assert for_columns(pattern) is not None
+    texts = pl.Series("t", values, dtype=pl.String)
+    known = compiled(pattern)
+    assert unlike(pattern, texts).to_list() == [None if value is None else not known.matches(value) for value in values]
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"[\d]", r"\D", r"\b", r"\<", r"\>", "(?i)a", "[[:alpha:]]", "[^a]", "a{,3}", r"\pL", "é", "^a$"]
+)
+def test_what_the_engines_read_differently_is_matched_value_by_value(pattern):
+    assert for_columns(pattern) is None
+    texts = pl.Series("t", ["a", "A", "é", "1", "١", "<", ">", "b", None])
+    try:
+        known = compiled(pattern)
+    except DataRejected:
+        return
+    found = unlike(pattern, texts).fill_null(False).to_list()
+    assert found == [value is not None and not known.matches(value) for value in texts.to_list()]
