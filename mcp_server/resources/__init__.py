@@ -1,4 +1,4 @@
-"""Read-only addresses: runbooks, experiment history, model cards, data profiles, lineage; with completion of names."""
+"""Read-only addresses: runbooks, experiments, model cards, data profiles and contracts, lineage; with completion."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def register(server: GuardedServer) -> None:
     async def complete(ref: object, argument: object, _context: object) -> Completion | None:
         name, value = getattr(argument, "name", ""), str(getattr(argument, "value", ""))[:128]
         if isinstance(ref, ResourceTemplateReference):
-            found = await _of_template(server, ref.uri, value)
+            found = await _of_template(server, ref.uri, name, value)
         elif isinstance(ref, PromptReference):
             found = await _of_argument(server, name, value)
         else:
@@ -31,7 +31,7 @@ def register(server: GuardedServer) -> None:
         return Completion(values=values, total=len(found), has_more=len(found) > len(values))
 
 
-async def _of_template(server: GuardedServer, uri: str, value: str) -> list[str]:
+async def _of_template(server: GuardedServer, uri: str, name: str, value: str) -> list[str]:
     if uri.startswith("runbook://"):
         return [name for name in runbooks.names() if name.startswith(value)]
     if uri.startswith("experiment://runs/"):
@@ -40,6 +40,8 @@ async def _of_template(server: GuardedServer, uri: str, value: str) -> list[str]
         return [name for name in await models.names(server.app, value) if "@" not in name]
     if uri.startswith("model://"):
         return await models.names(server.app, value)
+    if uri.startswith("data://") and name == "form":
+        return [form for form in data.FORMS if form.startswith(value)]
     if uri.startswith("data://"):
         return await data.names(server.app, value)
     if uri.startswith("lineage://"):

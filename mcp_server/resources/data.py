@@ -1,13 +1,20 @@
-"""Data profiles, and how the quality of a data set went over its validations."""
+"""Data profiles and contracts, and how the quality of a data set went over its validations."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import orjson
 
 from mcp_server.guard.server import GuardedServer
-from mcp_server.workflows import validating
+from mcp_server.guard.text import bound_json, clean_json
+from mcp_server.workflows import contracts, validating
 from mcp_server.workflows.app import App
 from mcp_server.workflows.describing import describe
+
+FORMS = tuple(contracts.FORMS)
+MOST_CONTRACT = 24_000
+"""Bytes of compact JSON; indented and as text in an answer it's more than twice that."""
 
 
 def register(server: GuardedServer) -> None:
@@ -15,17 +22,31 @@ def register(server: GuardedServer) -> None:
     async def profile(name: str) -> str:
         """Profile and contract of a data set version; name or name@version."""
         described = await describe(server.app, name)
-        return orjson.dumps(described.model_dump(mode="json", exclude_none=True), option=orjson.OPT_INDENT_2).decode()
+        return _text(described.model_dump(mode="json", exclude_none=True))
+
+    @server.resource("data://{name}/contract", title="Data contract", mime_type="application/json")
+    async def contract(name: str) -> str:
+        """What a data set version promises, and what that breaks; name or name@version."""
+        return _text(bound_json(clean_json(await contracts.contract(server.app, name)), MOST_CONTRACT))
+
+    @server.resource("data://{name}/contract/{form}", title="Contract elsewhere", mime_type="application/json")
+    async def elsewhere(name: str, form: str) -> str:
+        """The contract as pandera YAML or a suite of great_expectations, and what neither carries."""
+        return _text(clean_json(await contracts.exported(server.app, name, form)))
 
     @server.resource("data://{name}/quality", title="Quality history", mime_type="application/json")
     async def quality(name: str) -> str:
         """The validations of a data set, newest first: verdict, and the rows that each rule concerned."""
-        return orjson.dumps(await validating.history(server.app, name), option=orjson.OPT_INDENT_2).decode()
+        return _text(await validating.history(server.app, name))
 
     @server.resource("data://{name}/quality.png", title="Quality history, drawn", mime_type="image/png")
     async def quality_picture(name: str) -> bytes:
         """The rows that each warning or failing rule concerned, validation by validation."""
         return await validating.picture(server.app, name)
+
+
+def _text(document: Any) -> str:
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
 
 
 async def names(app: App, start: str) -> list[str]:

@@ -133,9 +133,7 @@ async def replace(tx: Transaction, new: DatasetVersion, *, expected: str) -> Non
 async def remove(tx: Transaction, record: DatasetVersion) -> None:
     """Delete a version with what its validations said; its number isn't given again."""
     folded = fold_name(record.name)
-    await tx.execute(
-        delete(validations).where(validations.c.folded == folded, validations.c.version == record.version)
-    )
+    await tx.execute(delete(validations).where(validations.c.folded == folded, validations.c.version == record.version))
     await versions.remove(tx, datasets, record)
 
 

@@ -63,9 +63,9 @@ async def import_data(
 
 @toolset.tool(title="Describe data", scope="read", hints=READ_ONLY)
 async def describe_data(app: App, dataset: DatasetRef | None = None) -> Described:
-    """Show the profile and contract of a data set version: columns, kinds, roles, ranges, missing values.
+    """Show a data set version: columns, kinds, roles, ranges, gaps, compatibility.
 
-    Without `dataset`, list the data sets. Use before training or when predict flags a row. Next: validate_data.
+    Without `dataset`, list them all. Use before training or when predict flags a row. Next: validate_data.
     """
     return await describing.describe(app, dataset)
 
@@ -93,9 +93,9 @@ async def prepare_data(
     dry_run: bool = False,
 ) -> Prepared:
     """Make a new version by steps: filter, derive, drop_columns, drop_rows, join, impute, sample, balance, augment,
-    select_features, embed.
+    select_features, embed, contract.
 
-    Use before training. `dry_run` shows what each would do; with no steps, explains all. Next: validate_data.
+    Use before training. `dry_run` shows what each would do; with no steps explains all. Next: validate_data.
     """
     request = preparing.PreparingRequest(dataset=dataset, steps=steps, name=name, seed=seed, dry_run=dry_run)
     return await preparing.prepare(app, call, request)

@@ -38,6 +38,7 @@ class Described(Reply):
     created_at: str = ""
     made_from: str = ""
     roles: dict[str, int] = Field(default_factory=dict)
+    compatibility: str = ""
     datasets: list[dict[str, Any]] | None = None
 
     def lines(self) -> list[str]:
@@ -51,6 +52,7 @@ class Described(Reply):
             f"{self.dataset}: {counted(self.rows, 'row')} × {counted(self.columns, 'column')} ({roles}), "
             f"stored {self.created_at}, {self.digest[:19]}….",
             self.made_from,
+            *([self.compatibility] if self.compatibility else []),
         ]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcp_server.errors import CorruptArtefact
 from mcp_server.workflows.app import App
+from mcp_server.workflows.compatibility import against_previous
 from mcp_server.workflows.data_answers import Described
 from mcp_server.workflows.lineage import made_from
 
@@ -27,6 +28,9 @@ async def describe(app: App, dataset: str | None) -> Described:
         return await _listed(app)
     record = await find(app, dataset)
     reference = f"{record.name}@{record.version}"
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        compared = await against_previous(tx, record)
     return Described(
         dataset=reference,
         rows=record.rows,
@@ -35,12 +39,14 @@ async def describe(app: App, dataset: str | None) -> Described:
         created_at=record.created_at.isoformat(timespec="seconds"),
         made_from=made_from(record),
         roles=dict(Counter(column["role"] for column in record.contract["columns"])),
+        compatibility=compared.sentence,
         next=f"validate_data with dataset {reference}.",
         untrusted={
             "profile": record.profile,
             "derived": record.contract.get("derived", []),
             "row_filter": record.contract.get("row_filter"),
             "source": _source(record.source),
+            **compared.apart,
         },
     )
 

@@ -18,6 +18,7 @@ from mcp_server.core.names import check_name
 from mcp_server.errors import ComputeFailed, Conflict, DataRejected, InvalidInput
 from mcp_server.workflows import remote
 from mcp_server.workflows.app import App
+from mcp_server.workflows.compatibility import against_previous
 from mcp_server.workflows.data_answers import Imported
 from mcp_server.workflows.describing import find
 from mcp_server.workflows.files import Brought, Copied, copy_allowed
@@ -245,8 +246,12 @@ async def _record(
             parent=None if parent is None else f"{parent.name}@{parent.version}",
             created_by=call.caller.id,
         )
+        compared = await against_previous(tx, version)
         answer = _answer(
-            version, existing=version.created_at != tx.now, notes=_told(parsed, parent), untrusted=_untrusted(parsed)
+            version,
+            existing=version.created_at != tx.now,
+            notes=[*_told(parsed, parent), *compared.notes],
+            untrusted={**_untrusted(parsed), **compared.apart},
         )
         tx.answer(answer.model_dump(mode="json", exclude_none=True))
         tx.about(answer.dataset)

@@ -16,6 +16,7 @@ from mcp_server.core.preparing.plan import AnyStep, Join, at_step, explained, re
 from mcp_server.errors import CourtsideError, PlanRefused
 from mcp_server.storage.records import DatasetVersion
 from mcp_server.workflows.app import App
+from mcp_server.workflows.compatibility import against_previous
 from mcp_server.workflows.data_answers import Prepared
 from mcp_server.workflows.describing import find
 from mcp_server.workflows.importing import CELLS_PER_MIB
@@ -150,10 +151,13 @@ async def _record(
             created_by=call.caller.id,
         )
         reference = f"{version.name}@{version.version}"
+        compared = await against_previous(tx, version)
         answer = _answer(
             done,
             reference,
             f"validate_data with dataset {reference}.",
+            apart=compared.apart,
+            notes=compared.notes,
             digest=version.digest,
             existing=version.created_at != tx.now,
         )
@@ -162,7 +166,9 @@ async def _record(
     return answer
 
 
-def _answer(done: dict[str, Any], dataset: str, following: str, **rest: Any) -> Prepared:
+def _answer(
+    done: dict[str, Any], dataset: str, following: str, *, apart: dict[str, Any] | None = None, **rest: Any
+) -> Prepared:
     steps = [
         {
             "do": step["do"],
@@ -179,7 +185,7 @@ def _answer(done: dict[str, Any], dataset: str, following: str, **rest: Any) -> 
         columns=done["columns"],
         steps=steps,
         next=following,
-        untrusted={"fitted": shown} if shown else None,
+        untrusted={**({"fitted": shown} if shown else {}), **(apart or {})} or None,
         **rest,
     )
 

@@ -165,7 +165,7 @@ async def _from_query(app: App, request: ImportRequest, raw: Path, seconds: floa
     }
     stay_text = sorted({*options.get("text_columns", ()), *found.text_columns})
     return Brought(
-        [Copied(raw, None, found.digest, found.size)],
+        [Copied(raw, "rows.csv", found.digest, found.size)],
         source,
         {**options, "delimiter": ",", "encoding": "utf-8", "text_columns": stay_text},
         tuple(_empty_texts(found.empty_texts)),

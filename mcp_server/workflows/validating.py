@@ -38,6 +38,7 @@ async def validate(app: App, call: CallContext, dataset: str, baseline: str | No
         "path": str(await storage.artefacts.local_path(record.artefact)),
         "contract": record.contract,
         "seed": SEED,
+        "now": call.clock.now().isoformat(),
     }
     reference = None
     if baseline is not None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from mcp_server.core.contract.lineage import deciding, in_order, tainted
+from mcp_server.core.contract.pattern import MAX_LENGTH, compiled
+from mcp_server.core.contract.rules import MAX_GROUPS, MAX_RULES, Freshness, RowBounds, Rule, check_promises
 from mcp_server.core.expressions import Kind, parse
 from mcp_server.core.labels import closest, label
 from mcp_server.errors import DataRejected, InvalidInput
 
 Role = Literal["feature", "target", "time", "key", "known_after", "ignored"]
 """What a column is for. `known_after`: known only after the event that is predicted, so never a feature."""
+
+Part = Literal["kind", "nullable", "minimum", "maximum", "allowed", "pattern", "unique"]
+"""What can be inferred about a column."""
 
 MAX_ALLOWED = 200
 
@@ -33,7 +38,9 @@ class Column(BaseModel):
         unit: free text such as `points`, or None.
         minimum, maximum: the range seen, in the column's unit; for numbers only.
         allowed: the values seen, sorted; for categories only, None where they're too many or too long to list.
+        pattern: what the whole of each value looks like, in RE2's syntax; for texts and categories only.
         unique: whether no value occurs twice and none is missing.
+        inferred: the parts that were seen and not stated, each with the estimated chance that the next row keeps it.
         source: `derived` where an expression computes it.
         personal: whether it looks like data about a person: never shown, hashed in logs, without range and values here.
     """
@@ -48,7 +55,9 @@ class Column(BaseModel):
     minimum: Finite | None = None
     maximum: Finite | None = None
     allowed: Annotated[tuple[str, ...], BeforeValidator(_sequence), Field(max_length=MAX_ALLOWED)] | None = None
+    pattern: str | None = Field(default=None, min_length=1, max_length=MAX_LENGTH)
     unique: bool = False
+    inferred: dict[Part, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
     source: Literal["file", "derived"] = "file"
     personal: bool = False
 
@@ -63,6 +72,10 @@ class Column(BaseModel):
             raise ValueError("only a category has allowed values")
         if self.allowed is not None and list(self.allowed) != sorted(set(self.allowed)):
             raise ValueError("the allowed values aren't sorted or not distinct")
+        if self.pattern is not None:
+            if self.kind not in {"category", "text"}:
+                raise ValueError("only text has a pattern")
+            compiled(self.pattern)
         return self
 
 
@@ -106,6 +119,9 @@ class Synthetic(BaseModel):
         return (self.flag, *self.sources)
 
 
+Group = Annotated[tuple[str, ...], BeforeValidator(_sequence), Field(min_length=2, max_length=20)]
+
+
 class Contract(BaseModel):
     """What holds for every row of a data set version.
 
@@ -115,10 +131,15 @@ class Contract(BaseModel):
         row_filter: the condition that kept the rows, or None.
         made: the columns that a preparation computed otherwise.
         synthetic: where made-up rows are marked; None where every row is real.
+        rules: conditions across columns that hold in every row.
+        unique_together: groups of columns whose values together occur once; a row with one of them missing is left out.
+        freshness: how old the newest value of the time column may be.
+        row_bounds: how many rows there are.
     Raises:
         DataRejected: `E_CONTRACT`: two targets, a derived column without its expression, a mark of made-up rows that
-            isn't there or isn't ignored, or a feature that gives the
-            target away by its definition. `E_EXPRESSION`: an expression isn't in the language, or goes in a circle.
+            isn't there or isn't ignored, a rule that doesn't fit the columns, a pattern that isn't one, or a feature
+            that gives the target away by its definition. `E_EXPRESSION`: an expression isn't in the language, or goes
+            in a circle.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -128,6 +149,10 @@ class Contract(BaseModel):
     row_filter: str | None = Field(default=None, max_length=500)
     made: Annotated[tuple[Made, ...], BeforeValidator(_sequence)] = ()
     synthetic: Synthetic | None = None
+    rules: Annotated[tuple[Rule, ...], BeforeValidator(_sequence), Field(max_length=MAX_RULES)] = ()
+    unique_together: Annotated[tuple[Group, ...], BeforeValidator(_sequence), Field(max_length=MAX_GROUPS)] = ()
+    freshness: Freshness | None = None
+    row_bounds: RowBounds | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -155,6 +180,13 @@ class Contract(BaseModel):
                     f"The feature {label(column.name)!r} is known only after the event, or decides the target.",
                     "Give it the role known_after.",
                 )
+        check_promises(
+            self.kinds,
+            rules=self.rules,
+            groups=self.unique_together,
+            freshness=self.freshness,
+            time=self.time,
+        )
         return self
 
     def _named(self, role: str) -> list[str]:
@@ -169,6 +201,11 @@ class Contract(BaseModel):
     def ingredients(self) -> dict[str, frozenset[str]]:
         """Made column to what it was made of."""
         return {made.name: frozenset(made.columns) for made in self.made}
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """Column name to kind."""
+        return {column.name: column.kind for column in self.columns}
 
     @property
     def target(self) -> str | None:
@@ -196,6 +233,13 @@ class Contract(BaseModel):
             after |= deciding(self.target, self.expressions, self.ingredients)
         return frozenset(after) | tainted(after, self.expressions, self.ingredients)
 
+    def states(self, column: Column, part: Part) -> bool:
+        """Whether a person stated a part of a column, so that it's a promise and not a description of what was seen.
+
+        A contract without any confidence was made before there was one, and counts as inferred throughout.
+        """
+        return part not in column.inferred and any(other.inferred for other in self.columns)
+
     def column(self, name: str) -> Column:
         """The column with a name.
 
@@ -219,10 +263,20 @@ def to_dict(contract: Contract) -> dict[str, Any]:
     """A contract as JSON; `from_dict` gives an equal contract back."""
     value = contract.model_dump(mode="json")
     # Absent where there is nothing to say: a version's digest is over this, and stays what it was.
-    for name in ("made", "synthetic"):
+    _drop_empty(value, _LATER)
+    for column in value["columns"]:
+        _drop_empty(column, _LATER_OF_COLUMN)
+    return value
+
+
+_LATER = ("made", "synthetic", "rules", "unique_together", "freshness", "row_bounds")
+_LATER_OF_COLUMN = ("pattern", "inferred")
+
+
+def _drop_empty(value: dict[str, Any], names: Iterable[str]) -> None:
+    for name in names:
         if not value[name]:
             del value[name]
-    return value
 
 
 def from_dict(value: Mapping[str, Any]) -> Contract:

@@ -73,13 +73,8 @@ def apply_overrides(contract: Contract, overrides: Overrides) -> Contract:
         )
         for column in contract.columns
     )
-    return Contract(
-        columns=columns,
-        derived=contract.derived,
-        row_filter=contract.row_filter,
-        made=contract.made,
-        synthetic=contract.synthetic,
-    )
+    # Through the validator, and with everything else that the contract says.
+    return Contract(**{**dict(contract), "columns": columns})
 
 
 def _stated(contract: Contract, overrides: Overrides) -> dict[str, Role]:

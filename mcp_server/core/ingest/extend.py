@@ -9,6 +9,7 @@ from typing import Any, Literal, NoReturn
 import polars as pl
 
 from mcp_server.core.contract import Column, Contract, Overrides, apply_overrides
+from mcp_server.core.contract.keeping import keep_promises
 from mcp_server.core.ingest.infer import DTYPES, infer_columns
 from mcp_server.core.ingest.shape import filter_mask, with_derived
 from mcp_server.core.labels import label, place
@@ -230,15 +231,15 @@ def _renewed(frame: pl.DataFrame, contract: Contract) -> Contract:
         columns=infer_columns(frame, list(contract.expressions)),
         derived=contract.derived,
         row_filter=contract.row_filter,
+        made=contract.made,
     )
-    return apply_overrides(
-        inferred,
-        Overrides(
-            roles={column.name: column.role for column in contract.columns},
-            units={column.name: column.unit for column in contract.columns if column.unit is not None},
-            personal={column.name: column.personal for column in contract.columns},
-        ),
+    stated = Overrides(
+        roles={column.name: column.role for column in contract.columns},
+        units={column.name: column.unit for column in contract.columns if column.unit is not None},
+        personal={column.name: column.personal for column in contract.columns},
     )
+    renewed = apply_overrides(inferred, stated).model_copy(update={"synthetic": contract.synthetic})
+    return keep_promises(contract, renewed)
 
 
 def _violated(column: Column, position: int, what: str, mask: pl.Series, rows: pl.Series) -> dict[str, Any]:

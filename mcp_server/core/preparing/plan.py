@@ -72,7 +72,7 @@ class DropRows(Step):
     rows: Annotated[list[Row | Annotated[list[Row], Field(min_length=2, max_length=2)]], Field(min_length=1)] | None = (
         None
     )
-    rule: Annotated[str, Field(pattern=r"^[a-z_]+(\.[a-z_]+)+$", max_length=64)] | None = None
+    rule: Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)+$", max_length=64)] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -247,7 +247,42 @@ class Embed(Step):
         return self
 
 
-AnyStep = Filter | Derive | DropColumns | DropRows | Join | Impute | Sample | Balance | Augment | SelectFeatures | Embed
+class Restate(Step):
+    """State what the contract promises: ranges, lists, patterns, units, roles, rules across columns, groups of unique
+    columns, freshness, row bounds. A part is set by its value and removed by null. Or take a document of `pandera`
+    (YAML) or `great_expectations` (JSON).
+    """
+
+    example = {
+        "do": "contract",
+        "change": {"columns": {"elo": {"minimum": 0}}, "rules": {"no_ties": {"expression": "home != away"}}},
+    }
+
+    do: Literal["contract"]
+    change: dict[str, Any] | None = None
+    pandera: str | None = None
+    great_expectations: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        _exactly_one(self, "change", "pandera", "great_expectations")
+        return self
+
+
+AnyStep = (
+    Filter
+    | Derive
+    | DropColumns
+    | DropRows
+    | Join
+    | Impute
+    | Sample
+    | Balance
+    | Augment
+    | SelectFeatures
+    | Embed
+    | Restate
+)
 STEPS: dict[str, type[Step]] = {get_args(kind.model_fields["do"].annotation)[0]: kind for kind in get_args(AnyStep)}
 _STEP: TypeAdapter[AnyStep] = TypeAdapter(Annotated[AnyStep, Field(discriminator="do")])
 

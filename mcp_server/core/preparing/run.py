@@ -28,6 +28,7 @@ _HOMES = {
     "augment": ("augmenting", "apply"),
     "select_features": ("selecting", "apply"),
     "embed": ("embedding", "apply"),
+    "contract": ("restating", "apply"),
 }
 
 

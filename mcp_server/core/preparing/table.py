@@ -16,10 +16,12 @@ from mcp_server.core.contract import (
     Derived,
     Made,
     Overrides,
+    Part,
     Role,
     Synthetic,
     apply_overrides,
 )
+from mcp_server.core.contract.keeping import keep_promises, keep_table_promises
 from mcp_server.core.contract.lineage import in_order, tainted
 from mcp_server.core.expressions import Expression, parse
 from mcp_server.core.expressions.polars_backend import compute
@@ -133,7 +135,9 @@ class DataTable:
                 f"A new column's name would have more than {LONGEST_NAME} characters.", hint="Give a shorter prefix."
             )
         marked, stated, unit = set(personal), roles or {}, units or {}
-        columns = [_detached(column) if column.name in replaced else column for column in self.contract.columns]
+        columns = [
+            _detached(column, self.contract) if column.name in replaced else column for column in self.contract.columns
+        ]
         columns += [
             Column(
                 name=name,
@@ -194,7 +198,7 @@ class DataTable:
             reads = parse(expressions[column.name]).columns if column.name in expressions else frozenset()
             if reads & gone:
                 made[column.name] = _through(reads, gone, expressions, self.contract.ingredients)
-                columns.append(_detached(column))
+                columns.append(_detached(column, self.contract))
             else:
                 derived += [one for one in self.contract.derived if one.name == column.name]
                 columns.append(column)
@@ -235,7 +239,9 @@ class DataTable:
         return DataTable(pl.concat([table.frame, added]), table.contract)
 
     def settled(self, before: Contract) -> DataTable:
-        """The contract measured anew: ranges, allowed values, missing values, kinds of new text columns.
+        """The contract measured anew: ranges, allowed values, patterns, missing values, kinds of new text columns.
+
+        What a person stated stays as it is.
 
         Args:
             before: of the version that the plan began with: what was text or a category there, stays it.
@@ -247,20 +253,16 @@ class DataTable:
             fresh = seen[column.name]
             same = kinds.get(column.name)
             kind = same if same in ("text", "category") and fresh.kind in ("text", "category") else fresh.kind
-            columns.append(
-                column.model_copy(
-                    update={
-                        "kind": kind,
-                        "nullable": fresh.nullable,
-                        "minimum": fresh.minimum,
-                        "maximum": fresh.maximum,
-                        "allowed": fresh.allowed if kind == "category" else None,
-                        "unique": fresh.unique,
-                        "personal": column.personal or (column.name not in kinds and fresh.personal),
-                    }
-                )
-            )
-        return DataTable(self.frame, self._with(columns, self.contract.derived, self.contract.ingredients))
+            personal = column.personal or (column.name not in kinds and fresh.personal)
+            measured = {part: getattr(fresh, part) for part in ("nullable", "minimum", "maximum", "unique")}
+            measured |= {
+                "allowed": fresh.allowed if kind == "category" else None,
+                "pattern": None if personal else fresh.pattern,
+            }
+            sure = {part: share for part, share in fresh.inferred.items() if measured.get(part, kind) is not None}
+            columns.append(column.model_copy(update={**measured, "kind": kind, "personal": personal, "inferred": sure}))
+        contract = self._with(columns, self.contract.derived, self.contract.ingredients)
+        return DataTable(self.frame, keep_promises(self.contract, contract))
 
     def _with(
         self,
@@ -285,13 +287,14 @@ class DataTable:
             else column
             for column in columns
         ]
-        return Contract(
+        contract = Contract(
             columns=tuple(settled),
             derived=tuple(derived),
             row_filter=condition,
             made=tuple(Made(name=name, columns=tuple(sorted(sources))) for name, sources in sorted(known.items())),
             synthetic=self.contract.synthetic,
         )
+        return keep_table_promises(self.contract, contract)
 
     def _with_marks(self) -> DataTable:
         names = [self._free(name) for name in (FLAG, *SOURCES)]
@@ -304,16 +307,9 @@ class DataTable:
             Column(name=marks.flag, kind="boolean", role="ignored"),
             *(Column(name=name, kind="integer", role="ignored", nullable=True) for name in marks.sources),
         ]
-        contract = self.contract
         return DataTable(
             frame,
-            Contract(
-                columns=tuple(columns),
-                derived=contract.derived,
-                row_filter=contract.row_filter,
-                made=contract.made,
-                synthetic=marks,
-            ),
+            Contract(**{**dict(self.contract), "columns": tuple(columns), "synthetic": marks}),
         )
 
     def _free(self, name: str) -> str:
@@ -367,11 +363,12 @@ class Done:
 Apply = Callable[[AnyStep, DataTable, Context], Done]
 
 
-def _detached(column: Column) -> Column:
-    """A column that no expression computes any more, with nothing said of its values."""
-    return column.model_copy(
-        update={"source": "file", "minimum": None, "maximum": None, "allowed": None, "unique": False, "nullable": True}
-    )
+def _detached(column: Column, contract: Contract) -> Column:
+    """A column that no expression computes any more, with nothing said of its values but what a person stated."""
+    said: dict[Part, Any] = {"minimum": None, "maximum": None, "allowed": None, "pattern": None}
+    said |= {"unique": False, "nullable": True}
+    open_again: dict[str, Any] = {part: value for part, value in said.items() if not contract.states(column, part)}
+    return column.model_copy(update={"source": "file", **open_again})
 
 
 def _through(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 import polars as pl
 
-from mcp_server.core.contract import Column, Contract
+from mcp_server.core.contract import Column, Contract, Part
 from mcp_server.core.quality.numbers import Bools
 from mcp_server.core.quality.report import Finding, Severity, rows_of
 
@@ -17,7 +17,8 @@ _OFTEN_MISSING = 0.05
 def contract_findings(frame: pl.DataFrame, contract: Contract) -> Iterator[Finding]:
     """Columns, kinds, missing values, infinite numbers, ranges, allowed values and uniqueness as the contract has them.
 
-    Values outside a range or a list are a warning: the contract describes what was seen so far.
+    Values outside an inferred range or list are a warning: the contract describes what was seen so far. Outside a
+    stated one they fail.
     """
     for column in contract.columns:
         if column.name not in frame.columns:
@@ -29,7 +30,7 @@ def contract_findings(frame: pl.DataFrame, contract: Contract) -> Iterator[Findi
             reason = "The column's type isn't the kind that the contract states."
             yield Finding("contract.kind", "fail", (column.name,), 1, (), reason)
             continue
-        yield from _values(series, column)
+        yield from _values(series, column, {part for part in _PROMISED if contract.states(column, part)})
     for name in frame.columns:
         if all(column.name != name for column in contract.columns):
             reason = "The table has this column and the contract doesn't."
@@ -86,7 +87,10 @@ def _fits(series: pl.Series, column: Column) -> bool:
     return dtype.base_type() in (pl.String, pl.Categorical, pl.Enum)
 
 
-def _values(series: pl.Series, column: Column) -> Iterator[Finding]:
+_PROMISED: tuple[Part, ...] = ("minimum", "maximum", "allowed")
+
+
+def _values(series: pl.Series, column: Column, stated: Set[Part]) -> Iterator[Finding]:
     names = (column.name,)
 
     def finding(rule: str, severity: Severity, wrong: pl.Series, reason: str) -> Iterator[Finding]:
@@ -102,12 +106,15 @@ def _values(series: pl.Series, column: Column) -> Iterator[Finding]:
         series = series.set(wrong.fill_null(False), None)
     if series.dtype.is_numeric():
         if column.minimum is not None:
-            yield from finding("contract.range", "warn", series < column.minimum, "Below the range of the contract.")
+            grave: Severity = "fail" if "minimum" in stated else "warn"
+            yield from finding("contract.range", grave, series < column.minimum, "Below the range of the contract.")
         if column.maximum is not None:
-            yield from finding("contract.range", "warn", series > column.maximum, "Above the range of the contract.")
+            grave = "fail" if "maximum" in stated else "warn"
+            yield from finding("contract.range", grave, series > column.maximum, "Above the range of the contract.")
     if column.allowed is not None:
         unknown = ~series.cast(pl.String).is_in(list(column.allowed)) & series.is_not_null()
-        yield from finding("contract.allowed", "warn", unknown, "Not one of the values that the contract lists.")
+        grave = "fail" if "allowed" in stated else "warn"
+        yield from finding("contract.allowed", grave, unknown, "Not one of the values that the contract lists.")
     if column.unique:
         again = ~series.is_first_distinct() & series.is_not_null()
         yield from finding("contract.unique", "fail", again, "The contract says that no value occurs twice.")

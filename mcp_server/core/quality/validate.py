@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -20,6 +21,7 @@ from mcp_server.core.quality.duplicates import duplicate_findings
 from mcp_server.core.quality.missingness import missingness_findings
 from mcp_server.core.quality.numbers import NumberColumn, number_columns
 from mcp_server.core.quality.poisoning import poisoning_findings, table_findings
+from mcp_server.core.quality.promises import promise_findings, unchecked
 from mcp_server.core.quality.report import Finding, ValidationReport, summarize
 from mcp_server.core.quality.target import target_findings
 from mcp_server.core.quality.texts import MAX_CELL_ROWS, text_columns
@@ -39,6 +41,7 @@ def validate(
     contract: Contract,
     *,
     baseline: pl.DataFrame | None = None,
+    now: datetime | None = None,
     rng: np.random.Generator,
 ) -> ValidationReport:
     """Check a table against its contract, against itself and, where there is one, against an earlier table.
@@ -47,6 +50,7 @@ def validate(
         frame: shape (n, columns), with the contract's columns as Int64, Float64, Boolean, String, Date or Datetime.
         contract: what the table promises.
         baseline: an earlier table of the same contract that is trusted, to compare scales and missing values with.
+        now: what a promise of freshness is compared with; None leaves it out, and the answer says so.
         rng: draws rows for the leakage check and shuffles columns to count chance duplicates.
     Returns:
         every finding with every row that it concerns; `to_dict` bounds it.
@@ -59,6 +63,8 @@ def validate(
         findings.append(Finding("completeness.rows", "fail", (), 0, (), "The table has no rows."))
     else:
         frame = frame.select([column.name for column in contract.columns])
+        findings += promise_findings(frame, contract, now)
+        skipped += unchecked(contract, now)
         findings += _content(frame, contract, rng)
         if baseline is not None:
             findings += baseline_findings(frame, baseline, contract)

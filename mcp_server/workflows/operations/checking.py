@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ def validate(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     """Check a table against its contract and for what tables suffer from.
 
     Args:
-        arguments: path, contract, seed, and optionally baseline: the path of another version.
+        arguments: path, contract, seed, and optionally baseline: the path of another version; and now: an instant in
+            ISO form, for promises of freshness.
     Returns:
         the report with up to 300 spans of rows for each finding, and under `rules` every rule's counts.
     """
@@ -31,7 +33,9 @@ def validate(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     frame, contract = stored_table(arguments["path"]), from_dict(arguments["contract"])
     baseline = stored_table(arguments["baseline"]) if arguments.get("baseline") else None
     report(0.2, "Checking")
-    found = validate_table(frame, contract, baseline=baseline, rng=np.random.default_rng(arguments["seed"]))
+    now = datetime.fromisoformat(arguments["now"]) if arguments.get("now") else None
+    rng = np.random.default_rng(arguments["seed"])
+    found = validate_table(frame, contract, baseline=baseline, now=now, rng=rng)
     told = found.to_dict()
     # The report keeps 20 rows of each finding; who wants to mend them needs them all.
     room = ALL_SPANS
