@@ -31,7 +31,7 @@ from core.screening.attacks import (
 )
 from core.screening.clean import MAKERS
 from mcp_server.core.screening.outliers import outlyingness
-from mcp_server.core.screening.table import Table, standardised
+from mcp_server.core.screening.table import FeatureTable, standardised
 from mcp_server.core.screening.verdict import Screening, screen_table
 
 SHARE = 0.05
@@ -46,7 +46,7 @@ ATTACKS: dict[str, tuple[Attack, tuple[str, ...]]] = {
 def screened(table: Attacked, seed: int) -> Screening:
     codes = np.empty((len(table.labels), 0), dtype=np.intp)
     # Not the attack's seed: the rows drawn would be the rows attacked.
-    return screen_table(Table(table.features, codes, table.labels), rng=np.random.default_rng([1, seed]))
+    return screen_table(FeatureTable(table.features, codes, table.labels), rng=np.random.default_rng([1, seed]))
 
 
 def quality(table: Attacked, found: Screening, method: str) -> tuple[float, float, float]:

@@ -12,7 +12,7 @@ from mcp_server.core.leakage.columns import read_features, read_target
 from mcp_server.core.quality.numbers import Bools, Floats, NumberColumn
 from mcp_server.core.quality.report import MAX_ANOMALOUS, Finding, Severity, rows_of
 from mcp_server.core.screening import screen_rows
-from mcp_server.core.screening.table import Evidence, Integers, Table
+from mcp_server.core.screening.table import Evidence, FeatureTable, Integers
 from mcp_server.core.screening.verdict import screen_table
 
 _COMPARED = ("units.column", "completeness.baseline")
@@ -84,8 +84,8 @@ def table_findings(
     numbers, codes, names = _arrays(together, contract)
     labels = _labels(together, contract)
 
-    def part(of: slice) -> Table:
-        return Table(numbers[of], codes[of], None if labels is None else labels[of])
+    def part(of: slice) -> FeatureTable:
+        return FeatureTable(numbers[of], codes[of], None if labels is None else labels[of])
 
     screening = screen_table(
         part(slice(rows)),

@@ -11,7 +11,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import StratifiedKFold
 
 from mcp_server.core.screening.half_sample import Floats
-from mcp_server.core.screening.table import Bools, Integers, Table, encoded, sample, spread
+from mcp_server.core.screening.table import Bools, FeatureTable, Integers, encoded, sample, spread
 
 LEAST_ROWS = 30
 MOST_ROWS = 3_000
@@ -50,7 +50,7 @@ class Shift:
     flagged: Bools
 
 
-def measure_shift(table: Table, baseline: Table, rng: np.random.Generator) -> Shift | None:
+def measure_shift(table: FeatureTable, baseline: FeatureTable, rng: np.random.Generator) -> Shift | None:
     """Compare a table with a baseline of the same columns.
 
     Where most rows are the baseline's own, only the others are compared, so that a small addition isn't drowned. A
@@ -93,7 +93,7 @@ def measure_shift(table: Table, baseline: Table, rng: np.random.Generator) -> Sh
     )
 
 
-def _new_rows(table: Table, baseline: Table) -> tuple[Integers, Bools]:
+def _new_rows(table: FeatureTable, baseline: FeatureTable) -> tuple[Integers, Bools]:
     """The rows to compare, and those that have a baseline row's features with another label."""
     here, there = _keys(table), _keys(baseline)
     every, none = np.arange(table.rows), np.zeros(table.rows, dtype=np.bool_)
@@ -110,7 +110,7 @@ def _new_rows(table: Table, baseline: Table) -> tuple[Integers, Bools]:
     return np.flatnonzero(~known), none
 
 
-def _keys(table: Table) -> np.ndarray:
+def _keys(table: FeatureTable) -> np.ndarray:
     """Each row's features as one value that is equal where they are."""
     numbers = np.where(np.isfinite(table.numbers), table.numbers + 0.0, np.nan)
     whole = np.ascontiguousarray(np.hstack((numbers, table.codes.astype(np.float64))))
@@ -157,13 +157,13 @@ def _rejected(chances: Floats) -> Bools:
 
 
 def _told_apart(
-    table: Table, compared: Integers, baseline: Table, rng: np.random.Generator
+    table: FeatureTable, compared: Integers, baseline: FeatureTable, rng: np.random.Generator
 ) -> tuple[Integers, Floats, Bools, float]:
     """The rows looked at, their scores, which are flagged, and the share that is certainly unlike the baseline."""
     looked = sample(compared, MOST_ROWS, rng)
     old = baseline.take(sample(np.arange(baseline.rows), MOST_ROWS, rng))
     new = table.take(looked)
-    both = Table(np.vstack((new.numbers, old.numbers)), np.vstack((new.codes, old.codes)))
+    both = FeatureTable(np.vstack((new.numbers, old.numbers)), np.vstack((new.codes, old.codes)))
     matrix = encoded(both)
     isnew = np.repeat([1, 0], [new.rows, old.rows])
     if matrix.shape[1] == 0:

@@ -21,7 +21,7 @@ _FARTHEST = 12.0
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class FeatureTable:
     """Features and labels.
 
     Args:
@@ -45,9 +45,9 @@ class Table:
     def rows(self) -> int:
         return len(self.numbers)
 
-    def take(self, rows: Integers) -> Table:
+    def take(self, rows: Integers) -> FeatureTable:
         """The table of some rows."""
-        return Table(self.numbers[rows], self.codes[rows], None if self.labels is None else self.labels[rows])
+        return FeatureTable(self.numbers[rows], self.codes[rows], None if self.labels is None else self.labels[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def standardised(numbers: Floats, *, most_equal: float = 1.0) -> Floats:
     return np.column_stack(kept) if kept else np.empty((len(numbers), 0))
 
 
-def encoded(table: Table, *, most_equal: float = 1.0) -> Floats:
+def encoded(table: FeatureTable, *, most_equal: float = 1.0) -> Floats:
     """Standardised numbers, whether each is missing, and categories as 0/1 columns: what a model can learn from.
 
     Of a category the 50 most frequent values count, if five rows have them. Numbers are cut at 12 standard deviations;

@@ -10,9 +10,9 @@ from mcp_server.core.screening import floods, label_noise, outliers, shift, trig
 from mcp_server.core.screening.table import (
     Bools,
     Evidence,
+    FeatureTable,
     Grade,
     Integers,
-    Table,
     encoded,
     sample,
     spread,
@@ -65,9 +65,9 @@ class Screening:
 
 
 def screen_table(
-    table: Table,
+    table: FeatureTable,
     *,
-    baseline: Table | None = None,
+    baseline: FeatureTable | None = None,
     known_to_differ: frozenset[int] = frozenset(),
     explained: Bools | None = None,
     rng: np.random.Generator,
@@ -112,7 +112,7 @@ def _most(rows: int, columns: int) -> int:
     return max(min(rows, MOST_CELLS // max(columns, 1)), 300)
 
 
-def _outliers(table: Table, open_rows: Integers, rng: np.random.Generator) -> Evidence | str:
+def _outliers(table: FeatureTable, open_rows: Integers, rng: np.random.Generator) -> Evidence | str:
     looked = sample(open_rows, _most(outliers.MOST_ROWS, table.numbers.shape[1]), rng)
     found = outliers.outlyingness(standardised(table.numbers[looked]), rng) if looked.size else None
     if found is None:
@@ -127,7 +127,7 @@ def _outliers(table: Table, open_rows: Integers, rng: np.random.Generator) -> Ev
     return _evidence("outliers", grade, table, looked, found.rank, far, (), reason, statistic)
 
 
-def _label_noise(table: Table, rng: np.random.Generator) -> Evidence | str:
+def _label_noise(table: FeatureTable, rng: np.random.Generator) -> Evidence | str:
     if table.labels is None:
         return ""
     counts = np.bincount(table.labels[table.labels >= 0], minlength=1)
@@ -164,7 +164,7 @@ def _label_noise(table: Table, rng: np.random.Generator) -> Evidence | str:
     return _evidence("label_noise", grade, table, looked, found.scores, doubted, (), reason, float(doubted.mean()))
 
 
-def _flood(table: Table, rng: np.random.Generator) -> Evidence | str:
+def _flood(table: FeatureTable, rng: np.random.Generator) -> Evidence | str:
     width = table.numbers.shape[1] + table.codes.shape[1]
     looked = sample(np.arange(table.rows), _most(floods.MOST_ROWS, width), rng)
     found = floods.find_flood(encoded(table.take(looked), most_equal=_MOSTLY)) if looked.size else None
@@ -179,7 +179,7 @@ def _flood(table: Table, rng: np.random.Generator) -> Evidence | str:
     return _evidence("duplicates_flood", grade, table, looked, found.nearness, found.copies, (), reason, groups)
 
 
-def _trigger(table: Table) -> Evidence | str:
+def _trigger(table: FeatureTable) -> Evidence | str:
     if table.labels is None:
         return ""
     found = triggers.find_triggers(table.numbers, table.labels)
@@ -200,15 +200,17 @@ def _trigger(table: Table) -> Evidence | str:
     return _evidence("trigger", grade, table, every, scores, flagged, columns, reason, float(flagged.sum()))
 
 
-def _shift(table: Table, baseline: Table | None, known: frozenset[int], rng: np.random.Generator) -> Evidence | str:
+def _shift(
+    table: FeatureTable, baseline: FeatureTable | None, known: frozenset[int], rng: np.random.Generator
+) -> Evidence | str:
     if baseline is None:
         return ""
     width, more = table.numbers.shape[1], table.codes.shape[1]
     numbers = [at for at in range(width) if at not in known]
     codes = [at for at in range(more) if at + width not in known]
 
-    def kept(of: Table) -> Table:
-        return Table(of.numbers[:, numbers], of.codes[:, codes], of.labels)
+    def kept(of: FeatureTable) -> FeatureTable:
+        return FeatureTable(of.numbers[:, numbers], of.codes[:, codes], of.labels)
 
     found = shift.measure_shift(kept(table), kept(baseline), rng)
     if found is None:
@@ -232,7 +234,7 @@ def _shift(table: Table, baseline: Table | None, known: frozenset[int], rng: np.
 def _evidence(
     method: str,
     grade: Grade,
-    table: Table,
+    table: FeatureTable,
     looked: Integers,
     scores: np.ndarray,
     flagged: Bools,

@@ -19,7 +19,7 @@ from core.screening.attacks import (
 )
 from core.screening.clean import MAKERS, logistic
 from mcp_server.core.screening.outliers import outlyingness
-from mcp_server.core.screening.table import Evidence, Table, standardised
+from mcp_server.core.screening.table import Evidence, FeatureTable, standardised
 from mcp_server.core.screening.verdict import Screening, screen_table
 from mcp_server.errors import BadSample
 
@@ -27,8 +27,8 @@ SEEDS = [1, 2]
 SMALL = [name for name in SEPARABLE if name != "digits"]
 
 
-def table_of(attacked: Attacked) -> Table:
-    return Table(attacked.features, np.empty((len(attacked.labels), 0), dtype=np.intp), attacked.labels)
+def table_of(attacked: Attacked) -> FeatureTable:
+    return FeatureTable(attacked.features, np.empty((len(attacked.labels), 0), dtype=np.intp), attacked.labels)
 
 
 def screen(attacked: Attacked, seed: int = 0) -> Screening:
@@ -165,7 +165,7 @@ def test_the_same_seed_gives_the_same_answer() -> None:
 def test_other_units_of_measurement_change_nothing() -> None:
     attacked = attacked_table("breast_cancer", push_out, seed=1)
     table = table_of(attacked)
-    rescaled = Table(table.numbers * 1024.0, table.codes, table.labels)
+    rescaled = FeatureTable(table.numbers * 1024.0, table.codes, table.labels)
     one, other = (screen_table(part, rng=np.random.default_rng(0)) for part in (table, rescaled))
     assert [item.grade for item in one.evidence] == [item.grade for item in other.evidence]
     assert np.array_equal(evidence(one, "outliers").flagged, evidence(other, "outliers").flagged)
@@ -179,6 +179,6 @@ def test_what_does_not_suit_a_table_is_said_and_left_out() -> None:
 
 def test_parts_of_different_lengths_are_refused() -> None:
     with pytest.raises(BadSample):
-        Table(np.zeros((3, 2)), np.zeros((2, 1), dtype=np.intp))
+        FeatureTable(np.zeros((3, 2)), np.zeros((2, 1), dtype=np.intp))
     with pytest.raises(BadSample):
-        Table(np.zeros((3, 2)), np.zeros((3, 0), dtype=np.intp), np.zeros(4, dtype=np.intp))
+        FeatureTable(np.zeros((3, 2)), np.zeros((3, 0), dtype=np.intp), np.zeros(4, dtype=np.intp))

@@ -12,7 +12,7 @@ from core.screening.clean import classes
 from mcp_server.core.screening.floods import find_flood
 from mcp_server.core.screening.outliers import LIMIT, outlyingness
 from mcp_server.core.screening.shift import measure_shift
-from mcp_server.core.screening.table import Table, encoded, sample, standardised
+from mcp_server.core.screening.table import FeatureTable, encoded, sample, standardised
 from mcp_server.core.screening.triggers import find_triggers
 from mcp_server.core.screening.verdict import screen_table
 
@@ -21,8 +21,8 @@ def rng(seed: int = 1) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def plain(numbers: np.ndarray, labels: np.ndarray | None = None) -> Table:
-    return Table(numbers, np.empty((len(numbers), 0), dtype=np.intp), labels)
+def plain(numbers: np.ndarray, labels: np.ndarray | None = None) -> FeatureTable:
+    return FeatureTable(numbers, np.empty((len(numbers), 0), dtype=np.intp), labels)
 
 
 NUMBERS = arrays.arrays(
@@ -55,7 +55,7 @@ def test_standardised_columns_are_finite_and_have_spread_one(numbers: np.ndarray
 def test_categories_and_missing_values_become_columns_of_their_own() -> None:
     numbers = np.array([[1.0], [2.0], [np.nan], [4.0]] * 5)
     codes = np.array([[0], [1], [1], [-1]] * 5)
-    found = encoded(Table(numbers, codes))
+    found = encoded(FeatureTable(numbers, codes))
     assert found.shape == (20, 4)
     assert found[:4, 1:].tolist() == [[0, 1, 0], [0, 0, 1], [1, 0, 1], [0, 0, 0]]
 
@@ -193,7 +193,7 @@ def test_a_moved_column_is_named_first() -> None:
 def test_a_category_with_other_shares_is_named() -> None:
     numbers = rng().standard_normal((800, 1))
     codes = np.concatenate((rng().choice(3, 400, p=[0.6, 0.3, 0.1]), rng().choice(3, 400, p=[0.2, 0.3, 0.5])))
-    table = Table(numbers, codes[:, None])
+    table = FeatureTable(numbers, codes[:, None])
     found = measure_shift(table.take(np.arange(400)), table.take(np.arange(400, 800)), rng())
     assert found is not None
     assert (found.columns, found.code_columns) == ((), (0,))
