@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,4 +121,4 @@ def _apart(both: Floats, margin: Floats, error: float) -> float:
     ratio = doubtful / (undecided + 1 / len(margin)) / (_BY_CHANCE * error)
     if error <= _CLEAR:
         return ratio
-    return ratio / (1 + _UNSURE / np.sqrt(max(doubtful * len(margin), 1)))
+    return ratio / (1 + _UNSURE / math.sqrt(max(doubtful * len(margin), 1)))
