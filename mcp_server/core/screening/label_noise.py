@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,6 +103,12 @@ _BY_CHANCE = 2.7
 """Doubtful over undecided rows, per share of errors, where the errors are honest chance; measured on logistic models of
 every strength and on outcomes of games: 0.7 to 1.3 times this."""
 
+_CLEAR = 0.15
+"""Up to this share of errors, honest chance leaves hardly any confident doubts that could seem to stand apart."""
+
+_UNSURE = 1.2
+"""Standard errors of a count of doubtful rows that are taken off: a dozen of them may seem apart by chance."""
+
 
 def _apart(both: Floats, margin: Floats, error: float) -> float:
     """Whether doubtful rows are a group apart (flipped labels) or the end of a slope (honest chance)."""
@@ -111,4 +118,7 @@ def _apart(both: Floats, margin: Floats, error: float) -> float:
         return 0.0
     doubtful = float((margin < -typical / 2).mean())
     undecided = float((np.abs(margin) <= typical / 2).mean())
-    return doubtful / (undecided + 1 / len(margin)) / (_BY_CHANCE * error)
+    ratio = doubtful / (undecided + 1 / len(margin)) / (_BY_CHANCE * error)
+    if error <= _CLEAR:
+        return ratio
+    return ratio / (1 + _UNSURE / math.sqrt(max(doubtful * len(margin), 1)))

@@ -20,7 +20,7 @@ from mcp_server.core.screening.table import (
 )
 
 FALSE_ALARMS = 0.01
-"""At most this share of clean tables fails: `tests/performance/poisoning_rates.py --false-alarms` counts them."""
+"""The limits below aim at this share of clean tables failing; `tests/performance/poisoning_rates.py` counts them."""
 
 MOST_CELLS = 600_000
 """Rows times columns that a method which compares rows with each other, or learns from them, looks at."""
@@ -56,7 +56,7 @@ class Screening:
 
     @property
     def verdict(self) -> Grade:
-        """The worst grade: a clean table gets `fail` in at most `FALSE_ALARMS` of all cases."""
+        """The worst grade: the aim is that `FALSE_ALARMS` of clean tables get `fail`."""
         return max((item.grade for item in self.evidence), key=_WORST.__getitem__, default="info")
 
     def reasons(self, row: int) -> tuple[str, ...]:
