@@ -191,7 +191,7 @@ def _quotes(model: ModelVersion, spellings: list[Any]) -> bool:
     """Whether the model's signed manifest, which can't be changed, quotes the value, as in its test's expression."""
     from mcp_server.storage import erasure
 
-    return erasure.without(model.manifest, erasure.words_of(spellings)) != model.manifest
+    return bool(erasure.without(model.manifest, erasure.words_of(spellings)) != model.manifest)
 
 
 def _has(version: DatasetVersion, column: str) -> bool:

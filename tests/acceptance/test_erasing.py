@@ -156,7 +156,7 @@ def learned(tmp_path_factory):
 
     async def scene(client):
         await told(client, "import_data", name="towns", text="town,x,y\n" + "\n".join(rows) + "\n", target="y")
-        test = f"x > 12 and town != '{TOWN}'"
+        test = f"x >= 5 and x < 9 and town != '{TOWN}'"
         await told(client, "train_model", model="m", dataset="towns@1", algorithm="linear", test=test)
         job = await told(client, "get_job", job="m", wait=50.0)
         assert job.structured_content["state"] == "succeeded", text_of(job)
