@@ -22,10 +22,10 @@ Json = dict[str, Any]
 
 NAMESPACE = "courtside"
 SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
-PRODUCER = f"https://pypi.org/project/courtside/{mcp_server.__version__}"
+PRODUCER = f"urn:courtside:{mcp_server.__version__}"
 _VERSION_FACET = "https://openlineage.io/spec/facets/1-0-1/DatasetVersionDatasetFacet.json"
 _OUTPUT_FACET = "https://openlineage.io/spec/facets/1-0-2/OutputStatisticsOutputDatasetFacet.json"
-_RUNS = uuid.uuid5(uuid.NAMESPACE_URL, PRODUCER.rpartition("/")[0])
+_RUNS = uuid.uuid5(uuid.NAMESPACE_URL, "urn:courtside")
 
 
 def run_event(

@@ -37,22 +37,25 @@ def holds(content: bytes, words: Collection[str]) -> bool:
 
 
 def without(value: Any, words: Collection[str]) -> Any:
-    """A JSON value in whose texts each word is replaced.
+    """A JSON value in whose expressions each quoted word is replaced.
 
-    >>> without({"test": 'email != "ann@example.org"'}, {"ann@example.org"})
-    {'test': 'email != "[erased]"'}
+    Only what stands in quotes: `season` is a column's name in `season > 3`, and a value in `x == "season"`.
+
+    >>> without({"test": 'email != "ann@example.org" and ann > 3'}, {"ann@example.org", "ann"})
+    {'test': 'email != "[erased]" and ann > 3'}
     """
     if isinstance(value, str):
-        for word in sorted(words, key=len, reverse=True):
-            value = value.replace(word, ERASED)
+        for word in words:
+            for quote in ("'", '"'):
+                value = value.replace(f"{quote}{word}{quote}", f"{quote}{ERASED}{quote}")
         return value
     if isinstance(value, dict):
-        return {without(name, words): without(part, words) for name, part in value.items()}
+        return {name: without(part, words) for name, part in value.items()}
     return [without(part, words) for part in value] if isinstance(value, list) else value
 
 
 async def scrub(tx: Transaction, words: Collection[str]) -> int:
-    """Replace words in what jobs and runs were asked and answered.
+    """Replace quoted words in what jobs and runs were asked and answered.
 
     Returns:
         how many records were changed.

@@ -81,6 +81,7 @@ async def erase(app: App, call: CallContext, subject: Subject, *, confirm: str |
         confirm: the digest of the plan that is to be carried out; a plan is made when None.
         export: write their rows and predictions into the data folder too; only with a plan.
     Raises:
+        NotFound: there is no data set of that name.
         InvalidInput: no data set has the column, or an export was asked for with the erasure.
         Conflict: the digest isn't the present plan's, or a job is working with one of the versions.
     """
@@ -145,6 +146,8 @@ async def _find(app: App, call: CallContext, subject: Subject) -> Found:
     storage = await app.storage()
     async with storage.database.reading() as tx:
         every = await datasets.every(tx, None if subject.dataset is None else check_name(subject.dataset))
+        if subject.dataset is not None and not every:
+            await datasets.get(tx, subject.dataset)  # says that there is none
         having = [genuine(one) for one in every if _has(one, subject.column)]
         learned = await models.trained_on(tx, [_reference(one) for one in having])
     if every and not having:
@@ -163,8 +166,8 @@ async def _find(app: App, call: CallContext, subject: Subject) -> Found:
         progress=call.report,
     )
     rows = {table["reference"]: table["rows"] for table in seen["tables"]}
-    holding = set(seen["models"])
     spellings = [subject.value, *seen["spellings"]]
+    holding = set(seen["models"]) | {_reference(one) for one in learned if _quotes(one, spellings)}
     of_models = None if subject.dataset is None else {model.name for model in learned}
     async with storage.database.reading() as tx:
         ids, requests, last = await _predictions(tx, subject, spellings, of_models, after=None)
@@ -182,6 +185,13 @@ async def _find(app: App, call: CallContext, subject: Subject) -> Found:
         trained=[one for one in learned if one.dataset in rows and _reference(one) not in holding],
         exports=await asyncio.to_thread(_files_in, _export_folder(app, name)),
     )
+
+
+def _quotes(model: ModelVersion, spellings: list[Any]) -> bool:
+    """Whether the model's signed manifest, which can't be changed, quotes the value, as in its test's expression."""
+    from mcp_server.storage import erasure
+
+    return bool(erasure.without(model.manifest, erasure.words_of(spellings)) != model.manifest)
 
 
 def _has(version: DatasetVersion, column: str) -> bool:
@@ -327,7 +337,8 @@ def _without(
         "subject": subject_name(storage, subject),
         "digest_before": old.digest,
     }
-    contract = {**kept["contract"], "row_filter": erasure.without(kept["contract"]["row_filter"], words)}
+    told = {name: kept["contract"][name] for name in ("row_filter", "derived", "rules") if name in kept["contract"]}
+    contract = {**kept["contract"], **erasure.without(told, words)}
     source = {**erasure.without(_unfitted(old.source), words), "erased": [*old.source.get("erased", []), note]}
     return replace(
         old,

@@ -156,7 +156,8 @@ def learned(tmp_path_factory):
 
     async def scene(client):
         await told(client, "import_data", name="towns", text="town,x,y\n" + "\n".join(rows) + "\n", target="y")
-        await told(client, "train_model", model="m", dataset="towns@1", algorithm="linear")
+        test = f"x >= 5 and x < 9 and town != '{TOWN}'"
+        await told(client, "train_model", model="m", dataset="towns@1", algorithm="linear", test=test)
         job = await told(client, "get_job", job="m", wait=50.0)
         assert job.structured_content["state"] == "succeeded", text_of(job)
         await told(client, "predict", model="m@1", rows=[{"town": TOWN, "x": 1}, {"town": "Oldtown", "x": 1}])
@@ -169,6 +170,7 @@ def learned(tmp_path_factory):
         said["done"] = (await told(client, "erase_subject", **arguments, confirm=plan["confirm"])).structured_content
         said["after"] = copies(data, TOWN.lower())
         said["predict"] = await refused(client, "predict", model="m@1", rows=[{"town": "Oldtown", "x": 1}])
+        said["nowhere"] = await refused(client, "erase_subject", column="town", value=TOWN, dataset="nowhere")
         said["unknown"] = await refused(client, "erase_subject", column="street", value=TOWN)
 
     in_server(env, scene)
@@ -194,6 +196,7 @@ def test_an_export_holds_every_row_and_prediction_for_its_owner_alone(learned):
 
 def test_wrong_requests_are_refused_with_the_next_step(learned):
     assert learned["both"]["code"] == learned["unknown"]["code"] == "E_ARG"
+    assert learned["nowhere"]["code"] == "E_NOT_FOUND"
     assert learned["both"]["hint"] == "Export first, then confirm without export."
 
 

@@ -25,7 +25,7 @@ def is_event(event: dict) -> bool:
     return (
         event["eventType"] in ("START", "RUNNING", "COMPLETE", "ABORT", "FAIL", "OTHER")
         and event["schemaURL"] == "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
-        and event["producer"].startswith("https://")
+        and event["producer"].startswith("urn:courtside:")
         and set(event["job"]) >= {"namespace", "name"}
         and all({"namespace", "name"} <= set(part) for part in event["inputs"] + event["outputs"])
     )

@@ -156,4 +156,7 @@ def test_copies_are_counted_across_the_edges_of_chunks(tmp_path: Path) -> None:
 
 def test_a_word_is_found_and_replaced_as_text_and_as_json_writes_it() -> None:
     assert holds('{"a":"J\\u00f6rg Ä"}'.encode(), {"Jörg Ä"[:4]})
-    assert without({"a": ["x Jörg y"], "n": 1}, {"Jörg"}) == {"a": ["x [erased] y"], "n": 1}
+    assert without({"Jörg": ["x == 'Jörg'", "Jörg > 1"], "n": 1}, {"Jörg"}) == {
+        "Jörg": ["x == '[erased]'", "Jörg > 1"],
+        "n": 1,
+    }

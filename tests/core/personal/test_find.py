@@ -109,11 +109,11 @@ def test_an_address_in_one_of_twenty_remarks_makes_the_column_personal():
 
 SECRETS = [
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl",
-    "AKIAIOSFODNN7EXAMPLE",
+    "AKIA" + "IOSFODNN7EXAMPLE",
     "postgres://app:hunter2secret@db.example.org/app",
     "Authorization: Bearer abcdef0123456789",
     "sessionid=9f8e7d6c5b4a3210",
-    "ghp_abcdefghijklmnopqrstuvwxyz0123456789",
+    "ghp_" + "a1B2c3" * 6,
 ]
 
 
