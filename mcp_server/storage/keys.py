@@ -120,6 +120,18 @@ class Keys:
         """
         return PSEUDONYM + hmac.digest(self._hashing, canonical_bytes([column, value]), "sha256").hex()[:32]
 
+    def checking_seed(self, artefact: str) -> int:
+        """What a check of a table draws its rows with: the same each time, and foreseen by nobody outside.
+
+        With a seed that is known, poison could be put where a sample doesn't look.
+
+        Args:
+            artefact: digest of the table's bytes.
+        Returns:
+            0 to 2**32 - 1.
+        """
+        return int.from_bytes(hmac.digest(self._hashing, f"checking|{artefact}".encode(), "sha256")[:4], "big")
+
     @cached_property
     def _cipher(self) -> AESGCM:
         # Random nonces are safe for 2**32 values under one key.

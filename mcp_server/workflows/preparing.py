@@ -61,6 +61,7 @@ async def prepare(app: App, call: CallContext, request: PreparingRequest) -> Pre
             "steps": pinned,
             "others": {other: await _stored(app, found) for other, found in others.items()},
             "seed": request.seed,
+            "checking_seed": storage.keys.checking_seed(record.artefact),
             "out": None if request.dry_run else str(table),
             "fitted_out": None if request.dry_run else str(fitted),
             "max_rows": app.settings.max_rows,

@@ -21,7 +21,6 @@ from mcp_server.workflows.reply import token
 if TYPE_CHECKING:
     from mcp_server.storage.records import DatasetVersion, Validation
 
-SEED = 0
 MOST_ROWS = 20
 MOST_VALIDATIONS = 50
 MOST_RULES = 40
@@ -37,7 +36,7 @@ async def validate(app: App, call: CallContext, dataset: str, baseline: str | No
     arguments: dict[str, Any] = {
         "path": str(await storage.artefacts.local_path(record.artefact)),
         "contract": record.contract,
-        "seed": SEED,
+        "seed": storage.keys.checking_seed(record.artefact),
         "now": call.clock.now().isoformat(),
     }
     reference = None

@@ -80,7 +80,7 @@ def stored(folder: Path, rows: int) -> dict:
     other = table("other", rows // 10, {"injured": rng.integers(0, 5, rows // 10)})
     limits = {"max_rows": 10 * rows, "max_columns": 1_000, "max_cells": 1_000 * rows}
     out = {"out": str(folder / "out.parquet"), "fitted_out": str(folder / "fitted.json")}
-    return {**main, "others": {"other": other}, "seed": 0, **limits, **out}
+    return {**main, "others": {"other": other}, "seed": 0, "checking_seed": 0, **limits, **out}
 
 
 def one(call: str) -> None:

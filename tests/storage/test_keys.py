@@ -93,6 +93,12 @@ def test_a_pseudonym_keeps_equal_values_equal_and_hides_them() -> None:
     assert "ada" not in one
 
 
+def test_what_a_check_draws_with_is_the_same_each_time_and_another_elsewhere() -> None:
+    other = Keys(data=b"d" * 32, signing=b"s" * 32, hashing=b"i" * 32)
+    assert KEYS.checking_seed("sha256:1") == KEYS.checking_seed("sha256:1")
+    assert len({KEYS.checking_seed("sha256:1"), KEYS.checking_seed("sha256:2"), other.checking_seed("sha256:1")}) == 3
+
+
 def test_keys_do_not_show_themselves() -> None:
     assert repr(KEYS) == "Keys(...)"
 

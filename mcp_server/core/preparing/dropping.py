@@ -10,8 +10,6 @@ from mcp_server.core.preparing.table import BoolArray, Context, DataTable, Done
 from mcp_server.core.quality import validate
 from mcp_server.errors import PlanRefused
 
-# What validate_data draws with, so that a rule flags the same rows here as there.
-VALIDATION_SEED = 0
 MOST_RULES = 20
 
 
@@ -31,7 +29,7 @@ def drop_columns(step: DropColumns, table: DataTable, _context: Context) -> Done
     return Done(table.without(column.name for column in gone), f"Dropped {len(gone)} columns.{note}")
 
 
-def drop_rows(step: DropRows, table: DataTable, _context: Context) -> Done:
+def drop_rows(step: DropRows, table: DataTable, context: Context) -> Done:
     """Without some rows, by number or by what a rule of the validation flags.
 
     Raises:
@@ -39,7 +37,7 @@ def drop_rows(step: DropRows, table: DataTable, _context: Context) -> Done:
     """
     gone = np.zeros(table.rows, dtype=bool)
     if step.rule is not None:
-        gone |= _flagged(step.rule, table)
+        gone |= _flagged(step.rule, table, context.checking_seed)
         said = "Dropped the rows that the rule flags."
     else:
         for entry in step.rows or []:
@@ -54,9 +52,9 @@ def drop_rows(step: DropRows, table: DataTable, _context: Context) -> Done:
     return Done(table.take(np.flatnonzero(~gone)), said)
 
 
-def _flagged(rule: str, table: DataTable) -> BoolArray:
+def _flagged(rule: str, table: DataTable, seed: int) -> BoolArray:
     settled = table.settled(table.contract)
-    report = validate(settled.frame, settled.contract, rng=np.random.default_rng(VALIDATION_SEED))
+    report = validate(settled.frame, settled.contract, rng=np.random.default_rng(seed))
     with_rows = {finding.rule for finding in report.findings if finding.rows}
     if rule not in with_rows:
         listed = ", ".join(sorted(with_rows)[:MOST_RULES]) or "none"

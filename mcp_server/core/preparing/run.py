@@ -78,6 +78,7 @@ def prepare(
     *,
     seed: int,
     limits: PlanLimits,
+    checking_seed: int = 0,
     others: Mapping[str, DataTable] | None = None,
     report: Report = lambda _share, _what: None,
 ) -> PlanResult:
@@ -85,7 +86,8 @@ def prepare(
 
     Args:
         others: for each data set that a join names, its table.
-        seed: with the same table, others and plan it gives the same result.
+        seed: with the same table, others, plan and `checking_seed` it gives the same result.
+        checking_seed: as in `Context`.
     Raises:
         PlanRefused: a step can't be done, leaves no row, or makes too much; the message begins with its number.
         CourtsideError: what a step was refused with from below, with the step's number.
@@ -99,6 +101,7 @@ def prepare(
             # Each step has a stream of its own: changing one doesn't move the others.
             rng=np.random.default_rng([seed, 1_000 + number]),
             seed=seed,
+            checking_seed=checking_seed,
             others=others or {},
             most_rows=min(limits.rows, limits.cells // max(1, table.frame.width)),
         )

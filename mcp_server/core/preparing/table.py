@@ -331,12 +331,14 @@ class Context:
     Args:
         rng: the step's own stream.
         seed: of the plan: what splits draw with, as training does.
+        checking_seed: what validate_data draws with for the plan's input, so that a rule flags the same rows here.
         others: reference to the table of another version, for joins.
         most_rows: no step may make more.
     """
 
     rng: np.random.Generator
     seed: int
+    checking_seed: int = 0
     others: Mapping[str, DataTable] = field(default_factory=dict)
     most_rows: int = 10_000_000
 

@@ -23,8 +23,8 @@ def prepare_table(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     """Carry a plan out, and write the table and what was fitted unless it's a dry run.
 
     Args:
-        arguments: path, contract, steps, others (reference to path and contract), seed, max_rows, max_columns,
-            max_cells; and out and fitted_out for the two files, both None in a dry run.
+        arguments: path, contract, steps, others (reference to path and contract), seed, checking_seed, max_rows,
+            max_columns, max_cells; and out and fitted_out for the two files, both None in a dry run.
     Returns:
         rows, columns, steps, contract, profile, fitted: whether there is something fitted.
     Raises:
@@ -37,6 +37,7 @@ def prepare_table(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         table,
         read_plan(arguments["steps"]),
         seed=arguments["seed"],
+        checking_seed=arguments["checking_seed"],
         others=others,
         limits=PlanLimits(arguments["max_rows"], arguments["max_columns"], arguments["max_cells"]),
         report=lambda share, what: report(0.9 * share, what),
