@@ -54,6 +54,15 @@ def place(name: str | None, position: int, noun: str = "column") -> str:
     return f"{noun} {position}"
 
 
+def reads_as_pattern(name: str) -> bool:
+    """Whether Polars takes a column's name for a pattern over all names, so that no column can safely have it.
+
+    >>> reads_as_pattern("^a.*$"), reads_as_pattern("*"), reads_as_pattern("a*")
+    (True, True, False)
+    """
+    return name == "*" or (name.startswith("^") and name.endswith("$"))
+
+
 def closest(name: str, known: Iterable[str]) -> str:
     """Suggest what was probably meant.
 

@@ -11,7 +11,7 @@ from mcp_server.core.contract.lineage import deciding, in_order, tainted
 from mcp_server.core.contract.pattern import MAX_LENGTH, compiled
 from mcp_server.core.contract.rules import MAX_GROUPS, MAX_RULES, Freshness, RowBounds, Rule, check_promises
 from mcp_server.core.expressions import Kind, parse
-from mcp_server.core.labels import closest, label
+from mcp_server.core.labels import closest, label, reads_as_pattern
 from mcp_server.errors import DataRejected, InvalidInput
 
 Role = Literal["feature", "target", "time", "key", "known_after", "ignored"]
@@ -157,6 +157,8 @@ class Contract(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         names = [column.name for column in self.columns]
+        if any(map(reads_as_pattern, names)):
+            _contradiction("A column is named by a pattern: * alone, or something between ^ and $.", "Rename it.")
         if len(set(names)) != len(names):
             _contradiction("Two columns have the same name.", "Give each column its own name.")
         for role in ("target", "time"):

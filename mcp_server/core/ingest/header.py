@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mcp_server.core.ingest.options import MIB, CsvOptions, Delimiter, Limits, Note
 from mcp_server.core.ingest.stream import Lines, too_many_columns
-from mcp_server.core.labels import place
+from mcp_server.core.labels import place, reads_as_pattern
 from mcp_server.errors import DataRejected
 
 DELIMITERS: tuple[Delimiter, ...] = (",", "\t", ";", "|")
@@ -188,6 +188,8 @@ def check_names(names: list[str], options: CsvOptions, limits: Limits, notes: li
             _refuse_name(position, "has no name", "Name every column; pandas: to_csv(..., index=False).")
         if len(name) > limits.name:
             _refuse_name(position, f"has a name longer than {limits.name} characters", "Shorten the name.")
+        if reads_as_pattern(name):
+            _refuse_name(position, "is named by a pattern: * alone, or something between ^ and $", "Rename the column.")
     if trimmed != names:
         notes.append(Note("trimmed_names", "Spaces around column names were left out."))
     trimmed = _distinct(trimmed, options, notes)

@@ -194,11 +194,3 @@ def test_appended_parts_are_the_table_imported_whole(old, new):
     whole, whole_contract = version(table(old | new), roles={"key": "key"})
     assert result.frame.equals(whole)
     assert result.contract == whole_contract
-
-
-def test_names_that_could_be_patterns_are_names():
-    text = '"^t.*$",*,x\n1,a,2024-01-01\n2,b,2024-01-02\n3,a,2024-01-03\n4,b,2024-01-04\n5,a,2024-01-05\n'
-    parent, contract = version(text, roles={"^t.*$": "key"}, target="*")
-    assert contract.column("*").allowed == ("a", "b")
-    result = extend(parent, contract, more('"^t.*$",*,x\n5,b,2024-01-05\n6,b,2024-01-06\n'), mode="upsert", since=None)
-    assert result.frame.get_column("*").to_list() == ["a", "b", "a", "b", "b", "b"]

@@ -271,7 +271,7 @@ JSON_READ = {
     "the last 64-bit number": ("a.json", b'[{"a":9223372036854775807}]', {"a": [2**63 - 1]}),
     "109 a whole surrogate pair": ("a.json", rb'[{"a":"\ud83c\udfc0"}]', {"a": ["\U0001f3c0"]}),
     "escapes": ("a.json", rb'[{"a\u0062":"\"\\\/\n\t"}]', {"ab": ['"\\/\n\t']}),
-    "names": ("a.json", b'[{"__proto__":1,"^a.*$":2}]', {"__proto__": [1], "^a.*$": [2]}),
+    "names": ("a.json", b'[{"__proto__":1,"^a":2}]', {"__proto__": [1], "^a": [2]}),
     "nothing but null": ("a.json", b'[{"a":null,"b":1}]', {"a": [None], "b": [1]}),
 }
 
