@@ -56,9 +56,11 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def truncate_log(path: Path) -> bool:
+def truncate_log(path: Path, *, vacuum: bool = False) -> bool:
     """Write the write-ahead log back into the database and cut it to nothing; blocking, up to the busy timeout.
 
+    Args:
+        vacuum: write the whole file anew before, for one in which deleted content isn't overwritten by itself.
     Returns:
         whether it could be: a reader of an older state prevents it.
     Raises:
@@ -67,6 +69,8 @@ def truncate_log(path: Path) -> bool:
     try:
         connection = connect(path)
         try:
+            if vacuum:
+                connection.execute("VACUUM")
             busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
             connection.close()

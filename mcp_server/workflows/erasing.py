@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mcp_server.context import CallContext
 from mcp_server.core.names import check_name
-from mcp_server.errors import InvalidInput
+from mcp_server.errors import InvalidInput, Transient
 from mcp_server.workflows import confirming
 from mcp_server.workflows.admin_answers import Erased
 from mcp_server.workflows.app import App
@@ -402,16 +402,33 @@ async def _finished(app: App, found: Found, answer: Erased) -> Erased:
     for path in found.exports:
         await asyncio.to_thread(path.unlink, missing_ok=True)
     await removal.finish(storage.database, storage.artefacts)
-    emptied = await storage.database.forget_deleted() if storage.database.is_sqlite else None
+    emptied = await _empty_logs(app, storage) if storage.database.is_sqlite else None
     left = await asyncio.to_thread(erasure.copies, app.settings.data_dir, erasure.words_of(found.spellings))
+    later = "Call erase_subject again in a minute: it finishes what was in use, and says what is left then."
     again = f"train_model again in place of {answer.models_to_retrain[0]}." if answer.models_to_retrain else None
     return answer.model_copy(
         update={
             "log_emptied": emptied,
             "copies_left": left,
-            "next": again,
+            "next": later if left else again,
         }
     )
+
+
+async def _empty_logs(app: App, storage: Storage) -> bool:
+    """Whether neither database keeps deleted rows any more: the main one, and that of the steps of jobs."""
+    from mcp_server.jobs.places import Places
+    from mcp_server.storage import sqlite_file
+
+    emptied = await storage.database.forget_deleted()
+    steps = Places(app.settings.data_dir).steps
+    if await asyncio.to_thread(steps.exists):
+        try:
+            # The library that writes it doesn't overwrite what it deletes.
+            emptied &= await asyncio.to_thread(sqlite_file.truncate_log, steps, vacuum=True)
+        except Transient:
+            return False  # a worker is busy with it; the search for copies tells what that leaves
+    return emptied
 
 
 @asynccontextmanager

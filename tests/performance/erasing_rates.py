@@ -65,7 +65,7 @@ async def main(rows: int) -> None:
         started = time.perf_counter()
         done = await erase(app, call, subject, confirm=plan.confirm, export=None)
         seconds["erase"] = round(time.perf_counter() - started, 2)
-        found = {"rows": done.datasets[0]["rows"], "predictions": done.predictions, "copies_left": done.copies_left}
+        found = {"erased": [done.datasets[0]["rows"], done.predictions], "copies_left": done.copies_left}
         print(json.dumps({"rows": rows, "predictions": rows, "seconds": seconds, **found}))
         await app.close()
 
