@@ -64,7 +64,7 @@ def table_findings(
         findings: those of the other rules: rows in another unit are far for a reason, and columns that differ from the
             baseline's needn't be found again.
         baseline: an earlier table that is trusted; columns of its own, or of another kind, aren't compared.
-        rng: draws rows, folds and seeds.
+        rng: draws rows, folds and seeds. Rows that are marked as made up aren't looked at.
     Returns:
         the findings, and a sentence for each method that doesn't suit the table.
     """
@@ -72,11 +72,11 @@ def table_findings(
     for finding in findings:
         if finding.rule == "units.block":
             explained[np.array(finding.rows) - 1] = True
-    together, rows, apart = (
-        frame,
-        frame.height,
-        {name for item in findings if item.rule in _COMPARED for name in item.columns},
-    )
+    places = _real_rows(frame, contract)
+    if places.size < frame.height:
+        frame, explained = frame[places], explained[places]
+    together, rows = frame, frame.height
+    apart = {name for item in findings if item.rule in _COMPARED for name in item.columns}
     if baseline is not None and baseline.height:
         alike = [name for name in frame.columns if name in baseline.columns and _alike(frame[name], baseline[name])]
         together = pl.concat([frame, baseline.select(alike)], how="diagonal_relaxed")
@@ -95,7 +95,7 @@ def table_findings(
         rng=rng,
     )
     findings = [
-        _finding(item, tuple(names[at] for at in item.columns), contract)
+        _finding(item, tuple(names[at] for at in item.columns), places, contract)
         for item in screening.evidence
         if item.flagged.any() or item.columns or item.grade != "info" or item.unreliable
     ]
@@ -111,13 +111,20 @@ def _alike(series: pl.Series, other: pl.Series) -> bool:
     return series.dtype.base_type() == other.dtype.base_type()
 
 
-def _finding(item: Evidence, columns: tuple[str, ...], contract: Contract) -> Finding:
+def _real_rows(frame: pl.DataFrame, contract: Contract) -> Integers:
+    """The places of the rows that aren't marked as made up: those are copies and mixtures, and known to be."""
+    if contract.synthetic is None:
+        return np.arange(frame.height)
+    made_up = frame.get_column(contract.synthetic.flag).fill_null(False).to_numpy()
+    return np.flatnonzero(~made_up)
+
+
+def _finding(item: Evidence, columns: tuple[str, ...], places: Integers, contract: Contract) -> Finding:
     if item.method == "label_noise" and contract.target is not None:
         columns = (contract.target,)
     count = int(item.flagged.sum()) or len(columns)
-    return Finding(
-        f"screening.{item.method}", item.grade, columns, count, rows_of(item.flagged), item.reason, item.statistic
-    )
+    rows = tuple((places[item.flagged] + 1).tolist())
+    return Finding(f"screening.{item.method}", item.grade, columns, count, rows, item.reason, item.statistic)
 
 
 def _arrays(frame: pl.DataFrame, contract: Contract) -> tuple[Floats, Integers, list[str]]:

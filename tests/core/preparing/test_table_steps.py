@@ -127,16 +127,6 @@ def test_filling_leaves_no_hole_and_no_known_value_changes(values, constant):
     assert filled == [constant if value is None else value for value in values]
 
 
-def test_a_column_whose_name_looks_like_all_columns_is_a_column():
-    odd = a_table({"a": [1, 2, 3], "*": [1, 2, None], "b": [4, 5, 6]}, key=[])
-    table = made(odd, {"do": "impute", "columns": ["*"], "mark": True}, {"do": "drop_columns", "columns": ["*"]})
-    assert table.frame.to_dict(as_series=False) == {
-        "a": [1, 2, 3],
-        "b": [4, 5, 6],
-        "*_missing": [False, False, True],
-    }
-
-
 def test_a_name_that_would_be_too_long_is_refused():
     long = a_table({"x" * 250: [1, None, 3], "b": [1, 2, 3]}, key=[])
     with pytest.raises(PlanRefused, match="more than 256 characters"):
