@@ -3,6 +3,7 @@ PYTHON ?= python3
 UV ?= uv
 ARGS ?=
 KILLS ?= 100
+TESTERS ?= 2
 
 VENV := .venv
 ifeq ($(OS),Windows_NT)
@@ -23,7 +24,9 @@ PACKAGE := $(VENV)/.package
 SOURCES := pyproject.toml README.md LICENSE $(shell find mcp_server prompts -not -name '*.pyc' -not -name '__pycache__')
 
 # The tests see the installed package: they run where no source tree is beside them.
-PYTEST := cd tests && env -u PYTHONPATH TEST_INSTALLED=1 ../$(BIN)/python -m pytest -c ../pyproject.toml --rootdir ..
+# Much of their time is waiting for processes: two at a time, each file's tests in one of them.
+PYTEST := cd tests && env -u PYTHONPATH TEST_INSTALLED=1 ../$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. \
+	-n $(TESTERS) --dist loadfile
 ifdef COVERAGE
 COVER := --cov --cov-config=../pyproject.toml --cov-report=term:skip-covered
 endif

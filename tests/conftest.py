@@ -44,11 +44,15 @@ def pytest_runtest_makereport(
         if REQUIRED:
             report.outcome = "failed"
             report.longrepr = f"{reason}: required where COURTSIDE_REQUIRE_SERVICES=1"
-        else:
-            _skipped[reason.removeprefix("Skipped: ")] += 1
-    if call.when == "call" and item.get_closest_marker("fault"):
-        _faults[report.outcome] += 1
     return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count where the summary is written: tests may run in several processes."""
+    if report.skipped and "services" in report.keywords and isinstance(report.longrepr, tuple | list):
+        _skipped[report.longrepr[2].removeprefix("Skipped: ")] += 1
+    if report.when == "call" and "fault" in report.keywords:
+        _faults[report.outcome] += 1
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
