@@ -84,6 +84,16 @@ async def get(tx: Transaction, name: str, version: int | None = None) -> Dataset
     )
 
 
+async def before(tx: Transaction, record: DatasetVersion) -> DatasetVersion | None:
+    """The newest version before one, of those that weren't deleted."""
+    return await _find(tx, record.name, datasets.c.version < record.version)
+
+
+async def with_digest(tx: Transaction, name: str, digest: str) -> DatasetVersion | None:
+    """The version of a name that has this digest."""
+    return await _find(tx, name, datasets.c.digest == digest)
+
+
 async def resolve(tx: Transaction, reference: str) -> DatasetVersion:
     """The version that `name` (the newest) or `name@version` stands for.
 

@@ -106,6 +106,7 @@ class Edge:
         self._lifecycle = lifecycle
         self._owners: OrderedDict[str, Owner] = OrderedDict()
         self._streams: Counter[str] = Counter()
+        self._opening: Counter[str] = Counter()
         self._running: set[tuple[bytes, Any] | None] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -149,6 +150,9 @@ class Edge:
         token = CALLER.set(caller)
         self._running.add(running)
         self._streams[caller.id] += streaming
+        # Taken before the session is there: many at once would all find room.
+        opening = message.get("method") == INITIALIZE and SESSION not in fields
+        self._opening[caller.id] += opening
         try:
             outgoing = self._outgoing(caller, running, send)
             if streaming:
@@ -160,6 +164,7 @@ class Edge:
                 self._owners.pop(_text(fields.get(SESSION, [b""])[0]), None)
         finally:
             self._streams[caller.id] -= streaming
+            self._opening[caller.id] -= opening
             self._running.discard(running)
             CALLER.reset(token)
 
@@ -213,7 +218,8 @@ class Edge:
 
     def _open_sessions(self, caller: Caller) -> int:
         since = monotonic() - self._limits.session_idle_seconds
-        return sum(owner.caller == caller.id and owner.seen > since for owner in self._owners.values())
+        open_ones = sum(owner.caller == caller.id and owner.seen > since for owner in self._owners.values())
+        return open_ones + self._opening[caller.id]
 
     async def _read(self, fields: Fields, receive: Receive) -> bytes | None:
         """The whole body, or None where the client has gone."""

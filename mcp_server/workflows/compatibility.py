@@ -21,7 +21,7 @@ class Compatibility:
     """Whether a version can stand in for the one before it.
 
     Args:
-        sentence: of ours; empty for the first version.
+        sentence: of ours; empty where no earlier version is there.
         breaks: what breaks who used the one before, with names from the data.
     """
 
@@ -40,12 +40,12 @@ class Compatibility:
 
 
 async def against_previous(tx: Transaction, record: DatasetVersion) -> Compatibility:
-    """Compare a version's contract with that of the version before it."""
+    """Compare a version's contract with that of the newest version before it that is still there."""
     from mcp_server.storage import datasets
 
-    if record.version == 1:
+    before = await datasets.before(tx, record)
+    if before is None:
         return Compatibility()
-    before = await datasets.get(tx, record.name, record.version - 1)
     return await asyncio.to_thread(_compared, before, record)
 
 

@@ -88,11 +88,12 @@ def content_digest(artefact: str, contract: dict[str, Any], source: dict[str, An
     """The digest of a version's content.
 
     What was erased from it counts: two versions that an erasure made equal stay two, and its note can't be changed.
+    So does what it follows, where rows were put back to what an earlier version holds: it's newer all the same.
     """
     from mcp_server.core.canonical import digest
 
     content: dict[str, Any] = {"table": artefact, "contract": contract}
-    return digest(content | ({"erased": source["erased"]} if "erased" in source else {}))
+    return digest(content | {name: source[name] for name in ("erased", "follows") if name in source})
 
 
 def _source(source: dict[str, Any]) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def copy_allowed(
 def _located(text: str, allowed: Sequence[Path]) -> tuple[Path, tuple[str, ...], str | None]:
     """As `locate`, and the pattern for names where the last part is one and isn't a file's name itself."""
     try:
-        return *locate(text, allowed), None
+        return *locate(text, allowed, root_too=True), None
     except DataRejected:
         before, _, last = text.rpartition("/")
         if not any(mark in last for mark in "*?[") or len(text) > _LONGEST:

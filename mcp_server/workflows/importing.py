@@ -20,7 +20,7 @@ from mcp_server.workflows import remote
 from mcp_server.workflows.app import App
 from mcp_server.workflows.compatibility import against_previous
 from mcp_server.workflows.data_answers import Imported
-from mcp_server.workflows.describing import find
+from mcp_server.workflows.describing import content_digest, find
 from mcp_server.workflows.files import Brought, Copied, copy_allowed
 from mcp_server.workflows.reply import counted, token
 
@@ -221,11 +221,10 @@ async def _record(
     artefact: str,
     parent: DatasetVersion | None,
 ) -> Imported:
-    from mcp_server.core.canonical import digest
     from mcp_server.storage import datasets, removal
 
     storage = await app.storage()
-    content = digest({"table": artefact, "contract": parsed["contract"]})
+    content = content_digest(artefact, parsed["contract"], {})
     async with storage.database.transaction(call) as tx:
         await removal.hold(tx, [artefact])
         if parent is not None and (await datasets.get(tx, name)).version != parent.version:
@@ -233,6 +232,11 @@ async def _record(
                 f"Another version of {name} was stored meanwhile; nothing was added to it.",
                 hint="Call import_data again.",
             )
+        known = None if parent is None else await datasets.with_digest(tx, name, content)
+        if parent is not None and known is not None and known.version != parent.version:
+            # Rows were put back to what an earlier version holds; it's the newest content all the same.
+            source = source | {"follows": parent.digest}
+            content = content_digest(artefact, parsed["contract"], source)
         version = await datasets.add_version(
             tx,
             name=name,

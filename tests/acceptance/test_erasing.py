@@ -229,3 +229,31 @@ def test_a_plain_delete_leaves_copies_behind(tmp_path):
     db.execute("DELETE FROM t WHERE mail = ?", (CANARY,))
     assert copies(tmp_path)
     db.close()
+
+
+def test_a_name_goes_on_after_its_newest_version_was_deleted(tmp_path):
+    async def scene(client):
+        await told(client, "import_data", name="a", text="x,y\n1,2\n2,3\n")
+        plan = await told(client, "delete_item", kind="dataset", item="a@1")
+        await told(client, "delete_item", kind="dataset", item="a@1", confirm=plan.structured_content["confirm"])
+        again = await told(client, "import_data", name="a", text="x,y\n1,2\n2,3\n")
+        assert again.structured_content["dataset"] == "a@2"
+        await told(client, "import_data", name="a", text="x,y\n4,5\n", mode="append")
+        assert "Compatible with a@2" in text_of(await told(client, "describe_data", dataset="a"))
+
+    in_server(offered(tmp_path), scene)
+
+
+def test_rows_that_are_put_back_are_the_newest_content(tmp_path):
+    async def scene(client):
+        await told(client, "import_data", name="u", text="id,x\n1,1\n2,1\n", roles={"id": "key"})
+        await told(client, "import_data", name="u", text="id,x\n1,7\n", mode="upsert")
+        back = await told(client, "import_data", name="u", text="id,x\n1,1\n", mode="upsert")
+        assert back.structured_content["dataset"] == "u@3"
+        assert not back.structured_content.get("existing")
+        more = await told(client, "import_data", name="u", text="id,x\n3,1\n", mode="append")
+        assert more.structured_content["dataset"] == "u@4"
+        profile = (await told(client, "describe_data", dataset="u@4")).structured_content["untrusted"]["profile"]
+        assert next(one for one in profile["listed"] if one["name"] == "x")["max"] == 1
+
+    in_server(offered(tmp_path), scene)

@@ -194,6 +194,13 @@ def test_one_caller_cannot_take_every_session() -> None:
         assert initialize(here).status_code == 200
 
 
+def test_sessions_that_are_opened_at_once_are_counted_too() -> None:
+    with running(limits=HttpLimits(drain_seconds=0.0, caller_sessions=5)) as here, ThreadPoolExecutor(20) as pool:
+        codes = [answer.status_code for answer in pool.map(lambda _: initialize(here), range(40))]
+    assert codes.count(200) == 5
+    assert codes.count(429) == 35
+
+
 def test_an_idle_session_ends() -> None:
     with running(limits=HttpLimits(drain_seconds=0.0, sessions=1, session_idle_seconds=0.05)) as here:
         first = initialize(here).headers["mcp-session-id"]

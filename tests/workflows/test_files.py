@@ -64,7 +64,6 @@ def test_a_link_that_stays_inside_leads_to_its_file(place):
         "../outside/secret.csv",
         "inner/../../outside/secret.csv",
         "..",
-        ".",
         "/",
         "/etc/passwd",
         "/proc/self/environ",
@@ -230,3 +229,7 @@ def test_one_file_more_than_the_limit_is_refused(place):
 def test_no_folder_allowed_means_no_file(place):
     with pytest.raises(DataRejected, match="can't be used"):
         locate("games.csv", [])
+
+
+def test_the_allowed_folder_itself_is_a_folder(seasons):
+    assert len(copy(seasons, ".")) == len([path for path in seasons.iterdir() if path.is_file()])

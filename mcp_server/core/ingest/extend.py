@@ -149,7 +149,7 @@ def _as_kind(values: pl.Series, dtype: pl.DataType) -> tuple[pl.Series, pl.Serie
         return pl.Series(values.name, [None], dtype=dtype).new_from_index(0, values.len()), nothing
     there = values.is_not_null()
     if values.dtype == pl.String:
-        wrong = there & values.cast(dtype, strict=False).is_null() if dtype.is_numeric() else there
+        wrong = there & _unlike(values, dtype)
         return values, wrong if wrong.any() else there
     numeric = values.dtype.is_numeric() and dtype.is_numeric()
     if not numeric and {values.dtype, dtype} != {pl.Date(), _INSTANT}:
@@ -160,6 +160,15 @@ def _as_kind(values: pl.Series, dtype: pl.DataType) -> tuple[pl.Series, pl.Serie
         values = values.dt.replace_time_zone(None)
     cast = values.cast(dtype, strict=False)
     return cast, there & (cast.cast(values.dtype, strict=False) != values).fill_null(True)
+
+
+def _unlike(values: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Which texts made the reader keep a column as text that is of another type elsewhere."""
+    if dtype.is_numeric():
+        return values.cast(dtype, strict=False).is_null() | values.str.contains(r"^[+-]?0[0-9]")
+    if dtype == pl.Date():
+        return values.str.to_date("%Y-%m-%d", strict=False).is_null()
+    return values.is_not_null()
 
 
 def _beyond(taken: pl.DataFrame, parent: pl.DataFrame, column: Column) -> pl.Series:
@@ -236,7 +245,8 @@ def _renewed(frame: pl.DataFrame, contract: Contract) -> Contract:
     stated = Overrides(
         roles={column.name: column.role for column in contract.columns},
         units={column.name: column.unit for column in contract.columns if column.unit is not None},
-        personal={column.name: column.personal for column in contract.columns},
+        # What is found in the new rows counts too.
+        personal={column.name: True for column in contract.columns if column.personal},
     )
     renewed = apply_overrides(inferred, stated).model_copy(update={"synthetic": contract.synthetic})
     return keep_promises(contract, renewed)

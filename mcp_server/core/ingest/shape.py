@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from mcp_server.core.contract import Contract, Derived, Kind, Overrides, Role, apply_overrides
+from mcp_server.core.contract import Column, Contract, Derived, Kind, Overrides, Role, apply_overrides
 from mcp_server.core.contract.lineage import in_order
 from mcp_server.core.expressions import parse
 from mcp_server.core.expressions.polars_backend import compute
@@ -62,6 +62,7 @@ def shape_parts(
     if not parts.height:
         raise DataRejected("E_NO_ROWS", "The table has no rows.", hint="Import a table with at least one row.")
     columns = infer_columns(parts, [column.name for column in derived])
+    hidden = _computed_from_personal(columns, derived)
     contract = apply_overrides(
         Contract(columns=columns, derived=tuple(derived), row_filter=row_filter),
         Overrides(
@@ -70,12 +71,24 @@ def shape_parts(
             key=None if key is None else tuple(key),
             roles=dict(roles or {}),
             units=dict(units or {}),
-            personal=dict(personal or {}),
+            personal=dict.fromkeys(hidden, True) | dict(personal or {}),
         ),
     )
     if contract.target is not None:
         _check_target(parts.column(parts.columns.index(contract.target)).alias("values"))
     return parts, contract
+
+
+def _computed_from_personal(columns: Sequence[Column], derived: Sequence[Derived]) -> set[str]:
+    """The derived columns that copy a personal one, or a part of it; true or false tells too little of anyone."""
+    expressions = {one.name: one.expression for one in derived}
+    personal = {column.name for column in columns if column.personal}
+    told = {column.name for column in columns if column.kind != "boolean"}
+    found: set[str] = set()
+    for name in in_order(expressions):
+        if name in told and parse(expressions[name]).columns & (personal | found):
+            found.add(name)
+    return found
 
 
 def _changed(parts: Parts, changed: Parts, derived: Sequence[Derived], row_filter: str | None) -> Parts:

@@ -8,6 +8,7 @@ where every row that it was made from teaches too.
 from __future__ import annotations
 
 import base64
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ MIN_CALIBRATION = {"binary": 200, "multiclass": 200, "regression": 40}
 _MOST_CALIBRATION = 0.2  # of the rows that could be learned from
 _MIN_FOR_VALIDATION = 1_000
 
+_SHARE = re.compile(r"0?\.\d+")
 _UNUSED, _FIT, _VALIDATION, _CALIBRATION, _TEST = range(5)
 
 
@@ -123,6 +125,8 @@ def plan_split(
         TrainingRefused: too few rows or classes for a part; the message says what is needed.
         InvalidInput, DataRejected: a condition names no column of the table or isn't in the expression language.
     """
+    if isinstance(test, str) and _SHARE.fullmatch(test.strip()):
+        test = float(test)
     values = target_values(frame, contract, target)
     moments = _moments(frame, contract)
     synthetic = synthetic_rows(frame, contract)

@@ -194,3 +194,23 @@ def test_appended_parts_are_the_table_imported_whole(old, new):
     whole, whole_contract = version(table(old | new), roles={"key": "key"})
     assert result.frame.equals(whole)
     assert result.contract == whole_contract
+
+
+def test_personal_values_that_come_later_make_a_column_personal():
+    parent, contract = version("id,contact\n1,none\n2,n/a\n", roles={"id": "key"})
+    assert not contract.column("contact").personal
+    mails = "".join(f"{at},user{at}@example.org\n" for at in range(3, 60))
+    found = extend(parent, contract, more(f"id,contact\n{mails}"), mode="append").contract.column("contact")
+    assert found.personal
+    assert found.allowed is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rows"),
+    [("2024-01-01\n2024-01-02", "soon\n2024-01-03\n2024-01-04", [1]), ("1\n2", "5\n007\n6", [2])],
+)
+def test_only_the_wrong_rows_are_named(old, new, rows):
+    parent, contract = version(f"a\n{old}\n")
+    with pytest.raises(DataRejected) as refused:
+        extend(parent, contract, more(f"a\n{new}\n"), mode="append")
+    assert refused.value.details["violations"][0]["rows"] == rows

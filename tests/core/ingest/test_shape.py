@@ -215,3 +215,12 @@ def test_a_column_is_not_named_by_a_pattern(name):
     with pytest.raises(DataRejected) as refused:
         shape_table(pl.DataFrame({"a": [1, 2, 3]}), derived=[Derived(name=name, expression="a + 1")])
     assert refused.value.code == "E_CONTRACT"
+
+
+def test_a_copy_of_a_personal_column_is_personal():
+    frame = pl.DataFrame({"last_name": ["Lee", "Moe", "Poe"], "age": [30, 40, 50]})
+    derived = [Derived(name="again", expression="copy"), Derived(name="copy", expression="last_name")]
+    derived.append(Derived(name="is_lee", expression="last_name == 'Lee'"))
+    _, contract = shape_table(frame, derived=derived)
+    assert {column.name for column in contract.columns if column.personal} == {"last_name", "copy", "again"}
+    assert contract.column("copy").allowed is None

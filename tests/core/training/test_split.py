@@ -177,3 +177,9 @@ def test_a_million_rows_make_a_small_json() -> None:
     target = describe_target(large, contract)
     split = plan_split(large, contract, target, rng=np.random.default_rng(0))
     assert len(split.to_dict()["parts"]) < 20_000
+
+
+def test_a_share_may_be_written_as_text() -> None:
+    frame = dated(1_000, 300)
+    written, given = (planned(frame, {"day": "time"}, test=test) for test in ("0.3", 0.3))
+    assert np.array_equal(written.test, given.test)
