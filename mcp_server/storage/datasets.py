@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, delete, func, select, update
@@ -105,6 +106,21 @@ async def children(tx: Transaction, reference: str) -> list[str]:
     """The versions that were made from one, as `name@version`, oldest first."""
     query = select(datasets.c.name, datasets.c.version).where(datasets.c.parent == reference).order_by(datasets.c.id)
     return [f"{row.name}@{row.version}" for row in await tx.execute(query)]
+
+
+async def require_unchanged(tx: Transaction, read: Mapping[str, str]) -> None:
+    """Make sure that what a new version was made of is as it was read: a person may have been erased from it since.
+
+    Args:
+        read: `name@version` to the digest that it had.
+    Raises:
+        Conflict: one has another digest, or isn't there any more.
+    """
+    for reference, digest in read.items():
+        name, version = parse_reference(reference)
+        found = await _find(tx, name, datasets.c.version == version)
+        if found is None or found.digest != digest:
+            raise Conflict(f"{reference} changed meanwhile; nothing was stored.", hint="Call again.")
 
 
 async def replace(tx: Transaction, new: DatasetVersion, *, expected: str) -> None:
