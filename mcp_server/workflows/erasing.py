@@ -198,8 +198,9 @@ def _has(version: DatasetVersion, column: str) -> bool:
     return any(one["name"] == column for one in version.contract["columns"])
 
 
-async def _table(storage: Storage, version: DatasetVersion) -> dict[str, str]:
-    return {"reference": _reference(version), "path": str(await storage.artefacts.local_path(version.artefact))}
+async def _table(storage: Storage, version: DatasetVersion) -> dict[str, Any]:
+    path = await storage.artefacts.local_path(version.artefact)
+    return {"reference": _reference(version), "path": str(path), "contract": version.contract}
 
 
 async def _files(storage: Storage, model: ModelVersion) -> dict[str, Any]:
