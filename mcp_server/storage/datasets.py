@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, func, select, update
+from sqlalchemy import Text, and_, cast, delete, func, or_, select, update
 
 from mcp_server.core.names import check_name, fold_name, parse_reference
 from mcp_server.errors import Conflict, NotFound
@@ -14,7 +15,7 @@ from mcp_server.storage.records import DatasetSummary, DatasetVersion, Json, Pag
 from mcp_server.storage.tables import datasets, validations
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
 
     from mcp_server.storage.transaction import Transaction
 
@@ -105,16 +106,35 @@ async def resolve(tx: Transaction, reference: str) -> DatasetVersion:
 
 async def every(tx: Transaction, name: str | None = None) -> list[DatasetVersion]:
     """Every version, oldest first; of one data set where a name is given."""
-    query = select(*(column for column in datasets.c if column.name not in ("id", "folded"))).order_by(datasets.c.id)
+    query = _whole().order_by(datasets.c.id)
     if name is not None:
         query = query.where(datasets.c.folded == fold_name(check_name(name)))
     return [DatasetVersion(**row) for row in (await tx.execute(query)).mappings()]
 
 
 async def children(tx: Transaction, reference: str) -> list[str]:
-    """The versions that were made from one, as `name@version`, oldest first."""
-    query = select(datasets.c.name, datasets.c.version).where(datasets.c.parent == reference).order_by(datasets.c.id)
-    return [f"{row.name}@{row.version}" for row in await tx.execute(query)]
+    """The versions that were made from one, also by joining it, as `name@version`, oldest first."""
+    named = cast(datasets.c.source, Text).contains(
+        reference, autoescape=True
+    )  # too many: as `sales@1` is in `sales@12`
+    query = _whole().where(or_(datasets.c.parent == reference, named)).order_by(datasets.c.id)
+    found = [DatasetVersion(**row) for row in (await tx.execute(query)).mappings()]
+    return [f"{one.name}@{one.version}" for one in found if reference in one.parents]
+
+
+async def require_unchanged(tx: Transaction, read: Mapping[str, str]) -> None:
+    """Make sure that what a new version was made of is as it was read: a person may have been erased from it since.
+
+    Args:
+        read: `name@version` to the digest that it had.
+    Raises:
+        Conflict: one has another digest, or isn't there any more.
+    """
+    for reference, digest in read.items():
+        name, version = parse_reference(reference)
+        found = await _find(tx, name, datasets.c.version == version)
+        if found is None or found.digest != digest:
+            raise Conflict(f"{reference} changed meanwhile; nothing was stored.", hint="Call again.")
 
 
 async def replace(tx: Transaction, new: DatasetVersion, *, expected: str) -> None:
@@ -198,6 +218,10 @@ async def count(tx: Transaction) -> int:
     """How many data sets there are, versions not counted."""
     query = select(func.count(datasets.c.folded.distinct()))
     return int((await tx.execute(query)).scalar_one())
+
+
+def _whole() -> Select[Any]:
+    return select(*(column for column in datasets.c if column.name not in ("id", "folded")))
 
 
 async def _find(tx: Transaction, name: str, *conditions: ColumnElement[bool]) -> DatasetVersion | None:

@@ -6,9 +6,11 @@ import json
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_plus
 
 from sqlalchemy import select, update
 
+from mcp_server.core.personal.written import written
 from mcp_server.storage.tables import jobs, runs
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ ERASED = "[erased]"
 SHORTEST = 4
 """Characters of a value that is looked for in texts; a shorter one would be found in anything."""
 CHUNK = 4 * 1024 * 1024
+_STEPS = ("do", "by", "how")
 _TEXTS = ((jobs, ("arguments", "message", "result", "error")), (runs, ("parameters", "metrics")))
 
 
@@ -36,22 +39,47 @@ def holds(content: bytes, words: Collection[str]) -> bool:
     return any(needle in content for needle in _needles(words))
 
 
-def without(value: Any, words: Collection[str]) -> Any:
+def without(value: Any, words: Collection[str], *, names: Collection[str] | None = None) -> Any:
     """A JSON value in whose expressions each quoted word is replaced.
 
     Only what stands in quotes: `season` is a column's name in `season > 3`, and a value in `x == "season"`.
 
+    Args:
+        names: where given, also texts and keys that are a word as a whole, unless they are among these names or say
+            what a step does; and the values in an address's query.
+
     >>> without({"test": 'email != "ann@example.org" and ann > 3'}, {"ann@example.org", "ann"})
     {'test': 'email != "[erased]" and ann > 3'}
+    >>> without({"by": "Smith", "value": " smith", "columns": ["Smith"]}, {"Smith"}, names=["Smith"])
+    {'by': 'Smith', 'value': '[erased]', 'columns': ['Smith']}
+    >>> without("https://example.org/a?mail=ann%40example.org&x=1", {"ann@example.org"}, names=[])
+    'https://example.org/a?mail=[erased]&x=1'
     """
     if isinstance(value, str):
         for word in words:
             for quote in ("'", '"'):
                 value = value.replace(f"{quote}{word}{quote}", f"{quote}{ERASED}{quote}")
-        return value
+        return value if names is None or value in names else _whole(value, words)
     if isinstance(value, dict):
-        return {name: without(part, words) for name, part in value.items()}
-    return [without(part, words) for part in value] if isinstance(value, list) else value
+        return {
+            name if names is None or name in names or name not in words else ERASED: part
+            if names is not None and name in _STEPS
+            else without(part, words, names=names)
+            for name, part in value.items()
+        }
+    return [without(part, words, names=names) for part in value] if isinstance(value, list) else value
+
+
+def _whole(text: str, words: Collection[str]) -> str:
+    wanted = {written(word) for word in words}
+    if written(text) in wanted:
+        return ERASED
+    address, mark, query = text.partition("?")
+    if not mark or "://" not in address:
+        return text
+    pairs = [pair.partition("=") for pair in query.split("&")]
+    told = [(name, equals, ERASED if written(unquote_plus(part)) in wanted else part) for name, equals, part in pairs]
+    return address + mark + "&".join(map("".join, told))
 
 
 async def scrub(tx: Transaction, words: Collection[str]) -> int:

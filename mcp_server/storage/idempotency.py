@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, select, update
 
 from mcp_server.context import CallContext
-from mcp_server.errors import InvalidInput, KeyReused
+from mcp_server.errors import CorruptArtefact, InvalidInput, KeyReused, NotFound
 from mcp_server.storage.in_flight import Replayed, in_flight
 from mcp_server.storage.tables import claims
 
@@ -110,7 +110,7 @@ async def holding(
     """The claims whose stored answers hold something.
 
     Args:
-        holds: whether an answer's JSON does.
+        holds: whether an answer's JSON does; one whose bytes are gone or damaged counts as holding it.
         requests: ids of requests whose claims count in any case.
     Returns:
         caller, tool and key of each, and the digest of its artefact where the answer is large.
@@ -118,9 +118,12 @@ async def holding(
     found = []
     for row in (await tx.execute(select(claims))).all():
         if row.request_id not in requests:
-            content = row.answer if row.answer_artefact is None else await tx.artefacts.get(row.answer_artefact)
-            if content is None or not holds(content):
-                continue
+            try:
+                content = row.answer if row.answer_artefact is None else await tx.artefacts.get(row.answer_artefact)
+                if content is None or not holds(content):
+                    continue
+            except (NotFound, CorruptArtefact):
+                pass  # nobody can say what stood in it, and it can't be given as an answer any more
         found.append(((row.caller, row.tool, row.key), row.answer_artefact))
     return found
 

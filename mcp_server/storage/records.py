@@ -54,6 +54,12 @@ class DatasetVersion:
     created_at: datetime
     created_by: str
 
+    @property
+    def parents(self) -> list[str]:
+        """Every version that it was made from, as `name@version`: `parent` first, then what a preparation joined."""
+        joined = [one["dataset"] for one in self.source.get("inputs", [])]
+        return list(dict.fromkeys([*([] if self.parent is None else [self.parent]), *joined]))
+
 
 @dataclass(frozen=True, slots=True)
 class DatasetSummary:

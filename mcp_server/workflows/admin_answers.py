@@ -23,6 +23,8 @@ class Erased(Reply):
     models_to_retrain: list[str] = Field(default_factory=list)
     exported: str | None = None
     exports: int = 0
+    cleaned: list[str] = Field(default_factory=list)
+    not_reached: list[str] = Field(default_factory=list)
     log_emptied: bool | None = None
     copies_left: dict[str, int] | None = None
 
@@ -37,6 +39,13 @@ class Erased(Reply):
             f"{counted(self.answers, 'stored answer')}."
         ]
         told += [f"- {one['dataset']}: {counted(one['rows'], 'row')}" for one in self.datasets[:MOST_TOLD]]
+        if self.cleaned:
+            told.append(
+                f"Without rows of theirs, but with the value or a trace in their record: {_listed(self.cleaned)}."
+            )
+        told += [f"Not reached: {one} without the column." for one in self.not_reached[:MOST_TOLD]]
+        if len(self.not_reached) > MOST_TOLD:
+            told.append(f"{len(self.not_reached) - MOST_TOLD} more are not reached, see not_reached.")
         if self.models_removed:
             told.append(f"Removed, as their files hold the person's values: {_listed(self.models_removed)}.")
         if self.models_to_retrain:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mcp_server.context import CallContext
 from mcp_server.core.names import check_name
-from mcp_server.errors import InvalidInput, Transient
-from mcp_server.workflows import confirming
+from mcp_server.errors import Conflict, InvalidInput, Transient
+from mcp_server.workflows import confirming, reaching
 from mcp_server.workflows.admin_answers import Erased
 from mcp_server.workflows.app import App
 from mcp_server.workflows.describing import content_digest, genuine
@@ -55,6 +55,9 @@ class Found:
         tables: the versions that have rows of theirs; rows: how many each.
         spellings: the value as it stands in the tables and as it was given.
         predictions: ids, and last: of the prediction up to which was looked.
+        cleaned: other versions as they are and as they will be: what was fitted on these rows, or quotes the value.
+        not_reached: what was made from these rows and hasn't the column, so that nothing tells which rows are theirs.
+        versions: every version that there was.
         holding, trained: the models whose files hold something of them, and the others that learned from these rows.
     """
 
@@ -68,10 +71,13 @@ class Found:
     holding: list[ModelVersion]
     trained: list[ModelVersion]
     exports: list[Path]
+    cleaned: list[tuple[DatasetVersion, DatasetVersion]]
+    not_reached: list[str]
+    versions: frozenset[str]
 
     @property
     def anything(self) -> bool:
-        return bool(self.tables or self.predictions or self.answers or self.exports)
+        return bool(self.tables or self.predictions or self.answers or self.exports or self.cleaned)
 
 
 async def erase(app: App, call: CallContext, subject: Subject, *, confirm: str | None, export: Format | None) -> Erased:
@@ -122,6 +128,7 @@ def _plan(name: str, found: Found) -> dict[str, Any]:
         "datasets": [[_reference(one), one.digest, rows] for one, rows in zip(found.tables, found.rows, strict=True)],
         "predictions": found.predictions,
         "answers": found.answers,
+        "cleaned": [[_reference(old), old.digest] for old, _ in found.cleaned],
         "models": [_reference(one) for one in found.holding],
     }
 
@@ -136,6 +143,8 @@ def _told(found: Found, **facts: Any) -> Erased:
         models_removed=[_reference(one) for one in found.holding],
         models_to_retrain=[_reference(one) for one in found.trained],
         exports=len(found.exports),
+        cleaned=[_reference(old) for old, _ in found.cleaned],
+        not_reached=found.not_reached,
         **facts,
     )
 
@@ -145,12 +154,14 @@ async def _find(app: App, call: CallContext, subject: Subject) -> Found:
 
     storage = await app.storage()
     async with storage.database.reading() as tx:
-        every = await datasets.every(tx, None if subject.dataset is None else check_name(subject.dataset))
-        if subject.dataset is not None and not every:
-            await datasets.get(tx, subject.dataset)  # says that there is none
-        having = [genuine(one) for one in every if _has(one, subject.column)]
+        every = await datasets.every(tx)
+        meant = [one for one in every if subject.dataset is None or one.name == subject.dataset]
+        if subject.dataset is not None and not meant:
+            # Says that there is none, or how its name is written.
+            meant = await datasets.every(tx, (await datasets.get(tx, check_name(subject.dataset))).name)
+        having = [genuine(one) for one in meant if _has(one, subject.column)]
         learned = await models.trained_on(tx, [_reference(one) for one in having])
-    if every and not having:
+    if meant and not having:
         raise InvalidInput(
             "No data set has a column of that name.", hint="describe_data lists the columns of each data set."
         )
@@ -172,7 +183,16 @@ async def _find(app: App, call: CallContext, subject: Subject) -> Found:
     async with storage.database.reading() as tx:
         ids, requests, last = await _predictions(tx, subject, spellings, of_models, after=None)
         answers = await _answers(tx, spellings, requests)
-    name = subject_name(storage, subject)
+    made = reaching.made_of(every, rows)
+    doubtful = {_reference(one): one for one in [*meant, *made] if _reference(one) not in rows}
+    note = _note(app, storage, subject, rows=0)
+    cleaned = []
+    for reference, one in doubtful.items():
+        fitted = any(reference == _reference(child) for child in made)
+        new = reaching.cleaned(one, subject.column, spellings, {**note, "digest_before": one.digest}, unfitted=fitted)
+        if new != one:
+            cleaned.append((genuine(one), new))
+    own = _export_folder(app, subject_name(storage, subject))
     return Found(
         tables=[one for one in having if _reference(one) in rows],
         rows=[rows[_reference(one)] for one in having if _reference(one) in rows],
@@ -183,7 +203,12 @@ async def _find(app: App, call: CallContext, subject: Subject) -> Found:
         answers=answers,
         holding=[one for one in learned if _reference(one) in holding],
         trained=[one for one in learned if one.dataset in rows and _reference(one) not in holding],
-        exports=await asyncio.to_thread(_files_in, _export_folder(app, name)),
+        exports=await asyncio.to_thread(reaching.exports_of, own.parent, own, subject.column, spellings),
+        cleaned=cleaned,
+        not_reached=[
+            f"{_reference(one)}, made from {' and '.join(one.parents)}" for one in made if not _has(one, subject.column)
+        ],
+        versions=frozenset(map(_reference, every)),
     )
 
 
@@ -198,8 +223,9 @@ def _has(version: DatasetVersion, column: str) -> bool:
     return any(one["name"] == column for one in version.contract["columns"])
 
 
-async def _table(storage: Storage, version: DatasetVersion) -> dict[str, str]:
-    return {"reference": _reference(version), "path": str(await storage.artefacts.local_path(version.artefact))}
+async def _table(storage: Storage, version: DatasetVersion) -> dict[str, Any]:
+    path = await storage.artefacts.local_path(version.artefact)
+    return {"reference": _reference(version), "path": str(path), "contract": version.contract}
 
 
 async def _files(storage: Storage, model: ModelVersion) -> dict[str, Any]:
@@ -328,18 +354,10 @@ def _without(
     kept: dict[str, Any],
     artefact: str,
 ) -> DatasetVersion:
-    from mcp_server.storage import erasure
-
-    words = erasure.words_of(found.spellings)
-    note = {
-        "at": app.clock.now().isoformat(timespec="seconds"),
-        "rows": rows,
-        "subject": subject_name(storage, subject),
-        "digest_before": old.digest,
-    }
-    told = {name: kept["contract"][name] for name in ("row_filter", "derived", "rules") if name in kept["contract"]}
-    contract = {**kept["contract"], **erasure.without(told, words)}
-    source = {**erasure.without(_unfitted(old.source), words), "erased": [*old.source.get("erased", []), note]}
+    note = {**_note(app, storage, subject, rows=rows), "digest_before": old.digest}
+    contract = reaching.clean_contract(kept["contract"], subject.column, found.spellings)
+    told = reaching.clean_source(old, found.spellings, unfitted=True)
+    source = {**told, "erased": [*old.source.get("erased", []), note]}
     return replace(
         old,
         digest=content_digest(artefact, contract, source),
@@ -351,9 +369,12 @@ def _without(
     )
 
 
-def _unfitted(source: dict[str, Any]) -> dict[str, Any]:
-    """Without what a preparation fitted: it was fitted on the subject's rows, and may hold their values."""
-    return {name: value for name, value in source.items() if name != "fitted"}
+def _note(app: App, storage: Storage, subject: Subject, *, rows: int) -> dict[str, Any]:
+    return {
+        "at": app.clock.now().isoformat(timespec="seconds"),
+        "rows": rows,
+        "subject": subject_name(storage, subject),
+    }
 
 
 async def _apply(
@@ -363,11 +384,17 @@ async def _apply(
     from mcp_server.storage import datasets, erasure, idempotency, models, predictions, removal
 
     words = erasure.words_of(found.spellings)
-    references = [_reference(one) for one in versions]
+    changed = [*zip(found.tables, versions, strict=True), *found.cleaned]
+    references = [_reference(old) for old, _ in changed]
     async with storage.database.transaction(call) as tx:
         await confirming.refuse_running(tx, datasets=references, models={model.name for model in found.holding})
         await removal.hold(tx, [one.artefact for one in versions])
-        for old, new in zip(found.tables, versions, strict=True):
+        if {_reference(one) for one in await datasets.every(tx)} - found.versions:
+            raise Conflict(
+                "A version was stored meanwhile, which may be of the same rows; nothing was erased.",
+                hint="Ask for a new plan.",
+            )
+        for old, new in changed:
             await datasets.replace(tx, new, expected=old.digest)
         # Predictions that were made since the plan.
         of_models = None
@@ -383,7 +410,7 @@ async def _apply(
             await models.remove(tx, model)
             loose += model.manifest["files"].values()
         await erasure.scrub(tx, words)
-        loose += [old.source["fitted"] for old in found.tables if "fitted" in old.source]
+        loose += [old.source["fitted"] for old, new in changed if "fitted" in old.source and "fitted" not in new.source]
         await removal.note(tx, [*loose, *(old.artefact for old in found.tables)])
         tx.about(
             f"subject:{subject_name(storage, subject)}",
@@ -446,15 +473,11 @@ def _export_folder(app: App, name: str) -> Path:
     return app.settings.data_dir / EXPORTS / name.partition(":")[2]
 
 
-def _files_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
-
-
 def _publish(scratch: Path, folder: Path) -> None:
     from mcp_server.storage.private_files import make_folder
 
     make_folder(folder)
-    for path in _files_in(scratch):
+    for path in reaching.files_in(scratch):
         path.chmod(0o600)
         os.replace(path, folder / path.name)
 

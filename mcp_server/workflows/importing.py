@@ -61,7 +61,7 @@ async def import_data(app: App, call: CallContext, request: ImportRequest) -> Im
         InvalidInput: not exactly one of path and text, or statements that the mode doesn't allow.
         NotFound: there's no version to add to.
         DataRejected: the content is refused; nothing is stored and no temporary file is left.
-        Conflict: another version was stored while the rows were added to the one before.
+        Conflict: another version was stored while the rows were added to the one before, or that one changed.
     """
     name = check_name(request.name)
     _check(request)
@@ -227,11 +227,13 @@ async def _record(
     content = content_digest(artefact, parsed["contract"], {})
     async with storage.database.transaction(call) as tx:
         await removal.hold(tx, [artefact])
-        if parent is not None and (await datasets.get(tx, name)).version != parent.version:
-            raise Conflict(
-                f"Another version of {name} was stored meanwhile; nothing was added to it.",
-                hint="Call import_data again.",
-            )
+        if parent is not None:
+            await datasets.require_unchanged(tx, {f"{parent.name}@{parent.version}": parent.digest})
+            if (await datasets.get(tx, name)).version != parent.version:
+                raise Conflict(
+                    f"Another version of {name} was stored meanwhile; nothing was added to it.",
+                    hint="Call import_data again.",
+                )
         known = None if parent is None else await datasets.with_digest(tx, name, content)
         if parent is not None and known is not None and known.version != parent.version:
             # Rows were put back to what an earlier version holds; it's the newest content all the same.

@@ -8,6 +8,7 @@ from mcp_server.core.labels import label
 from mcp_server.core.names import parse_reference
 from mcp_server.errors import NotFound
 from mcp_server.workflows.app import App
+from mcp_server.workflows.reply import counted
 
 if TYPE_CHECKING:
     from mcp_server.storage.records import DatasetVersion, ModelVersion
@@ -117,23 +118,24 @@ async def _model(tx: Transaction, told: _Told, reference: str) -> None:
 
 
 async def _dataset(tx: Transaction, told: _Told, reference: str) -> DatasetVersion | None:
-    """The version and its line of parents; the version itself, or None where it isn't there."""
+    """The version and what it was made from, breadth first; the version itself, or None where it isn't there."""
     from mcp_server.storage import datasets
 
     first = None
-    parent: str | None = reference
-    while parent is not None and len(told.datasets) < MOST_ANCESTORS:
-        name, version = parse_reference(parent)
+    waiting = [reference]
+    for one in waiting:  # grows meanwhile
+        if len(told.datasets) >= MOST_ANCESTORS:
+            break
+        name, version = parse_reference(one)
         try:
             record = await datasets.get(tx, name, version)
         except NotFound:
-            await _gone(tx, told, "datasets", parent)
-            break
+            await _gone(tx, told, "datasets", one)
+            continue
         first = first or record
-        if f"{record.name}@{record.version}" in told.datasets:
-            break
-        await _tell(tx, told, record)
-        parent = record.parent
+        if f"{record.name}@{record.version}" not in told.datasets:
+            await _tell(tx, told, record)
+            waiting += [parent for parent in record.parents if parent not in waiting]
     return first
 
 
@@ -154,6 +156,7 @@ async def _tell(tx: Transaction, told: _Told, record: DatasetVersion) -> None:
         "children": children[:MOST_LISTED],
         "models": trained[:MOST_LISTED],
         "counts": {"children": len(children), "models": len(trained)},
+        **({"inputs": record.source["inputs"][:MOST_LISTED]} if "inputs" in record.source else {}),
         **({"erased": record.source["erased"][-MOST_LISTED:]} if "erased" in record.source else {}),
     }
     named: dict[str, Any] = {name: record.source[name] for name in _NAMED if name in record.source}
@@ -183,12 +186,19 @@ def made_from(record: DatasetVersion) -> str:
     """Where a version comes from, in a sentence of ours; names of files aren't in it."""
     source = record.source
     erased = sum(int(one["rows"]) for one in source.get("erased", []))
-    kind = {"file": "a file", "files": "several files", "text": "inline text", "url": "an address"}
-    what = kind.get(str(source.get("kind")), "a source")
-    size = f" of {source['bytes']:,} bytes" if isinstance(source.get("bytes"), int) else ""
-    digest = f" ({str(source['digest'])[:19]}…)" if "digest" in source else ""
-    line = f"Made from {what}{size}{digest}" + (f" and {record.parent}" if record.parent else "") + "."
+    if source.get("kind") == "prepared":
+        line = f"Made by a plan of {counted(len(source['plan']), 'step')} from {_together(record.parents)}."
+    else:
+        kind = {"file": "a file", "files": "several files", "text": "inline text", "url": "an address"}
+        what = (kind | {"sql": "a query"}).get(str(source.get("kind")), "a source")
+        size = f" of {source['bytes']:,} bytes" if isinstance(source.get("bytes"), int) else ""
+        digest = f" ({str(source['digest'])[:19]}…)" if "digest" in source else ""
+        line = f"Made from {what}{size}{digest}" + (f" and {record.parent}" if record.parent else "") + "."
     return line + (f" {erased:,} rows of persons were erased since." if erased else "")
+
+
+def _together(names: list[str]) -> str:
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
 
 
 def _labelled(value: Any) -> Any:

@@ -42,6 +42,7 @@ async def prepare(app: App, call: CallContext, request: PreparingRequest) -> Pre
     Raises:
         PlanRefused: a step isn't well formed or can't be done; nothing is stored.
         NotFound: a data set isn't there.
+        Conflict: one that was read changed, or was deleted, before the version was stored.
     """
     plan = read_plan(request.steps)
     record = await find(app, request.dataset)
@@ -138,6 +139,7 @@ async def _record(
     storage = await app.storage()
     async with storage.database.transaction(call) as tx:
         await removal.hold(tx, [artefact, *([source["fitted"]] if "fitted" in source else [])])
+        await datasets.require_unchanged(tx, {one["dataset"]: one["digest"] for one in source["inputs"]})
         version = await datasets.add_version(
             tx,
             name=name,

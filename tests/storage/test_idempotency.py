@@ -201,3 +201,19 @@ def test_a_key_in_flight_is_refused_at_once() -> None:
     assert refused.value.retry_after == 1.0
     with in_flight("local", "train_model", "k1"):
         pass
+
+
+async def test_an_answer_that_is_gone_counts_as_holding_anything(storage: Storage, make_call: Calls) -> None:
+    """It can't be searched, and an erasure mustn't stop at it."""
+    large = {"a": "x" * (idempotency.MAX_INLINE + 1)}
+    await do(storage, make_call(key="large"), large)
+    await do(storage, make_call(key="small"))
+    async with storage.database.transaction() as tx:
+        found = await idempotency.holding(tx, lambda content: False)
+        assert found == [], "the control: neither holds it"
+    (digest,) = await storage.artefacts.listed()
+    await storage.artefacts.remove(digest)
+    async with storage.database.transaction() as tx:
+        assert await idempotency.purge(tx, lambda content: False) == [digest]
+    async with storage.database.reading() as tx:
+        assert [row.key for row in await tx.execute(select(claims.c.key))] == ["small"]

@@ -137,3 +137,32 @@ async def test_what_a_job_is_working_with_is_left_alone(app, make_call):
         await delete(app, make_call(), "dataset", "games@1", cascade=False, confirm=plan.confirm)
     async with storage.database.reading() as tx:
         assert len(await datasets.every(tx)) == 1
+
+
+def joined(*references: str) -> dict[str, Any]:
+    inputs = [{"dataset": one, "digest": "sha256:" + "b" * 64} for one in references]
+    return {"kind": "prepared", "plan": [{"do": "join"}, {"do": "filter"}], "inputs": inputs}
+
+
+async def test_what_was_joined_is_a_parent_too(app, make_call):
+    for name in ("games", "people", "others"):
+        await added(app, name)
+    for _ in range(11):
+        await added(app, "people")
+    await added(app, "made", parent="games@1", **joined("games@1", "people@12"))
+    version = await added(app, "made", parent="games@1", **joined("games@1", "people@1", "others@1"))
+    told = await trace(app, "people@1")
+    assert told["datasets"]["people@1"]["children"] == ["made@2"], "made@1 is of people@12"
+    told = await trace(app, "made@2")
+    assert list(told["datasets"]) == ["made@2", "games@1", "people@1", "others@1"]
+    assert [one["dataset"] for one in told["datasets"]["made@2"]["inputs"]] == ["games@1", "people@1", "others@1"]
+    assert made_from(version) == "Made by a plan of 2 steps from games@1, people@1 and others@1."
+    plan = await delete(app, make_call(), "dataset", "people@1", cascade=False, confirm=None)
+    assert plan.blocked_by == ["data set made@2"]
+    whole = await delete(app, make_call(), "dataset", "people@1", cascade=True, confirm=None)
+    assert whole.deletes == ["data set people@1", "data set made@2"]
+
+
+async def test_a_query_is_named_as_one(app):
+    version = await added(app, "games", kind="sql")
+    assert made_from(version).startswith("Made from a query of 2,048 bytes")

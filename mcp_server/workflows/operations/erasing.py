@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import polars as pl
 
@@ -15,6 +16,7 @@ from mcp_server.core.contract import Contract, from_dict, to_dict
 from mcp_server.core.ingest import write_parquet
 from mcp_server.core.personal.subject import matching
 from mcp_server.core.personal.written import written
+from mcp_server.core.preparing.table import DataTable
 from mcp_server.core.profile import profile
 from mcp_server.workflows.operations.reading import stored_column, stored_table
 
@@ -31,10 +33,11 @@ def find_subject(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     """Which tables hold a person's rows, and which models hold something of them.
 
     Args:
-        arguments: column, value; tables (path and reference of each; each has the column); models (reference, dataset,
-            and paths by name of each).
+        arguments: column, value; tables (path, reference and contract of each; each has the column); models (reference,
+            dataset, and paths by name of each).
     Returns:
-        tables: reference and number of rows, for those that have any; spellings: the value as it stands in them;
+        tables: reference and number of rows, made-up ones of theirs included, for those that have any; spellings: the
+            value as it stands in them;
         models: the references of those whose files hold the value, or a row of the person.
     """
     column, value = arguments["column"], arguments["value"]
@@ -47,8 +50,9 @@ def find_subject(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         matched = matching(values, value)
         count = int(matched.sum())
         if count:
-            found.append({"reference": table["reference"], "rows": count})
-            rows[table["reference"]] = stored_table(table["path"]).filter(matched)
+            whole = DataTable(stored_table(table["path"]), from_dict(table["contract"]))
+            found.append({"reference": table["reference"], "rows": whole.rows - _rest(whole, matched).rows})
+            rows[table["reference"]] = whole.frame.filter(matched)
             spellings += [_plain(cell) for cell in values.filter(matched).unique().to_list()]
     words = sorted({str(one) for one in [value, *spellings]})
     holding = [
@@ -61,17 +65,17 @@ def find_subject(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
 
 
 def without_subject(arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
-    """Write a table again without a person's rows.
+    """Write a table again without a person's rows, and without those that were made up from them.
 
     Args:
         arguments: path, contract, column, value, out.
     Returns:
         rows, contract and profile of what was written.
     """
-    frame = stored_table(arguments["path"])
-    gone = matching(frame[arguments["column"]], arguments["value"])
-    kept = frame.filter(~gone)
-    contract = _without_lost(from_dict(arguments["contract"]), kept)
+    column, value = arguments["column"], arguments["value"]
+    table = DataTable(stored_table(arguments["path"]), from_dict(arguments["contract"]))
+    kept = _rest(table, matching(table.frame[column], value)).frame
+    contract = _without_lost(table.contract, kept, column, value)
     with open(arguments["out"], "wb") as target:
         write_parquet(kept, target)
     described = profile(kept, contract) if kept.height else {"rows": 0, "columns": kept.width, "listed": []}
@@ -102,19 +106,38 @@ def export_subject(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     return {"rows": sum(rows.height for _, rows in parts)}
 
 
-def _without_lost(contract: Contract, frame: pl.DataFrame) -> Contract:
-    """The contract without categories and ranges that nobody but the erased rows had."""
+def _rest(table: DataTable, gone: pl.Series) -> DataTable:
+    """The table without some rows and what was made up from them; the numbers of sources follow the rows."""
+    return table.take(np.flatnonzero(~gone.to_numpy()))
+
+
+def _without_lost(contract: Contract, frame: pl.DataFrame, subject: str, value: str | int | float) -> Contract:
+    """The contract without categories and ranges that nobody but the erased rows had.
+
+    What a person stated isn't of these rows, so it stays, but for the value itself.
+
+    Args:
+        subject: the column that names the person.
+    """
     columns = []
     for column in contract.columns:
         values = frame[column.name].drop_nulls()
         changes: dict[str, Any] = {}
         if column.allowed is not None:
             left = set(values.unique().to_list())
+            if contract.states(column, "allowed"):
+                left = {name for name in column.allowed if column.name != subject or written(name) != written(value)}
             changes["allowed"] = tuple(name for name in column.allowed if name in left)
-        if column.minimum is not None or column.maximum is not None:
-            bounds = (values.min(), values.max()) if values.len() else (None, None)
-            changes["minimum"], changes["maximum"] = (None if one is None else float(one) for one in bounds)  # type: ignore[arg-type]
-        columns.append(column.model_copy(update=changes))
+        if column.minimum is not None and not contract.states(column, "minimum"):
+            changes["minimum"] = float(values.min()) if values.len() else None  # type: ignore[arg-type]
+        if column.maximum is not None and not contract.states(column, "maximum"):
+            changes["maximum"] = float(values.max()) if values.len() else None  # type: ignore[arg-type]
+        changed = column.model_copy(update=changes)
+        if changed.minimum is not None and changed.maximum is not None and changed.minimum > changed.maximum:
+            # What is left lies outside what was stated: the statement stays, and the range ends there.
+            stated = column.minimum if "maximum" in changes else column.maximum
+            changed = changed.model_copy(update={"minimum": stated, "maximum": stated})
+        columns.append(changed)
     return contract.model_copy(update={"columns": tuple(columns)})
 
 
