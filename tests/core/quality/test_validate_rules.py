@@ -100,11 +100,26 @@ def test_copies_are_found_though_each_row_has_its_own_number() -> None:
     assert ("duplicates.rows", "warn", (4,)) in found
 
 
+def test_rows_that_differ_in_a_name_or_a_measurement_are_no_copies_though_each_of_these_occurs_once() -> None:
+    frame = pl.DataFrame(
+        {"name": [f"P{at * 7919 % 211}" for at in range(30)], "height": [170_000 + at * 7919 % 211 for at in range(30)]}
+        | {"team": ["A"] * 30}
+    )
+    found = rules_of(
+        frame,
+        Column(name="name", kind="text", unique=True),
+        Column(name="height", kind="integer", unique=True),
+        Column(name="team", kind="category"),
+    )
+    assert not {rule for rule, _, _ in found if rule.startswith("duplicates")}
+
+
 def test_copies_that_chance_makes_are_only_mentioned() -> None:
     frame = pl.DataFrame({"a": rng().integers(0, 3, 200), "b": rng().integers(0, 2, 200)})
     report = validate(frame, contract_of(frame), rng=rng())
     (finding,) = (finding for finding in report.findings if finding.rule == "duplicates.rows")
     assert finding.severity == "info"
+    assert finding.fix is None
 
 
 def test_missing_values_are_graded_by_their_share() -> None:
