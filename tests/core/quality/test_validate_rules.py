@@ -258,3 +258,20 @@ def test_any_table_gets_a_report(columns: dict[str, list[object]], target: str |
     report = validate(frame, contract, rng=rng())
     assert all(1 <= row <= frame.height for finding in report.findings for row in finding.rows)
     json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_a_baseline_that_cannot_be_compared_is_told_and_one_that_can_in_part_is_counted() -> None:
+    frame = pl.DataFrame({"a": rng().normal(size=30), "b": rng().normal(size=30)})
+    other, part = frame.rename({"a": "c", "b": "d"}), frame.drop("b")
+    none = validate(frame, contract_of(frame), baseline=other, rng=rng())
+    assert none.compared == 0
+    assert any("no column in common" in line for line in none.not_looked_for)
+    some = validate(frame, contract_of(frame), baseline=part, rng=rng())
+    assert some.compared == 1
+    assert any(line.startswith("1 of 2 columns") for line in some.not_looked_for)
+
+
+def test_rules_without_rows_count_findings_and_say_so() -> None:
+    frame = pl.DataFrame({"a": [1.5, 2.5, 3.5], "same": [1, 1, 1], "still": [2, 2, 2]})
+    rules = validate(frame, contract_of(frame), rng=rng()).by_rule()
+    assert rules["completeness.constant"] == {"severity": "info", "findings": 1, "count": 1, "of": "findings"}
