@@ -86,7 +86,7 @@ def finding(rules: Mapping[str, Sequence[int]]) -> str:
     """What the trend shows, in a sentence: the rule that changed the most with the last validation, or that none did.
 
     >>> finding({"duplicates.rows": [30, 30, 4]})
-    'duplicates.rows fell from 30 to 4 rows with the last validation'
+    'duplicates.rows fell from 30 to 4 with the last validation'
     """
     if not rules:
         return "No validation found anything to warn of"
@@ -95,7 +95,7 @@ def finding(rules: Mapping[str, Sequence[int]]) -> str:
     now = rules[most][-1]
     if now != before[most]:
         moved = "rose" if now > before[most] else "fell"
-        return f"{most} {moved} from {before[most]:,} to {now:,} rows with the last validation"
+        return f"{most} {moved} from {before[most]:,} to {now:,} with the last validation"
     if len(rules[most]) == 1:
         warns = "rule warns or fails" if len(rules) == 1 else "rules warn or fail"
         return f"At the first validation {len(rules)} {warns}"

@@ -182,13 +182,15 @@ def _answer(
         for step in done["steps"]
     ]
     shown = {str(number): _short(step["shown"]) for number, step in enumerate(done["steps"], start=1) if step["shown"]}
+    added = {str(number): _short(step["added"]) for number, step in enumerate(done["steps"], start=1) if step["added"]}
     return Prepared(
         dataset=dataset,
         rows=done["rows"],
         columns=done["columns"],
         steps=steps,
         next=following,
-        untrusted={**({"fitted": shown} if shown else {}), **(apart or {})} or None,
+        untrusted={**({"fitted": shown} if shown else {}), **({"added": added} if added else {}), **(apart or {})}
+        or None,
         **rest,
     )
 

@@ -26,6 +26,7 @@ MOST_VALIDATIONS = 50
 MOST_RULES = 40
 DRAWING_SECONDS = 30.0
 
+_OF_THE_WHOLE = ("contract.freshness", "contract.rows")
 _GRADES = ("info", "warn", "fail")
 
 
@@ -45,8 +46,10 @@ async def validate(app: App, call: CallContext, dataset: str, baseline: str | No
         arguments["baseline"] = str(await storage.artefacts.local_path(reference.artefact))
     report = await (await app.compute()).run("validate", arguments, timeout=call.remaining(), progress=call.report)
     if not app.settings.read_only:
-        await _record(app, call, record, reference, report)
-    positions = {column["name"]: index for index, column in enumerate(record.contract["columns"], start=1)}
+        # What couldn't be compared is no comparison.
+        await _record(app, call, record, reference if report["compared"] else None, report)
+    columns = record.contract["columns"]
+    positions = {column["name"]: index for index, column in enumerate(columns, start=1)}
     findings = [_finding(finding, positions) for finding in report["findings"]]
     failures = sum(finding["severity"] == "fail" for finding in findings)
     warnings = sum(finding["severity"] == "warn" for finding in findings)
@@ -57,13 +60,13 @@ async def validate(app: App, call: CallContext, dataset: str, baseline: str | No
         warnings=warnings,
         findings=findings,
         not_looked_for=report["not_looked_for"],
-        next=_next(report["verdict"], findings, f"{record.name}@{record.version}"),
+        next=_next(findings, f"{record.name}@{record.version}", targeted=any(_is_target(c) for c in columns)),
         untrusted=_apart(report["findings"], findings),
     )
 
 
 async def history(app: App, name: str) -> dict[str, Any]:
-    """The last validations of a data set, newest first: verdicts, and for each rule the rows that it concerned.
+    """The last validations of a data set, newest first: verdicts, and for each rule its rows, or its findings.
 
     Raises:
         NotFound: there is no such data set, or it was never validated.
@@ -81,9 +84,8 @@ async def history(app: App, name: str) -> dict[str, Any]:
             }
             for one in said
         ],
-        "rows_by_rule": {
-            rule: [one.rules.get(rule, {}).get("count", 0) for one in said] for rule in rules[:MOST_RULES]
-        },
+        "rows_by_rule": {rule: _counts(rule, said) for rule in rules[:MOST_RULES] if _names_rows(rule, said)},
+        "findings_by_rule": {rule: _counts(rule, said) for rule in rules[:MOST_RULES] if not _names_rows(rule, said)},
         "rules_left_out": max(0, len(rules) - MOST_RULES),
         "more": more,
     }
@@ -101,9 +103,7 @@ async def picture(app: App, name: str) -> bytes:
         "name": name,
         "versions": [one.version for one in oldest_first],
         "verdicts": [one.verdict for one in oldest_first],
-        "rules": {
-            rule: [one.rules.get(rule, {}).get("count", 0) for one in oldest_first] for rule in _ranked(said, "warn")
-        },
+        "rules": {rule: _counts(rule, oldest_first) for rule in _ranked(said, "warn")},
     }
     drawn = await (await app.compute()).run("draw_quality", arguments, timeout=DRAWING_SECONDS)
     return base64.b64decode(drawn["picture"])
@@ -138,6 +138,15 @@ async def _validations(app: App, name: str) -> tuple[str, Sequence[Validation], 
     if not page.items:
         raise NotFound(f"{record.name} was never validated.", hint=f"validate_data with dataset {record.name} does it.")
     return record.name, page.items, page.next_cursor is not None
+
+
+def _counts(rule: str, said: Sequence[Validation]) -> list[int]:
+    return [one.rules.get(rule, {}).get("count", 0) for one in said]
+
+
+def _names_rows(rule: str, said: Sequence[Validation]) -> bool:
+    """Whether the rule named rows in one of the validations; else its counts are of findings."""
+    return any(one.rules.get(rule, {}).get("of", "findings") == "rows" for one in said)
 
 
 def _ranked(said: Sequence[Validation], least: str = "info") -> list[str]:
@@ -182,9 +191,24 @@ def _apart(found: list[dict[str, Any]], told: list[dict[str, Any]]) -> dict[str,
     return apart or None
 
 
-def _next(verdict: str, findings: list[dict[str, Any]], reference: str) -> str:
-    if any(finding["rule"].startswith("leak") and finding["severity"] == "fail" for finding in findings):
+def _is_target(column: dict[str, Any]) -> bool:
+    return bool(column.get("role") == "target")
+
+
+def _next(findings: list[dict[str, Any]], reference: str, *, targeted: bool) -> str:
+    """The step that fits the gravest finding; they come in that order."""
+    failed = [finding for finding in findings if finding["severity"] == "fail"]
+    rules = [finding["rule"] for finding in failed]
+    if any(rule.startswith("leak") for rule in rules):
         return "Import again with roles that set the leaking columns to known_after, then validate_data."
-    if verdict == "fail":
-        return "Mend the named rows at their source and import again; or filter them out on import."
-    return f"train_model with dataset {reference}."
+    if failed:
+        rule = rules[0]
+        if rule in _OF_THE_WHOLE:
+            return "Import the rows that are due; or prepare_data with a step contract that promises otherwise."
+        if not failed[0]["rows"]:
+            return f"Mend at the source what {rule} says, and import again."
+        otherwise = "or a step contract that states it otherwise" if rule.startswith("rule.") else "or mend the source"
+        return f"prepare_data with a step drop_rows and rule {rule}, {otherwise}."
+    onward = f"train_model with dataset {reference}." if targeted else "Import again with a target, to train on it."
+    warned = next((finding["rule"] for finding in findings if finding["severity"] == "warn"), None)
+    return onward if warned is None else f"Look at {warned} first. Then: {onward[0].lower()}{onward[1:]}"

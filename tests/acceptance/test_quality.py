@@ -116,3 +116,30 @@ def test_the_tool_is_read_only_although_it_leaves_a_line(env):
     tool = in_server(env, scene)
     assert tool.annotations.read_only_hint
     assert tool.annotations.idempotent_hint
+
+
+def test_the_next_step_fits_the_verdict(env):
+    async def scene(client):
+        await told(client, "import_data", name="untargeted", text=table(faulty=False))
+        answer = await told(client, "validate_data", dataset="untargeted")
+        assert "mport again with a target" in answer.structured_content["next"]
+        change = {"rules": {"none": {"expression": "y > 5"}}}
+        steps = [{"do": "contract", "change": change}, {"do": "derive", "columns": {"half": "weight / 2"}}]
+        prepared = await told(client, "prepare_data", dataset="untargeted", steps=steps)
+        assert prepared.structured_content["untrusted"]["added"] == {"2": ["half"]}
+        answer = await told(client, "validate_data", dataset="untargeted")
+        assert "drop_rows and rule rule.none" in answer.structured_content["next"]
+
+    in_server(env, scene)
+
+
+def test_a_baseline_without_a_column_in_common_is_no_comparison(env):
+    async def scene(client):
+        await told(client, "import_data", name="here", text=table(faulty=False), target="y")
+        await told(client, "import_data", name="elsewhere", text="a,b\n1,2\n3,4\n5,7\n")
+        answer = await told(client, "validate_data", dataset="here", baseline="elsewhere")
+        assert any("no column in common" in line for line in answer.structured_content["not_looked_for"])
+        history = json.loads((await read(client, "data://here/quality")).text)
+        assert "baseline" not in history["validations"][0]
+
+    in_server(env, scene)

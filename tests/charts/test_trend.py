@@ -24,8 +24,8 @@ def test_each_rule_is_named_and_each_validation_is_said() -> None:
 
 
 def test_the_title_names_the_rule_that_changed_the_most() -> None:
-    assert finding({"a": [1, 2], "b": [9, 3]}) == "b fell from 9 to 3 rows with the last validation"
-    assert finding({"a": [1, 2], "b": [3, 3]}) == "a rose from 1 to 2 rows with the last validation"
+    assert finding({"a": [1, 2], "b": [9, 3]}) == "b fell from 9 to 3 with the last validation"
+    assert finding({"a": [1, 2], "b": [3, 3]}) == "a rose from 1 to 2 with the last validation"
     assert finding({"a": [2, 2]}) == "Nothing changed with the last validation"
     assert finding({"a": [2], "b": [1]}) == "At the first validation 2 rules warn or fail"
     assert finding({}) == "No validation found anything to warn of"

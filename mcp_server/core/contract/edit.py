@@ -65,6 +65,8 @@ class ContractChange(BaseModel):
     row_bounds: RowBounds | None = None
 
 
+_PATTERNED = "it isn't of the form that this takes; names of rules are small letters, digits and _, a letter first"
+
 _CHANGE = TypeAdapter(ContractChange)
 
 
@@ -89,8 +91,9 @@ def read_change(document: Mapping[str, Any]) -> ContractChange:
     except ValidationError as invalid:
         first = invalid.errors(include_input=False, include_url=False, include_context=False)[0]
         where = ".".join(label(str(part)) if isinstance(part, int) else repr(label(part)) for part in first["loc"])
+        what = _PATTERNED if first["type"] == "string_pattern_mismatch" else first["msg"][:120]
         raise InvalidInput(
-            f"The change isn't well formed at {where}: {first['msg'][:120]}.",
+            f"The change isn't well formed at {where}: {what}.",
             hint="A part is set by its value and removed by null; docs/guides/contracts.md has each part.",
         ) from None
 
@@ -153,7 +156,7 @@ class ContractDifference:
 def differences(before: Contract, after: Contract) -> list[ContractDifference]:
     """What differs, in the columns' order and then of the whole; nothing for equal contracts.
 
-    How sure an inferred part is makes no difference. Of allowed values the ones that went and came are told; values of
+    How sure an inferred part is makes no difference. Allowed values are told as `removed` and `added`; values of
     personal columns are hidden.
     """
     found: list[ContractDifference] = []
@@ -169,7 +172,7 @@ def differences(before: Contract, after: Contract) -> list[ContractDifference]:
             if part in _VALUES and (old[name].personal or new[name].personal):
                 one, other = "hidden", "hidden"
             elif part == "allowed" and one is not None and other is not None:
-                one, other = sorted(set(one) - set(other)), sorted(set(other) - set(one))
+                one, other = {"removed": sorted(set(one) - set(other))}, {"added": sorted(set(other) - set(one))}
             found.append(ContractDifference(name, part, _plain(one), _plain(other)))
     rules = [{rule.name: rule for rule in contract.rules} for contract in (before, after)]
     for name in dict.fromkeys([*rules[0], *rules[1]]):

@@ -145,9 +145,10 @@ class _Assembly:
         with self._row_told():
             for column in columns:
                 settle(column, self._options)
-            parts = self._converted(found, columns)
+            parts = self._converted(found, typist)
         for column in columns:
             said += notes(column, self._options)
+        said += typist.notes()
         return Table(
             parts,
             bounded(said),
@@ -156,11 +157,12 @@ class _Assembly:
             tuple(FileRows(file.name, count) for file, count in zip(self._files, self._counts, strict=True)),
         )
 
-    def _converted(self, found: Parts, columns: list[ColumnReader]) -> Parts:
+    def _converted(self, found: Parts, typist: Typist) -> Parts:
         """All blocks with each column's one type and name."""
         parts = self._new_parts()
+        columns = typist.columns
         late = [column for column in columns if lost(column)]
-        again = self._text_again(late)
+        again = self._text_again(late, typist)
         before = 0
         for number, frame in enumerate(found.drained()):
             texts = next(again)
@@ -246,7 +248,7 @@ class _Assembly:
             )
         return [text.names.index(name) for name in self._names]
 
-    def _text_again(self, columns: list[ColumnReader]) -> Iterator[dict[int, pl.Series]]:
+    def _text_again(self, columns: list[ColumnReader], typist: Typist) -> Iterator[dict[int, pl.Series]]:
         """For each block, the text of the columns that turned out to be text late, by position; {} after the last.
 
         Raises:
@@ -258,6 +260,7 @@ class _Assembly:
         counts, self._counts = self._counts, []
         said, self._report = list(self._notes), None
         for block, _ in self._blocks():
+            block = typist.cleared(block)
             texts = {column.position: block.frame.to_series(column.position - 1) for column in columns}
             for column in columns:
                 if block.typed and column.name not in self._options.text_columns:

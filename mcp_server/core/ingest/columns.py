@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -16,9 +17,10 @@ from mcp_server.core.ingest.numbers import (
     read_numbers,
     rounding,
 )
-from mcp_server.core.ingest.options import CsvOptions
+from mcp_server.core.ingest.options import MISSING_WORDS, CsvOptions, Note
 from mcp_server.core.ingest.reading import Found, Reading, Sighting, sighting, text_because
 from mcp_server.core.ingest.rows import Block
+from mcp_server.core.labels import label
 
 _TRUTH = ["true", "false"]
 _REASONS: dict[Found, str] = {
@@ -66,6 +68,14 @@ class ColumnReader:
             known = self.seen.get(sight.about)
             row = rows_before + sight.index + 1 if known is None else known.index
             self.seen[sight.about] = Sighting(sight.about, row, sight.count + (known.count if known else 0))
+
+
+_WHOLE_AS_DECIMAL = r"^([+-]?[0-9]+)\.0*$"
+
+
+def _as_written(word: str) -> str:
+    """A word as cells are compared with it: -999.0 is -999."""
+    return re.sub(_WHOLE_AS_DECIMAL, r"\1", word.strip(" \t"))
 
 
 def _which(frame: pl.DataFrame, conditions: dict[int, pl.Expr]) -> set[int]:
@@ -118,7 +128,11 @@ class Typist:
     """
 
     def __init__(self, names: tuple[str, ...], options: CsvOptions, as_text: frozenset[str] = frozenset()) -> None:
-        self._missing = frozenset(options.missing)
+        stated = options.missing != MISSING_WORDS
+        # Stated words are taken out of every column before anything is read; the usual ones only of some kinds.
+        self._stated = {_as_written(word): word for word in options.missing} if stated else {}
+        self._unmatched = dict(self._stated)
+        self._missing = frozenset() if stated else frozenset(options.missing)
         self._decimal = options.decimal
         stay = as_text | frozenset(options.text_columns)
         self.columns = [
@@ -132,6 +146,7 @@ class Typist:
         Returns:
             the values as they were read, each column of the type that its kind in this block has.
         """
+        block = self.cleared(block, rows_before)
         texts = block.frame.get_columns()
         quick = {} if block.typed else self._quickly(block, texts)
         found = []
@@ -144,6 +159,34 @@ class Typist:
             column.add(reading, rows_before)
             found.append(reading.values.alias(text.name))
         return pl.DataFrame(found)
+
+    def cleared(self, block: Block, rows_before: int | None = None) -> Block:
+        """The block without its cells that hold a stated word, in columns of every kind.
+
+        Args:
+            rows_before: to take note of those cells; None where that was done.
+        """
+        if not self._stated:
+            return block
+        series = []
+        for column, values in zip(self.columns, block.frame.get_columns(), strict=True):
+            cells = values.cast(pl.String).str.strip_chars(" \t").str.replace(_WHOLE_AS_DECIMAL, "$1")
+            stated = cells.is_in(list(self._stated)).fill_null(False)
+            if stated.any():
+                for word in cells.filter(stated).unique():
+                    self._unmatched.pop(word, None)
+                if rows_before is not None:
+                    column.see(sighting("stated_words", stated), rows_before)
+                values = pl.select(pl.when(~stated).then(values)).to_series().alias(values.name)
+            series.append(values)
+        return replace(block, frame=pl.DataFrame(series))
+
+    def notes(self) -> list[Note]:
+        """Which of the stated words occurred nowhere."""
+        return [
+            Note("missing_unmatched", f"No cell holds {label(word)!r}, which missing states.")
+            for word in self._unmatched.values()
+        ]
 
     def _quickly(self, block: Block, texts: list[pl.Series]) -> dict[int, Reading]:
         """Read all columns at once that are expected to be plain numbers; those that aren't are left out."""

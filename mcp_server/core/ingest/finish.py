@@ -31,8 +31,10 @@ _REASONS = {
     "quoted_numbers": "Kept as text: numbers stand in quotes, first in row {row}.",
     "not_true_or_false": "Kept as text: the cell in row {row} is neither true nor false.",
 }
+_STATED = "{count} cells with a stated word were read as missing, first in row {row}."
 _DEEDS = {
     "missing_words": "{count} cells such as NA or null were read as missing, first in row {row}.",
+    "stated_words": _STATED,
     "nonfinite": "{count} infinite numbers were read as missing, first in row {row}.",
     "padded": "Spaces around {count} values were left out, first in row {row}.",
     "rounded": "{count} numbers have more digits than a 64-bit float keeps, first in row {row}.",
@@ -125,16 +127,17 @@ def notes(column: ColumnReader, options: CsvOptions) -> list[Note]:
 
 
 def _text_notes(column: ColumnReader) -> list[Note]:
+    stated = _notes(column, {"stated_words": _STATED})
     if column.kind == "long":
         message = "Kept as text: whole numbers beyond 64 bits."
-        return [Note("kept_as_text", message, column=column.name)]
+        return [Note("kept_as_text", message, column=column.name), *stated]
     if column.kind == "unknown":
         return [Note("all_missing", "Every value is missing.", column=column.name), *_notes(column, _DEEDS)]
     for about, message in _REASONS.items():
         if about in column.seen:
             seen = column.seen[about]
-            return [_note(column, "kept_as_text", message, seen.index, seen.count)]
-    return []
+            return [_note(column, "kept_as_text", message, seen.index, seen.count), *stated]
+    return stated
 
 
 def _notes(column: ColumnReader, messages: dict[str, str]) -> list[Note]:

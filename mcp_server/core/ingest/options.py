@@ -15,7 +15,8 @@ from mcp_server.errors import DataRejected
 MIB = 1024 * 1024
 
 MISSING_WORDS = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None")
-"""Read as missing in columns whose other values are numbers, dates or true/false; text keeps them."""
+"""Read as missing in columns whose other values are numbers, dates or true/false, unless others are stated; text keeps
+them. Stated words are read as missing in every column."""
 
 Report = Callable[[float, str], None]
 """(share done in 0..1, what is being done) -> None."""
@@ -81,7 +82,8 @@ class CsvOptions(BaseModel):
         delimiter, encoding: None to find out (encoding: UTF-8, or UTF-16 with a byte order mark).
         decimal: the mark between whole and fraction.
         date_order: how 03/04/2015 is meant; None refuses dates that can be read in two ways.
-        missing: words that stand for a missing value among numbers, dates and true/false.
+        missing: words that stand for a missing value, numbers such as -999 too; those that are stated in every column,
+            the usual ones among numbers, dates and true/false.
         nonfinite: what becomes of inf, Infinity and numbers beyond 1.8e308.
         nul: what becomes of NUL characters.
         short_rows: what becomes of rows with fewer fields than the header, and of objects that lack a key.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mcp_server.core.preparing.plan import Derive
-from mcp_server.core.preparing.table import Context, DataTable, Done
+from mcp_server.core.preparing.table import Context, DataTable, Done, columns_said
 
 
 def apply(step: Derive, table: DataTable, _context: Context) -> Done:
@@ -16,4 +16,4 @@ def apply(step: Derive, table: DataTable, _context: Context) -> Done:
     derived = table.derive(step.columns)
     late = sum(derived.contract.column(name).role == "known_after" for name in step.columns)
     note = f" {late} are known only after the event." if late else ""
-    return Done(derived, f"Derived {len(step.columns)} columns.{note}")
+    return Done(derived, f"Derived {columns_said(len(step.columns))}.{note}")

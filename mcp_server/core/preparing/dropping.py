@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mcp_server.core.labels import label
+from mcp_server.core.labels import closest, label
 from mcp_server.core.preparing.plan import DropColumns, DropRows
-from mcp_server.core.preparing.table import BoolArray, Context, DataTable, Done
+from mcp_server.core.preparing.table import BoolArray, Context, DataTable, Done, columns_said
 from mcp_server.core.quality import validate
 from mcp_server.errors import PlanRefused
 
@@ -26,7 +26,7 @@ def drop_columns(step: DropColumns, table: DataTable, _context: Context) -> Done
         raise PlanRefused("No column would be left.", hint="Keep at least one.")
     timeless = any(column.role == "time" for column in gone)
     note = " Without the time column, training will judge on random rows." if timeless else ""
-    return Done(table.without(column.name for column in gone), f"Dropped {len(gone)} columns.{note}")
+    return Done(table.without(column.name for column in gone), f"Dropped {columns_said(len(gone))}.{note}")
 
 
 def drop_rows(step: DropRows, table: DataTable, context: Context) -> Done:
@@ -58,8 +58,11 @@ def _flagged(rule: str, table: DataTable, seed: int) -> BoolArray:
     with_rows = {finding.rule for finding in report.findings if finding.rows}
     if rule not in with_rows:
         listed = ", ".join(sorted(with_rows)[:MOST_RULES]) or "none"
+        # A rule of the contract is named without its prefix as often as with it.
+        near = closest(f"rule.{rule}" if f"rule.{rule}" in with_rows else rule, with_rows)
         raise PlanRefused(
-            f"The rule {label(rule)!r} flags no rows at this step.", hint=f"Rules that flag rows here: {listed}."
+            f"The rule {label(rule)!r} flags no rows at this step.",
+            hint=f"{near} Rules that flag rows here: {listed}.".strip(),
         )
     gone = np.zeros(table.rows, dtype=bool)
     for finding in report.findings:

@@ -10,7 +10,7 @@ from mcp_server.core.contract import Column
 from mcp_server.core.contract.lineage import deciding
 from mcp_server.core.labels import label
 from mcp_server.core.preparing.plan import Impute
-from mcp_server.core.preparing.table import Context, DataTable, Done
+from mcp_server.core.preparing.table import Context, DataTable, Done, columns_said
 from mcp_server.errors import PlanRefused
 
 MOST_SHOWN = 30
@@ -55,7 +55,7 @@ def apply(step: Impute, table: DataTable, _context: Context) -> Done:
     on = "all rows" if step.where is None else f"{measured.height:,} rows"
     how = "a constant" if step.by == "constant" else f"the {step.by} of {on}"
     shown = {name: fitted[name] for name in list(fitted)[:MOST_SHOWN] if not table.column(name).personal}
-    return Done(done, f"Filled {cells:,} missing values in {len(filled)} columns with {how}.", fitted, shown)
+    return Done(done, f"Filled {cells:,} missing values in {columns_said(len(filled))} with {how}.", fitted, shown)
 
 
 def _value(step: Impute, column: Column, series: pl.Series) -> Any:

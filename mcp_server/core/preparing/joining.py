@@ -11,7 +11,7 @@ from mcp_server.core.contract import Column, Role
 from mcp_server.core.expressions import parse
 from mcp_server.core.labels import label
 from mcp_server.core.preparing.plan import Join
-from mcp_server.core.preparing.table import Context, DataTable, Done
+from mcp_server.core.preparing.table import Context, DataTable, Done, columns_said
 from mcp_server.errors import PlanRefused
 
 DAY = 86_400_000_000  # microseconds
@@ -62,7 +62,8 @@ def apply(step: Join, table: DataTable, context: Context) -> Done:
     timed = not step.as_of and table.contract.time is not None and other.contract.time is not None
     note = " Both have times, which a plain join doesn't look at: state as_of if its rows come later." if timed else ""
     return Done(
-        joined, f"Found a row for {int(found.sum()):,} of {table.rows:,} rows, added {len(brought)} columns.{note}"
+        joined,
+        f"Found a row for {int(found.sum()):,} of {table.rows:,} rows, added {columns_said(len(brought))}.{note}",
     )
 
 

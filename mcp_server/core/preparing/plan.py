@@ -72,7 +72,7 @@ class DropRows(Step):
     rows: Annotated[list[Row | Annotated[list[Row], Field(min_length=2, max_length=2)]], Field(min_length=1)] | None = (
         None
     )
-    rule: Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)+$", max_length=64)] | None = None
+    rule: Annotated[str, Field(min_length=1, max_length=64)] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -373,6 +373,8 @@ def _what(where: str | None, error: Any) -> str:
         return f"it needs {where}."
     if error["type"] == "value_error":
         return f"{error['ctx']['error']}."
+    if error["type"] == "string_pattern_mismatch":
+        return f"{where or 'it'} isn't of the form that it takes."
     reason = str(error["msg"])[:1].lower() + str(error["msg"])[1:200]
     return f"{where or 'it'}: {reason}."
 

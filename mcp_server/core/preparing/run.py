@@ -48,6 +48,7 @@ class StepReport:
     Args:
         said: a sentence of ours.
         shown: names and values from the data, for an answer.
+        added: names of the columns that weren't there before, in order.
     """
 
     do: str
@@ -57,6 +58,7 @@ class StepReport:
     columns_after: int
     said: str
     shown: dict[str, Any]
+    added: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,6 +121,7 @@ def prepare(
                 done.table.frame.width,
                 done.said,
                 done.shown,
+                tuple(name for name in done.table.frame.columns if name not in table.frame.columns),
             )
         )
         if done.fitted:

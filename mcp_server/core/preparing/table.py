@@ -362,6 +362,15 @@ class Done:
     shown: dict[str, Any] = field(default_factory=dict)
 
 
+def columns_said(number: int) -> str:
+    """A number of columns for a sentence.
+
+    >>> columns_said(1), columns_said(2)
+    ('1 column', '2 columns')
+    """
+    return f"{number} column{'' if number == 1 else 's'}"
+
+
 Apply = Callable[[AnyStep, DataTable, Context], Done]
 
 

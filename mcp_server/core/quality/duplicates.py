@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from mcp_server.core.contract import Contract
+from mcp_server.core.contract import Column, Contract
 from mcp_server.core.quality.numbers import Bools
-from mcp_server.core.quality.report import Finding, Severity, rows_of
+from mcp_server.core.quality.report import Finding, Fix, Severity, rows_of
 
 _ABOVE_CHANCE = 3
 _LEAST_COLUMNS = 4
@@ -21,23 +21,24 @@ _SEED = 0
 def duplicate_findings(frame: pl.DataFrame, contract: Contract, rng: np.random.Generator) -> Iterator[Finding]:
     """Second and later copies of a row, rows that are nearly copies, and rows that share a key without being copies.
 
-    Columns that number the rows are left out of the comparison. Where as many copies are expected by chance, from few
-    columns with few values, copies are only mentioned.
+    Of the comparison are left out a key of one column, and whole numbers that count the rows: they name a row and say
+    nothing of it. Where as many copies are expected by chance, from few columns with few values, copies are only
+    mentioned, and nothing is proposed.
 
     Args:
         rng: shuffles the columns for that expectation.
     """
-    numbering = [column.name for column in contract.columns if column.unique]
+    numbering = [column.name for column in contract.columns if column.unique and _numbers_rows(frame, column, contract)]
     content = frame.drop(numbering) if len(numbering) < frame.width else frame
     copies = _later_copies(content)
     count = int(copies.sum())
     if count:
         chance = int(_later_copies(_shuffled(content, rng)).sum())
         severity: Severity = "warn" if count > _ABOVE_CHANCE * chance else "info"
-        reason = "Equal in every column to an earlier row; the statistic is the number expected by chance."
-        yield Finding(
-            "duplicates.rows", severity, (), count, rows_of(copies), reason, float(chance), fix="drop the row"
-        )
+        but = " but the one that numbers the rows" if content.width < frame.width else ""
+        reason = f"Equal in every column{but} to an earlier row; the statistic is the number expected by chance."
+        fix: Fix | None = "drop the row" if severity == "warn" else None
+        yield Finding("duplicates.rows", severity, (), count, rows_of(copies), reason, float(chance), fix=fix)
     near = near_copies(content) & ~copies
     if near.any():
         reason = "Equal to an earlier row in all columns but one, or but for capitals and spaces, and not by chance."
@@ -57,6 +58,13 @@ def duplicate_findings(frame: pl.DataFrame, contract: Contract, rng: np.random.G
         if again.any():
             reason = "An earlier row has the same key and other content."
             yield Finding("duplicates.key", "fail", contract.key, int(again.sum()), rows_of(again), reason)
+
+
+def _numbers_rows(frame: pl.DataFrame, column: Column, contract: Contract) -> bool:
+    """Whether a column of distinct values names rows; a height or a name that happens to be distinct describes them."""
+    if contract.key == (column.name,):
+        return True
+    return column.kind == "integer" and bool((frame.get_column(column.name).diff().drop_nulls().abs() == 1).all())
 
 
 def near_copies(frame: pl.DataFrame) -> Bools:

@@ -77,8 +77,8 @@ def table_findings(
         frame, explained = frame[places], explained[places]
     together, rows = frame, frame.height
     apart = {name for item in findings if item.rule in _COMPARED for name in item.columns}
-    if baseline is not None and baseline.height:
-        alike = [name for name in frame.columns if name in baseline.columns and _alike(frame[name], baseline[name])]
+    alike = [] if baseline is None else comparable(frame, baseline)
+    if baseline is not None and alike:
         together = pl.concat([frame, baseline.select(alike)], how="diagonal_relaxed")
         apart |= set(frame.columns) - set(alike)
     numbers, codes, names = _arrays(together, contract)
@@ -103,6 +103,12 @@ def table_findings(
     if labels is None and contract.target is not None:
         skipped += ("Wrong labels and triggers: the target isn't one of a few classes.",)
     return findings, skipped
+
+
+def comparable(frame: pl.DataFrame, baseline: pl.DataFrame) -> list[str]:
+    """The columns that a baseline has too, of the same kind; none where it has no row."""
+    shared = [name for name in frame.columns if name in baseline.columns] if baseline.height else []
+    return [name for name in shared if _alike(frame[name], baseline[name])]
 
 
 def _alike(series: pl.Series, other: pl.Series) -> bool:

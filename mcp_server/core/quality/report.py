@@ -116,6 +116,7 @@ class ValidationReport:
         rows, columns: the table's size.
         findings: worst first, each with every row that it concerns.
         not_looked_for: what this check can't see, one sentence each.
+        compared: how many columns were compared with a baseline.
     """
 
     verdict: Verdict
@@ -123,15 +124,22 @@ class ValidationReport:
     columns: int
     findings: tuple[Finding, ...]
     not_looked_for: tuple[str, ...]
+    compared: int = 0
 
     def by_rule(self) -> dict[str, dict[str, Any]]:
-        """For each rule its worst severity, its findings, and the rows (or columns) that they count together."""
+        """For each rule its worst severity, its findings, and the rows that they name together.
+
+        The count is of findings, and `of` says so, where they are about whole columns or the whole table.
+        """
         rules: dict[str, dict[str, Any]] = {}
         for finding in self.findings:
-            told = rules.setdefault(finding.rule, {"severity": finding.severity, "findings": 0, "count": 0})
+            told = rules.setdefault(finding.rule, {"severity": finding.severity, "findings": 0, "count": 0, "of": ""})
             told["severity"] = min(told["severity"], finding.severity, key=lambda severity: _ORDER[severity])
             told["findings"] += 1
-            told["count"] += finding.count
+            told["count"] += len(finding.rows)
+        for told in rules.values():
+            told["of"] = "rows" if told["count"] else "findings"
+            told["count"] = told["count"] or told["findings"]
         return rules
 
     def to_dict(self) -> dict[str, Any]:
@@ -165,14 +173,14 @@ def rows_of(mask: npt.NDArray[np.bool_]) -> tuple[int, ...]:
 
 
 def summarize(
-    findings: Iterable[Finding], *, rows: int, columns: int, not_looked_for: Iterable[str]
+    findings: Iterable[Finding], *, rows: int, columns: int, not_looked_for: Iterable[str], compared: int = 0
 ) -> ValidationReport:
     """Order the findings and give the verdict."""
     ordered = tuple(sorted(findings, key=lambda finding: (_ORDER[finding.severity], -finding.count)))
     severities = {finding.severity for finding in ordered}
     verdict: Verdict = "fail" if "fail" in severities else "warn" if "warn" in severities else "pass"
     rounded = tuple(replace(finding, statistic=_rounded(finding.statistic)) for finding in ordered)
-    return ValidationReport(verdict, rows, columns, rounded, tuple(not_looked_for))
+    return ValidationReport(verdict, rows, columns, rounded, tuple(not_looked_for), compared)
 
 
 def _rounded(statistic: float | None) -> float | None:

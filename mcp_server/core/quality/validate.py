@@ -20,7 +20,7 @@ from mcp_server.core.quality.dependencies import dependency_findings
 from mcp_server.core.quality.duplicates import duplicate_findings
 from mcp_server.core.quality.missingness import missingness_findings
 from mcp_server.core.quality.numbers import NumberColumn, number_columns
-from mcp_server.core.quality.poisoning import poisoning_findings, table_findings
+from mcp_server.core.quality.poisoning import comparable, poisoning_findings, table_findings
 from mcp_server.core.quality.promises import promise_findings, unchecked
 from mcp_server.core.quality.report import Finding, ValidationReport, summarize
 from mcp_server.core.quality.target import target_findings
@@ -31,6 +31,7 @@ NOT_LOOKED_FOR = (
     "Flipped labels of noisy outcomes (a flipped result looks like an upset), and of targets that are numbers.",
     "Values exchanged, shifted or scrambled within their column's range.",
     "Attacks that keep the labels right in less than 1 % of the rows, and triggers that are rare, zeros or categories.",
+    "Triggers of one value that is its column's least or greatest: honest columns are cut off there.",
     "Units that differ by an offset, or by a factor within the column's own spread.",
     "Leaks through three or more columns together, or through the order of the rows.",
 )
@@ -56,6 +57,7 @@ def validate(
         every finding with every row that it concerns; `to_dict` bounds it.
     """
     findings = list(contract_findings(frame, contract))
+    compared = 0
     skipped: list[str] = []
     if not usable(frame, contract):
         skipped.append("Everything but the contract: a column is missing or of another kind.")
@@ -67,6 +69,8 @@ def validate(
         skipped += unchecked(contract, now)
         findings += _content(frame, contract, rng)
         if baseline is not None:
+            compared = len(comparable(frame, baseline))
+            skipped += _uncompared(compared, frame.width)
             findings += baseline_findings(frame, baseline, contract)
         screened, unscreened = table_findings(frame, contract, findings, baseline=baseline, rng=rng)
         findings += screened
@@ -78,7 +82,15 @@ def validate(
             skipped.append(f"Sums, differences and products beyond the first {MAX_COLUMNS} numeric columns.")
         if contract.target is None:
             skipped.append("Leakage and the target: no target is stated.")
-    return summarize(findings, rows=frame.height, columns=frame.width, not_looked_for=(*skipped, *NOT_LOOKED_FOR))
+    told = (*skipped, *NOT_LOOKED_FOR)
+    return summarize(findings, rows=frame.height, columns=frame.width, not_looked_for=told, compared=compared)
+
+
+def _uncompared(compared: int, columns: int) -> Iterator[str]:
+    if not compared:
+        yield "The baseline has no row, or no column in common with this table: nothing was compared with it."
+    elif compared < columns:
+        yield f"{compared} of {columns} columns were compared with the baseline; the others aren't alike there."
 
 
 def _content(frame: pl.DataFrame, contract: Contract, rng: np.random.Generator) -> Iterator[Finding]:

@@ -27,7 +27,8 @@ def validate(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         arguments: path, contract, seed, and optionally baseline: the path of another version; and now: an instant in
             ISO form, for promises of freshness.
     Returns:
-        the report with up to 300 spans of rows for each finding, and under `rules` every rule's counts.
+        the report with up to 300 spans of rows for each finding, under `rules` every rule's counts, and
+        under `compared` how many columns were compared with the baseline.
     """
     report(0.1, "Reading")
     frame, contract = stored_table(arguments["path"]), from_dict(arguments["contract"])
@@ -43,6 +44,7 @@ def validate(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         shown["spans"] = spans(finding.rows)[: min(MOST_SPANS, room)]
         room -= len(shown["spans"])
     told["rules"] = found.by_rule()
+    told["compared"] = found.compared
     return told
 
 
@@ -50,7 +52,7 @@ def draw_quality(arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
     """The quality history of a data set as a picture.
 
     Args:
-        arguments: name; versions and verdicts, oldest first; rules: name to rows concerned, in the same order.
+        arguments: name; versions and verdicts, oldest first; rules: name to counts, in the same order.
     Returns:
         picture: PNG as base64.
     """
@@ -63,7 +65,7 @@ def draw_quality(arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
         versions=arguments["versions"],
         title=trend.finding(arguments["rules"]),
         subtitle=f"{arguments['name']} · {count} {'validation' if count == 1 else 'validations'}, {failed} failed",
-        metric="Rows concerned",
+        metric="Rows named, or findings without rows",
     )
     return {"picture": base64.b64encode(render.render_png(spec)).decode()}
 

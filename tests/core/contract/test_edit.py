@@ -128,7 +128,7 @@ def test_the_differences_say_what_was_and_what_is():
         }
     )
     assert [difference.to_list() for difference in differences(GAMES, found)] == [
-        ["home", "allowed", ["NYK"], ["LAL"]],
+        ["home", "allowed", {"removed": ["NYK"]}, {"added": ["LAL"]}],
         ["home_elo", "maximum", 1900.0, 2000.0],
         [None, "rule plausible", {"expression": "home_score < 250", "severity": "warn"}, None],
     ]

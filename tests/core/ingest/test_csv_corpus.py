@@ -372,3 +372,19 @@ def test_a_file_that_changes_between_two_readings_is_refused():
     with pytest.raises(DataRejected) as refused:
         read_csv(file, limits=Limits(block=4))
     assert refused.value.code == "E_CHANGED"
+
+
+def test_a_stated_word_is_missing_in_columns_of_every_kind_and_one_that_occurs_nowhere_is_told():
+    content = b"n,x,word,day\n1,2.5,-999,2015-01-01\n-999,-999.0,?,-999\n3,4.5,none,2015-01-02\n"
+    table = read(content, missing=["-999", "?", "absent"])
+    assert [table.frame[name].null_count() for name in table.frame.columns] == [1, 1, 2, 1]
+    assert table.frame["n"].to_list() == [1, None, 3]
+    assert table.frame["word"].to_list() == [None, None, "none"]
+    told = [(note.about, note.column, note.count) for note in table.notes]
+    assert ("stated_words", "word", 2) in told
+    assert [note.message for note in table.notes if note.about == "missing_unmatched"] == [
+        "No cell holds 'absent', which missing states."
+    ]
+    # Text that was numbers at first is read again, and the words are missing there too.
+    late = read(b"x\n-999\n1\n2\nthree\n", Limits(block=4), missing=["-999"])
+    assert late.frame["x"].to_list() == [None, "1", "2", "three"]

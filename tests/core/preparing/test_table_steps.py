@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from core.preparing.tables import a_table, made, prepared, roles
 from mcp_server.core.contract import Overrides, apply_overrides
-from mcp_server.errors import PlanRefused
+from mcp_server.errors import InvalidInput, PlanRefused
 
 
 def games(**stated):
@@ -131,3 +131,25 @@ def test_a_name_that_would_be_too_long_is_refused():
     long = a_table({"x" * 250: [1, None, 3], "b": [1, 2, 3]}, key=[])
     with pytest.raises(PlanRefused, match="more than 256 characters"):
         made(long, {"do": "impute", "columns": ["x" * 250], "mark": True})
+
+
+def test_a_rule_of_the_contract_that_is_named_without_its_prefix_is_suggested():
+    scores = a_table({"x": [1, 2, 30], "z": [4, 5, 6]}, key=[])
+    rule = {"do": "contract", "change": {"rules": {"close": {"expression": "x < 10"}}}}
+    with pytest.raises(PlanRefused) as refused:
+        made(scores, rule, {"do": "drop_rows", "rule": "close"})
+    assert "Did you mean 'rule.close'?" in refused.value.hint
+    assert made(scores, rule, {"do": "drop_rows", "rule": "rule.close"}).frame["x"].to_list() == [1, 2]
+
+
+def test_a_rule_with_a_name_that_no_rule_has_is_refused_in_words():
+    rule = {"do": "contract", "change": {"rules": {"No Ties": {"expression": "x < 10"}}}}
+    with pytest.raises(InvalidInput, match="names of rules are small letters") as refused:
+        made(a_table({"x": [1, 2], "z": [4, 5]}, key=[]), rule)
+    assert "pattern" not in refused.value.message
+
+
+def test_a_step_names_the_columns_that_it_added():
+    (step,) = prepared(games(), {"do": "derive", "columns": {"twice": "elo * 2"}}).steps
+    assert step.added == ("twice",)
+    assert step.said == "Derived 1 column."

@@ -100,11 +100,26 @@ def test_copies_are_found_though_each_row_has_its_own_number() -> None:
     assert ("duplicates.rows", "warn", (4,)) in found
 
 
+def test_rows_that_differ_in_a_name_or_a_measurement_are_no_copies_though_each_of_these_occurs_once() -> None:
+    frame = pl.DataFrame(
+        {"name": [f"P{at * 7919 % 211}" for at in range(30)], "height": [170_000 + at * 7919 % 211 for at in range(30)]}
+        | {"team": ["A"] * 30}
+    )
+    found = rules_of(
+        frame,
+        Column(name="name", kind="text", unique=True),
+        Column(name="height", kind="integer", unique=True),
+        Column(name="team", kind="category"),
+    )
+    assert not {rule for rule, _, _ in found if rule.startswith("duplicates")}
+
+
 def test_copies_that_chance_makes_are_only_mentioned() -> None:
     frame = pl.DataFrame({"a": rng().integers(0, 3, 200), "b": rng().integers(0, 2, 200)})
     report = validate(frame, contract_of(frame), rng=rng())
     (finding,) = (finding for finding in report.findings if finding.rule == "duplicates.rows")
     assert finding.severity == "info"
+    assert finding.fix is None
 
 
 def test_missing_values_are_graded_by_their_share() -> None:
@@ -243,3 +258,20 @@ def test_any_table_gets_a_report(columns: dict[str, list[object]], target: str |
     report = validate(frame, contract, rng=rng())
     assert all(1 <= row <= frame.height for finding in report.findings for row in finding.rows)
     json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_a_baseline_that_cannot_be_compared_is_told_and_one_that_can_in_part_is_counted() -> None:
+    frame = pl.DataFrame({"a": rng().normal(size=30), "b": rng().normal(size=30)})
+    other, part = frame.rename({"a": "c", "b": "d"}), frame.drop("b")
+    none = validate(frame, contract_of(frame), baseline=other, rng=rng())
+    assert none.compared == 0
+    assert any("no column in common" in line for line in none.not_looked_for)
+    some = validate(frame, contract_of(frame), baseline=part, rng=rng())
+    assert some.compared == 1
+    assert any(line.startswith("1 of 2 columns") for line in some.not_looked_for)
+
+
+def test_rules_without_rows_count_findings_and_say_so() -> None:
+    frame = pl.DataFrame({"a": [1.5, 2.5, 3.5], "same": [1, 1, 1], "still": [2, 2, 2]})
+    rules = validate(frame, contract_of(frame), rng=rng()).by_rule()
+    assert rules["completeness.constant"] == {"severity": "info", "findings": 1, "count": 1, "of": "findings"}
