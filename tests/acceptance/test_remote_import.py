@@ -107,6 +107,19 @@ def test_a_table_that_is_unchanged_makes_no_version_and_is_not_sent_again(tmp_pa
     in_server(tmp_path, monkeypatch, scene)
 
 
+def test_another_address_that_is_shown_alike_is_not_answered_with_the_former_version(tmp_path, monkeypatch):
+    async def scene(client: Client, loopback: Loopback) -> None:
+        url = f"https://data.test:{loopback.port}/games.csv"
+        loopback.scripts["/games.csv"] = [unchanged_since('"v1"')]
+        for year in ("2024", "2025"):
+            await told(client, "import_data", name="games", path=f"{url}?session={year}")
+        assert [headers.get("if-none-match") for _, headers in loopback.asked] == [None, None]
+        again = await told(client, "import_data", name="games", path=f"{url}?session=2025")
+        assert "Unchanged" in text_of(again)
+
+    in_server(tmp_path, monkeypatch, scene)
+
+
 def test_a_changed_table_makes_the_next_version(tmp_path, monkeypatch):
     async def scene(client: Client, loopback: Loopback) -> None:
         loopback.scripts["/a"] = [answer(TABLE, etag='"v1"'), answer(TABLE + b"1989,71,1\n", etag='"v2"')]
