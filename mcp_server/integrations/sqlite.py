@@ -42,6 +42,9 @@ def _read(path: Path, query: Query, target: Path, bounds: Bounds, stop: Stop) ->
             connection.execute("PRAGMA trusted_schema = 0")
             # A statement that runs long without giving a row is ended from inside.
             connection.set_progress_handler(lambda: int(stop.asked or time.monotonic() > until), _STEPS)
+            # What one function may work on is bounded, as it can't be ended from inside; some libraries can't bound it.
+            if hasattr(connection, "setlimit"):
+                connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, queries.MOST_CELL)
             connection.set_authorizer(_authorise)
             return _written(connection.execute(query.statement, query.parameters), target, bounds)
         finally:
@@ -77,6 +80,8 @@ def _translated(failed: Exception) -> CourtsideError:
     name = str(getattr(failed, "sqlite_errorname", type(failed).__name__))
     if name.startswith("SQLITE_INTERRUPT"):
         return queries.too_slow()
+    if name == "SQLITE_TOOBIG":
+        return queries.too_wide()
     if name in ("SQLITE_AUTH", "SQLITE_READONLY"):
         return queries.would_write()
     # What follows READONLY_ is about the file: a journal that only a writer may play back.
