@@ -292,17 +292,35 @@ def would_write() -> InvalidInput:
     return InvalidInput("The statement does more than read tables; it isn't run.", hint="Give one SELECT.")
 
 
-def refused(name: str, *, position: int | None = None) -> InvalidInput:
+# What a statement gets wrong -> what is said of it, and what to do.
+_WRONG = {
+    "table": ("names a table that isn't there", "The tables: {tables}."),
+    "column": ("names a column that isn't there", "Select * FROM the table LIMIT 5 to see its columns."),
+    "function": ("calls a function that isn't there", "Use one of this database's functions."),
+    "syntax": ("isn't understood", "Give one SELECT in this database's SQL."),
+    "statements": ("holds more than one statement", "Give one SELECT, without a semicolon in it."),
+    "parameters": ("has another number of marks than parameters are given", "Give options.parameters a text per mark."),
+}
+INFORMATION_SCHEMA = "SELECT table_schema, table_name FROM information_schema.tables"
+
+
+def refused(
+    name: str, *, wrong: str | None = None, position: int | None = None, tables: str = INFORMATION_SCHEMA
+) -> InvalidInput:
     """The database can't make sense of the statement.
 
     Args:
         name: the database's own code or name of the error, without its text: that may hold values.
+        wrong: what is wrong with it, `table`, `column`, `function`, `syntax`, `statements` or `parameters`, where that
+            is known.
         position: the character, from 1, where it stumbled, as far as it says so.
+        tables: the query that lists the database's tables.
     """
+    said, hint = _WRONG.get(wrong or "", ("is refused by the database", "Give one SELECT; check names and marks."))
     where = "" if position is None else f" at character {position}"
     return InvalidInput(
-        f"The database refuses the query{where} ({name}).",
-        hint="Give one SELECT; check the names of tables and columns, and that there are as many parameters as marks.",
+        f"The query {said}{where} ({name}).",
+        hint=hint.format(tables=tables),
         details={"database": name} | ({} if position is None else {"position": position}),
     )
 

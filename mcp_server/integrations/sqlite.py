@@ -16,6 +16,17 @@ _STEPS = 10_000
 _ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
 # What would run code of a library or reach files, where somebody built it in.
 _UNWANTED = {"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer", "zipfile", "sqlar_uncompress"}
+_TABLES = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+_WRONG = (
+    ("only execute one statement", "statements"),
+    ("number of bindings", "parameters"),
+    ("no such table: ", "table"),
+    ("no such column: ", "column"),
+    ("no such function: ", "function"),
+    ("syntax error", "syntax"),
+    ("incomplete input", "syntax"),
+    ("unrecognized token", "syntax"),
+)
 
 
 async def read_rows(path: Path, query: Query, target: Path, bounds: Bounds) -> QueryRows:
@@ -89,4 +100,7 @@ def _translated(failed: Exception) -> CourtsideError:
         return queries.unreachable(name)
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         return DataRejected("E_FORMAT", "The source isn't an SQLite database.", hint="Check the file.")
-    return queries.refused(name)
+    # There is one code for all of these: its text tells which, and none of the text goes on.
+    text = str(failed)
+    wrong = next((wrong for start, wrong in _WRONG if start in text), None)
+    return queries.refused(name if name.startswith("SQLITE") else "SQLite", wrong=wrong, tables=_TABLES)

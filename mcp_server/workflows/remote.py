@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from mcp_server.context import CallContext
-from mcp_server.errors import CorruptArtefact, DeadlineExceeded, InvalidInput, NotFound, Unsupported
+from mcp_server.errors import CorruptArtefact, DataRejected, DeadlineExceeded, InvalidInput, NotFound, Unsupported
 from mcp_server.integrations.url_guard import UrlGuard
 from mcp_server.log import register_secret
 from mcp_server.settings import MIB, Settings, parse_sql_sources
@@ -157,6 +157,10 @@ async def _from_query(app: App, request: ImportRequest, raw: Path, seconds: floa
     query = Query.of(request.query, parameters)
     bounds = Bounds(rows=app.settings.max_rows, size=app.settings.max_import_mib * MIB, seconds=seconds)
     found = await _rows(app.settings, url, query, raw, bounds)
+    if not found.rows:
+        raise DataRejected(
+            "E_NO_ROWS", "The query gave no rows.", hint="Check its WHERE and its parameters, which are texts."
+        )
     source = {
         "kind": "sql",
         "uri": f"{SQL}{name}",

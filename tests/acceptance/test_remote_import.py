@@ -191,10 +191,10 @@ def test_a_query_becomes_a_version_and_nothing_else_is_read(tmp_path, shop):
                 ({"path": "sql:outside"}, "E_PATH"),
                 ({"path": "sql:nowhere"}, "E_NOT_FOUND"),
                 ({"path": "sql:shop.db"}, "E_NOT_FOUND"),
-                ({"path": "postgresql://127.0.0.1/postgres"}, "E_URL"),
-                ({"path": "sqlite:///shop.db"}, "E_URL"),
-                ({"path": "https://127.0.0.1/a.csv", "query": None}, "E_URL"),
-                ({"path": "http://example.org/a.csv", "query": None}, "E_URL"),
+                ({"path": "postgresql://127.0.0.1/postgres", "options": None}, "E_URL"),
+                ({"path": "sqlite:///shop.db", "options": None}, "E_URL"),
+                ({"path": "https://127.0.0.1/a.csv", "query": None, "options": None}, "E_URL"),
+                ({"path": "http://example.org/a.csv", "query": None, "options": None}, "E_URL"),
                 ({"path": "shop.db"}, "E_ARG"),
                 ({"path": None, "text": "a\n1\n"}, "E_ARG"),
                 ({"query": None}, "E_ARG"),
@@ -210,6 +210,10 @@ def test_a_query_becomes_a_version_and_nothing_else_is_read(tmp_path, shop):
                 error = await refused(client, "import_data", name="b", **kept)
                 assert error["code"] == code, (wrong, error)
                 assert error["hint"]
+            nobody = {**given, "options": {"parameters": ["1999"]}}
+            assert "The query gave no rows" in (await refused(client, "import_data", name="b", **nobody))["message"]
+            text = {"text": "a\n1\n", "options": {"parameters": ["1"]}}
+            assert "sql:NAME" in (await refused(client, "import_data", name="b", **text))["message"]
             unknown = await refused(client, "import_data", name="b", path="sql:x", query="SELECT 1")
             assert "absolute, outside, shop" in unknown["hint"]
             listed = (await told(client, "describe_data")).structured_content["datasets"]

@@ -212,6 +212,25 @@ async def test_a_query_that_is_not_understood_is_refused_without_its_text(databa
     assert "nothing" not in error.message
 
 
+@pytest.mark.parametrize(
+    ("statement", "said", "hint"),
+    [
+        ("SELECT * FROM elsewhere", "a table that isn't there", "sqlite_master"),
+        ("SELECT elsewhere FROM games", "a column that isn't there", "LIMIT 5"),
+        ("SELECT elsewhere(1)", "a function that isn't there", "functions"),
+        ("SELEC 1", "isn't understood", "one SELECT"),
+        ("SELECT 1; SELECT 2", "more than one statement", "semicolon"),
+        ("SELECT ?", "another number of marks", "options.parameters"),
+    ],
+)
+async def test_what_is_wrong_with_a_query_is_told(database: Path, statement: str, said: str, hint: str) -> None:
+    error = await refused(database, statement)
+    assert said in error.message
+    assert hint in error.hint
+    assert "elsewhere" not in error.message + error.hint
+    assert "Error" not in error.message
+
+
 async def test_a_query_gives_at_most_so_many_rows(database: Path, tmp_path: Path) -> None:
     series = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < {n}) SELECT x FROM c"
     found = await sqlite.read_rows(database, Query.of(series.format(n=1_000)), tmp_path / "rows.csv", BOUNDS)
