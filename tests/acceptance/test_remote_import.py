@@ -212,6 +212,9 @@ def test_a_query_becomes_a_version_and_nothing_else_is_read(tmp_path, shop):
                 assert error["hint"]
             nobody = {**given, "options": {"parameters": ["1999"]}}
             assert "The query gave no rows" in (await refused(client, "import_data", name="b", **nobody))["message"]
+            numbers = {**given, "options": {"parameters": [2011]}}
+            told_so = (await refused(client, "import_data", name="b", **numbers))["message"]
+            assert told_so == 'options: parameters are texts: write numbers as in ["2011"]'
             text = {"text": "a\n1\n", "options": {"parameters": ["1"]}}
             assert "sql:NAME" in (await refused(client, "import_data", name="b", **text))["message"]
             unknown = await refused(client, "import_data", name="b", path="sql:x", query="SELECT 1")
