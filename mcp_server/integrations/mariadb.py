@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # SELECT ... INTO OUTFILE writes a file in a read-only transaction too; only an account without the right doesn't.
 _POWERFUL = {"FILE", "ALL PRIVILEGES"}
 _SYNTAX = 1064
+_WRONG = {1146: "table", 1054: "column", 1305: "function", _SYNTAX: "syntax", 1210: "parameters"}
 PORT = 3306
 
 
@@ -171,4 +172,4 @@ def _translated(failed: pymysql.MySQLError) -> CourtsideError:
         return queries.no_login(name)
     if code in (0, 1040, 1203, 1205, 1213) or 2000 <= code < 3000:
         return queries.unreachable(name)
-    return queries.refused(name)
+    return queries.refused(name, wrong=_WRONG.get(code))

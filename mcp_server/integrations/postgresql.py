@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import asyncpg
 
 CLOSE_SECONDS = 2.0
+_WRONG = {"42P01": "table", "42703": "column", "42883": "function", "42601": "syntax", "42P02": "parameters"}
 # As text, for `infinity` and years before 1 have no date in Python.
 _DATED = ("date", "timestamp", "timestamptz")
 # Read-only transactions don't stop a query from writing files on the server; only an account without the right does.
@@ -134,4 +135,5 @@ def _translated(failed: asyncpg.PostgresError) -> CourtsideError:
         return queries.unreachable(state)
     position = str(getattr(failed, "position", None) or "")
     # Two characters were put before the statement.
-    return queries.refused(state, position=max(1, int(position) - 2) if position.isdecimal() else None)
+    at = max(1, int(position) - 2) if position.isdecimal() else None
+    return queries.refused(state, wrong=_WRONG.get(state), position=at)

@@ -11,6 +11,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -24,7 +25,12 @@ from mcp_server.errors import BadConfiguration, DataRejected, DiskFull, InvalidI
 T = TypeVar("T")
 
 CONNECT_SECONDS = 5.0
-FIRST_BATCH, MOST_BATCH, BATCH_BYTES = 50, 5_000, 4 * 1024 * 1024
+MOST_BATCH, BATCH_BYTES = 5_000, 4 * 1024 * 1024
+MOST_CELL = 1024 * 1024
+MOST_THREADS = 4
+# How long a thread that was told to stop is waited for.
+GRACE_SECONDS = 5.0
+_free = threading.BoundedSemaphore(MOST_THREADS)
 _AS_IT_IS = {int, float, str, type(None)}
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}(?::?\d{2})?)?)?\Z")
 
@@ -99,14 +105,16 @@ class RowsFile:
         self._texts: set[int] = set()
         self._empty_texts = self._rows = self._size = 0
         self._digest = hashlib.sha256()
-        self.batch = FIRST_BATCH
+        # Nobody knows yet how wide a row is.
+        self.batch = 1
+        self._widest = 1
         self._write([self._names])
 
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
         """Write some rows.
 
         Raises:
-            DataRejected: `E_ROWS`, `E_SIZE`, `E_ENCODING`.
+            DataRejected: `E_ROWS`, `E_CELL`, `E_SIZE`, `E_ENCODING`.
             InvalidInput: a column holds what a table can't.
             DiskFull: the disk is full.
         """
@@ -128,8 +136,8 @@ class RowsFile:
         before = self._size
         self._write(zip(*columns, strict=True))
         # Small enough for wide rows, large enough for narrow ones.
-        each = max(1, (self._size - before) // max(1, len(rows)))
-        self.batch = max(1, min(MOST_BATCH, 2 * self.batch, BATCH_BYTES // each))
+        self._widest = max(self._widest, (self._size - before) // max(1, len(rows)))
+        self.batch = max(1, min(MOST_BATCH, 2 * self.batch, BATCH_BYTES // self._widest))
 
     def result(self) -> QueryRows:
         names = tuple(name for at, name in enumerate(self._names) if at in self._texts)
@@ -137,6 +145,8 @@ class RowsFile:
 
     def _note_texts(self, at: int, column: Sequence[Any]) -> None:
         texts = [value for value in column if type(value) is str]
+        if max(map(len, texts)) > MOST_CELL:
+            raise too_wide()
         self._empty_texts += texts.count("")
         if at not in self._undated and not all(map(_ISO.match, texts)):
             self._undated.add(at)
@@ -226,13 +236,33 @@ class Stop:
 
 
 async def in_thread(work: Callable[[Stop], T], seconds: float) -> T:
-    """Run what blocks in a thread, which has ended when this returns, whether it was done, late or cancelled.
+    """Run what blocks in a thread of its own, none of those that hash and copy files.
+
+    Late or cancelled, it's told to stop and waited for, but not without end: one function of a database can't be
+    stopped from outside. Its thread counts as taken for as long as it runs.
 
     Raises:
         DataRejected: `E_DEADLINE`; it took longer than `seconds`.
+        Transient: as many threads as there may be are taken.
     """
+    if not _free.acquire(blocking=False):
+        raise Transient("As many queries run as may run at a time.", hint="Try again in a minute.")
     stop = Stop()
-    running = asyncio.ensure_future(asyncio.to_thread(work, stop))
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work(stop))
+        except BaseException as failed:  # noqa: BLE001 - the one who waits raises it
+            done.set_exception(failed)
+        finally:
+            _free.release()
+
+    running = asyncio.wrap_future(done)
+    # Told to nobody where nobody waits any more.
+    running.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    # Not waited for when the server ends.
+    threading.Thread(target=run, name="query", daemon=True).start()
     try:
         async with asyncio.timeout(seconds):
             return await asyncio.shield(running)
@@ -241,8 +271,7 @@ async def in_thread(work: Callable[[Stop], T], seconds: float) -> T:
     finally:
         if not running.done():
             stop.now()
-            await asyncio.wait([running])
-            running.exception()
+            await asyncio.wait([running], timeout=GRACE_SECONDS)
 
 
 def too_slow() -> DataRejected:
@@ -251,21 +280,47 @@ def too_slow() -> DataRejected:
     )
 
 
+def too_wide() -> DataRejected:
+    return DataRejected(
+        "E_CELL",
+        f"A value of the query is over {MOST_CELL:,} bytes.",
+        hint="Leave its column out, or cut it with substr.",
+    )
+
+
 def would_write() -> InvalidInput:
     return InvalidInput("The statement does more than read tables; it isn't run.", hint="Give one SELECT.")
 
 
-def refused(name: str, *, position: int | None = None) -> InvalidInput:
+# What a statement gets wrong -> what is said of it, and what to do.
+_WRONG = {
+    "table": ("names a table that isn't there", "The tables: {tables}."),
+    "column": ("names a column that isn't there", "Select * FROM the table LIMIT 5 to see its columns."),
+    "function": ("calls a function that isn't there", "Use one of this database's functions."),
+    "syntax": ("isn't understood", "Give one SELECT in this database's SQL."),
+    "statements": ("holds more than one statement", "Give one SELECT, without a semicolon in it."),
+    "parameters": ("has another number of marks than parameters are given", "Give options.parameters a text per mark."),
+}
+INFORMATION_SCHEMA = "SELECT table_schema, table_name FROM information_schema.tables"
+
+
+def refused(
+    name: str, *, wrong: str | None = None, position: int | None = None, tables: str = INFORMATION_SCHEMA
+) -> InvalidInput:
     """The database can't make sense of the statement.
 
     Args:
         name: the database's own code or name of the error, without its text: that may hold values.
+        wrong: what is wrong with it, `table`, `column`, `function`, `syntax`, `statements` or `parameters`, where that
+            is known.
         position: the character, from 1, where it stumbled, as far as it says so.
+        tables: the query that lists the database's tables.
     """
+    said, hint = _WRONG.get(wrong or "", ("is refused by the database", "Give one SELECT; check names and marks."))
     where = "" if position is None else f" at character {position}"
     return InvalidInput(
-        f"The database refuses the query{where} ({name}).",
-        hint="Give one SELECT; check the names of tables and columns, and that there are as many parameters as marks.",
+        f"The query {said}{where} ({name}).",
+        hint=hint.format(tables=tables),
         details={"database": name} | ({} if position is None else {"position": position}),
     )
 

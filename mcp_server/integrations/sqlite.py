@@ -16,6 +16,17 @@ _STEPS = 10_000
 _ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
 # What would run code of a library or reach files, where somebody built it in.
 _UNWANTED = {"load_extension", "readfile", "writefile", "edit", "fts3_tokenizer", "zipfile", "sqlar_uncompress"}
+_TABLES = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+_WRONG = (
+    ("only execute one statement", "statements"),
+    ("number of bindings", "parameters"),
+    ("no such table: ", "table"),
+    ("no such column: ", "column"),
+    ("no such function: ", "function"),
+    ("syntax error", "syntax"),
+    ("incomplete input", "syntax"),
+    ("unrecognized token", "syntax"),
+)
 
 
 async def read_rows(path: Path, query: Query, target: Path, bounds: Bounds) -> QueryRows:
@@ -42,6 +53,9 @@ def _read(path: Path, query: Query, target: Path, bounds: Bounds, stop: Stop) ->
             connection.execute("PRAGMA trusted_schema = 0")
             # A statement that runs long without giving a row is ended from inside.
             connection.set_progress_handler(lambda: int(stop.asked or time.monotonic() > until), _STEPS)
+            # What one function may work on is bounded, as it can't be ended from inside; some libraries can't bound it.
+            if hasattr(connection, "setlimit"):
+                connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, queries.MOST_CELL)
             connection.set_authorizer(_authorise)
             return _written(connection.execute(query.statement, query.parameters), target, bounds)
         finally:
@@ -77,6 +91,8 @@ def _translated(failed: Exception) -> CourtsideError:
     name = str(getattr(failed, "sqlite_errorname", type(failed).__name__))
     if name.startswith("SQLITE_INTERRUPT"):
         return queries.too_slow()
+    if name == "SQLITE_TOOBIG":
+        return queries.too_wide()
     if name in ("SQLITE_AUTH", "SQLITE_READONLY"):
         return queries.would_write()
     # What follows READONLY_ is about the file: a journal that only a writer may play back.
@@ -84,4 +100,7 @@ def _translated(failed: Exception) -> CourtsideError:
         return queries.unreachable(name)
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         return DataRejected("E_FORMAT", "The source isn't an SQLite database.", hint="Check the file.")
-    return queries.refused(name)
+    # There is one code for all of these: its text tells which, and none of the text goes on.
+    text = str(failed)
+    wrong = next((wrong for start, wrong in _WRONG if start in text), None)
+    return queries.refused(name if name.startswith("SQLITE") else "SQLite", wrong=wrong, tables=_TABLES)

@@ -23,14 +23,21 @@ Resolver = Callable[[str, int], Awaitable[Iterable[str]]]
 PORTS = {"https": 443, "http": 80}
 MOST_CHARACTERS = 4_096
 MOST_ADDRESSES = 16
-LONG_WORD = 20
 MOST_NAME = 255
 
 _FORM = re.compile(r"(https?)://([^/?#\\]+)((?:[/?][^#]*)?)\Z", re.IGNORECASE)
 _PRINTABLE = re.compile(r"[!-~]+\Z")
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?\Z", re.IGNORECASE)
 _NAME = re.compile(r"(?!.{254})(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
-_SECRET = re.compile(r"token|key|sig|secret|pass|pwd|auth|credential|session|code", re.IGNORECASE)
+_SECRET = re.compile(
+    r"token|key|sig|secret|pass|pwd|auth|cred|session|sid|code|jwt|hash|hmac|policy|ticket|bearer|nonce|otp|pin",
+    re.IGNORECASE,
+)
+# Some servers take a semicolon for `&`.
+_PARTS = re.compile(r"[^&;]+")
+# What is longer is a credential more often than not.
+_PLAIN = re.compile(r"[A-Za-z0-9._-]{1,20}\Z")
+_BLANK = "***"
 
 # `ipaddress` calls several of these global, and knows others only in later versions of Python.
 _INSIDE_4 = tuple(
@@ -107,18 +114,9 @@ class WebAddress:
 
     @property
     def public_text(self) -> str:
-        """The URL as it may be stored and shown: what looks like a credential in its query is blanked."""
+        """The URL as it may be stored and shown: of its query, only short plain values under harmless names."""
         path, mark, query = self.target.partition("?")
-        if not mark:
-            return self.text
-        parts = [part.partition("=") for part in query.split("&")]
-        # A long word without a name is a credential more often than not.
-        hidden = [bool(_SECRET.search(name)) or (not sign and len(name) >= LONG_WORD) for name, sign, _ in parts]
-        shown = [
-            f"{name if sign else ''}{sign}***" if blank else f"{name}{sign}{value}"
-            for (name, sign, value), blank in zip(parts, hidden, strict=True)
-        ]
-        return self._with(f"{path}?{'&'.join(shown)}")
+        return self._with(f"{path}?{_PARTS.sub(_shown, query)}") if mark else self.text
 
     @property
     def name(self) -> str:
@@ -166,6 +164,8 @@ class UrlGuard:
         """
         if len(text) > MOST_CHARACTERS or not _PRINTABLE.match(text) or "\\" in text:
             _refuse("The address has characters that an address can't have.", "Write them percent-encoded, in ASCII.")
+        if text.lower().startswith("file:"):
+            _refuse("The address is of a file of this machine.", "Give the plain path, without file://.")
         parts = _FORM.match(text if base is None else _joined(base, text))
         if parts is None:
             _refuse(
@@ -204,6 +204,17 @@ class UrlGuard:
         ):
             _refuse("The host isn't on the public internet.", "Only public hosts are read. Import the table as a file.")
         return tuple(found)
+
+
+def _shown(part: re.Match[str]) -> str:
+    """One part of a query as it may be shown."""
+    name, sign, value = part[0].partition("=")
+    # Servers decode names, some of them twice.
+    secret = _SECRET.search(unquote(unquote(name)))
+    known = name if _PLAIN.match(name) else _BLANK
+    if not sign:
+        return _BLANK if secret else known
+    return f"{known}={value if not value or (not secret and _PLAIN.match(value)) else _BLANK}"
 
 
 def _joined(base: WebAddress, text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from mcp_server.context import CallContext
 from mcp_server.guard.spec import ADDS_ONCE, BRINGS_IN, READ_ONLY
@@ -17,6 +17,14 @@ from mcp_server.workflows.data_answers import Described, Imported, Prepared, Val
 toolset = Toolset("data")
 
 Role = Literal["feature", "known_after", "ignored", "time", "key", "target"]
+
+
+def _parameters_are_texts(options: object) -> object:
+    """Say so before every form that an option may have is told as an error of its own."""
+    parameters = options.get("parameters", []) if isinstance(options, dict) else []
+    if isinstance(parameters, list) and not all(isinstance(one, str) for one in parameters):
+        raise ValueError('parameters are texts: write numbers as in ["2011"]')
+    return options
 
 
 @toolset.tool(title="Import data", scope="data", hints=BRINGS_IN, seconds=300.0, keyed=True)
@@ -36,6 +44,7 @@ async def import_data(
     filter: Annotated[Expression | None, Field(description='rows to keep: "season >= 1985"')] = None,
     options: Annotated[
         dict[str, str | list[str]] | None,
+        BeforeValidator(_parameters_are_texts),
         Field(description="delimiter, encoding, decimal, date_order, missing, short_rows, parameters"),
     ] = None,
 ) -> Imported:

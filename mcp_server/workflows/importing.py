@@ -142,6 +142,10 @@ def _check(request: ImportRequest) -> None:
             "Give either path or text.",
             hint="path for files in an allowed folder, an https address or sql:NAME; text for a table itself.",
         )
+    if "parameters" in request.options and not remote.is_query(request.path):
+        raise InvalidInput(
+            "options.parameters goes with a path sql:NAME.", hint="Leave it out; only a query has parameters."
+        )
     stated = request.target or request.time or request.roles or request.derived or request.row_filter
     if request.mode != "full" and stated:
         raise InvalidInput(

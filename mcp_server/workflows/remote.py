@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from mcp_server.context import CallContext
-from mcp_server.errors import CorruptArtefact, DeadlineExceeded, InvalidInput, NotFound, Unsupported
-from mcp_server.integrations.url_guard import UrlGuard, WebAddress
+from mcp_server.errors import CorruptArtefact, DataRejected, DeadlineExceeded, InvalidInput, NotFound, Unsupported
+from mcp_server.integrations.url_guard import UrlGuard
 from mcp_server.log import register_secret
 from mcp_server.settings import MIB, Settings, parse_sql_sources
 from mcp_server.workflows.app import App
@@ -96,7 +96,9 @@ async def _from_url(app: App, request: ImportRequest, raw: Path, seconds: float)
             "since": request.since,
         }
     )
-    former = await _former(app, request.name, address, asked)
+    # Two addresses that are shown alike may be two files: what is blanked in them counts here.
+    same_address = (await app.storage()).keys.pseudonym("address of a source", address.text)
+    former = await _former(app, request.name, same_address, asked)
     known = None if former is None else Known(former.source.get("etag"), former.source.get("last_modified"))
     fetched = await fetch(
         request.path,
@@ -119,12 +121,13 @@ async def _from_url(app: App, request: ImportRequest, raw: Path, seconds: float)
         "etag": fetched.etag,
         "last_modified": fetched.last_modified,
         "asked": asked,
+        "address": same_address,
     }
     file = Copied(raw, fetched.name, fetched.digest, fetched.size)
     return Brought([file], {name: value for name, value in source.items() if value})
 
 
-async def _former(app: App, name: str, address: WebAddress, asked: str) -> DatasetVersion | None:
+async def _former(app: App, name: str, address: str, asked: str) -> DatasetVersion | None:
     """The newest version of the data set, where it's from the same address and was read in the same way."""
     from mcp_server.storage import datasets
 
@@ -135,7 +138,7 @@ async def _former(app: App, name: str, address: WebAddress, asked: str) -> Datas
     except (NotFound, CorruptArtefact):
         return None
     source = version.source
-    same = source.get("kind") == "url" and source.get("uri") == address.public_text and source.get("asked") == asked
+    same = source.get("kind") == "url" and source.get("address") == address and source.get("asked") == asked
     return version if same and (source.get("etag") or source.get("last_modified")) else None
 
 
@@ -154,6 +157,10 @@ async def _from_query(app: App, request: ImportRequest, raw: Path, seconds: floa
     query = Query.of(request.query, parameters)
     bounds = Bounds(rows=app.settings.max_rows, size=app.settings.max_import_mib * MIB, seconds=seconds)
     found = await _rows(app.settings, url, query, raw, bounds)
+    if not found.rows:
+        raise DataRejected(
+            "E_NO_ROWS", "The query gave no rows.", hint="Check its WHERE and its parameters, which are texts."
+        )
     source = {
         "kind": "sql",
         "uri": f"{SQL}{name}",

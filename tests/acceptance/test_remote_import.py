@@ -107,6 +107,19 @@ def test_a_table_that_is_unchanged_makes_no_version_and_is_not_sent_again(tmp_pa
     in_server(tmp_path, monkeypatch, scene)
 
 
+def test_another_address_that_is_shown_alike_is_not_answered_with_the_former_version(tmp_path, monkeypatch):
+    async def scene(client: Client, loopback: Loopback) -> None:
+        url = f"https://data.test:{loopback.port}/games.csv"
+        loopback.scripts["/games.csv"] = [unchanged_since('"v1"')]
+        for year in ("2024", "2025"):
+            await told(client, "import_data", name="games", path=f"{url}?session={year}")
+        assert [headers.get("if-none-match") for _, headers in loopback.asked] == [None, None]
+        again = await told(client, "import_data", name="games", path=f"{url}?session=2024")
+        assert "Unchanged" in text_of(again)
+
+    in_server(tmp_path, monkeypatch, scene)
+
+
 def test_a_changed_table_makes_the_next_version(tmp_path, monkeypatch):
     async def scene(client: Client, loopback: Loopback) -> None:
         loopback.scripts["/a"] = [answer(TABLE, etag='"v1"'), answer(TABLE + b"1989,71,1\n", etag='"v2"')]
@@ -178,10 +191,10 @@ def test_a_query_becomes_a_version_and_nothing_else_is_read(tmp_path, shop):
                 ({"path": "sql:outside"}, "E_PATH"),
                 ({"path": "sql:nowhere"}, "E_NOT_FOUND"),
                 ({"path": "sql:shop.db"}, "E_NOT_FOUND"),
-                ({"path": "postgresql://127.0.0.1/postgres"}, "E_URL"),
-                ({"path": "sqlite:///shop.db"}, "E_URL"),
-                ({"path": "https://127.0.0.1/a.csv", "query": None}, "E_URL"),
-                ({"path": "http://example.org/a.csv", "query": None}, "E_URL"),
+                ({"path": "postgresql://127.0.0.1/postgres", "options": None}, "E_URL"),
+                ({"path": "sqlite:///shop.db", "options": None}, "E_URL"),
+                ({"path": "https://127.0.0.1/a.csv", "query": None, "options": None}, "E_URL"),
+                ({"path": "http://example.org/a.csv", "query": None, "options": None}, "E_URL"),
                 ({"path": "shop.db"}, "E_ARG"),
                 ({"path": None, "text": "a\n1\n"}, "E_ARG"),
                 ({"query": None}, "E_ARG"),
@@ -197,6 +210,13 @@ def test_a_query_becomes_a_version_and_nothing_else_is_read(tmp_path, shop):
                 error = await refused(client, "import_data", name="b", **kept)
                 assert error["code"] == code, (wrong, error)
                 assert error["hint"]
+            nobody = {**given, "options": {"parameters": ["1999"]}}
+            assert "The query gave no rows" in (await refused(client, "import_data", name="b", **nobody))["message"]
+            numbers = {**given, "options": {"parameters": [2011]}}
+            told_so = (await refused(client, "import_data", name="b", **numbers))["message"]
+            assert told_so == 'options: parameters are texts: write numbers as in ["2011"]'
+            text = {"text": "a\n1\n", "options": {"parameters": ["1"]}}
+            assert "sql:NAME" in (await refused(client, "import_data", name="b", **text))["message"]
             unknown = await refused(client, "import_data", name="b", path="sql:x", query="SELECT 1")
             assert "absolute, outside, shop" in unknown["hint"]
             listed = (await told(client, "describe_data")).structured_content["datasets"]

@@ -8,6 +8,7 @@ import io
 import os
 import re
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_server.core.ingest import CsvOptions, Limits, read_csv
-from mcp_server.errors import CourtsideError, DataRejected, InvalidInput
-from mcp_server.integrations import sqlite
+from mcp_server.errors import CourtsideError, DataRejected, InvalidInput, Transient
+from mcp_server.integrations import query, sqlite
 from mcp_server.integrations.query import Bounds, Query, RowsFile
 
 pytestmark = pytest.mark.anyio
@@ -58,8 +59,8 @@ async def refused(database: Path, statement: str, *parameters: str, bounds: Boun
 
 async def test_what_a_query_gives_is_read_back_to_the_same_values(database: Path, tmp_path: Path) -> None:
     target = tmp_path / "rows.csv"
-    query = Query.of("SELECT * FROM games ORDER BY id;  ")
-    found = await sqlite.read_rows(database, query, target, BOUNDS)
+    asked = Query.of("SELECT * FROM games ORDER BY id;  ")
+    found = await sqlite.read_rows(database, asked, target, BOUNDS)
     assert found.rows == 3
     assert found.text_columns == ("home", "code")
     assert found.empty_texts == 1
@@ -95,8 +96,8 @@ def test_every_row_survives_the_way_through_the_file(rows) -> None:
 
 async def test_parameters_are_bound_not_pasted(database: Path, tmp_path: Path) -> None:
     hostile = "x' OR 1=1; DROP TABLE games --"
-    query = Query.of("SELECT id FROM games WHERE home = ? OR id = ?", [hostile, "2"])
-    assert (await sqlite.read_rows(database, query, tmp_path / "rows.csv", BOUNDS)).rows == 1
+    asked = Query.of("SELECT id FROM games WHERE home = ? OR id = ?", [hostile, "2"])
+    assert (await sqlite.read_rows(database, asked, tmp_path / "rows.csv", BOUNDS)).rows == 1
 
 
 HOSTILE = [
@@ -211,6 +212,25 @@ async def test_a_query_that_is_not_understood_is_refused_without_its_text(databa
     assert "nothing" not in error.message
 
 
+@pytest.mark.parametrize(
+    ("statement", "said", "hint"),
+    [
+        ("SELECT * FROM elsewhere", "a table that isn't there", "sqlite_master"),
+        ("SELECT elsewhere FROM games", "a column that isn't there", "LIMIT 5"),
+        ("SELECT elsewhere(1)", "a function that isn't there", "functions"),
+        ("SELEC 1", "isn't understood", "one SELECT"),
+        ("SELECT 1; SELECT 2", "more than one statement", "semicolon"),
+        ("SELECT ?", "another number of marks", "options.parameters"),
+    ],
+)
+async def test_what_is_wrong_with_a_query_is_told(database: Path, statement: str, said: str, hint: str) -> None:
+    error = await refused(database, statement)
+    assert said in error.message
+    assert hint in error.hint
+    assert "elsewhere" not in error.message + error.hint
+    assert "Error" not in error.message
+
+
 async def test_a_query_gives_at_most_so_many_rows(database: Path, tmp_path: Path) -> None:
     series = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < {n}) SELECT x FROM c"
     found = await sqlite.read_rows(database, Query.of(series.format(n=1_000)), tmp_path / "rows.csv", BOUNDS)
@@ -266,3 +286,43 @@ def test_half_of_a_surrogate_pair_is_refused() -> None:
     with pytest.raises(DataRejected) as caught:
         RowsFile(io.BytesIO(), ["a"], BOUNDS).add([("\ud800",)])
     assert caught.value.code == "E_ENCODING"
+
+
+def test_wide_rows_are_taken_few_at_a_time() -> None:
+    rows = RowsFile(io.BytesIO(), ["a"], Bounds(rows=1_000, size=100_000_000, seconds=20.0))
+    wide, most = ("x" * 1_000_000,), 0
+    for _ in range(8):
+        batch = [wide] * rows.batch
+        most = max(most, len(batch) * len(wide[0]))
+        rows.add(batch)
+    assert most <= 4 * 1024 * 1024
+
+
+def test_a_value_over_a_mebibyte_is_refused_before_it_is_written() -> None:
+    file = io.BytesIO()
+    with pytest.raises(DataRejected) as caught:
+        RowsFile(file, ["a"], Bounds(rows=10, size=10_000_000, seconds=1.0)).add([("x" * (1024 * 1024 + 1),)])
+    assert caught.value.code == "E_CELL"
+    assert file.getvalue() == b"a\r\n"
+
+
+@pytest.mark.skipif(not hasattr(sqlite3.Connection, "setlimit"), reason="this library of SQLite sets no limits")
+async def test_sqlite_makes_no_value_over_a_mebibyte(database: Path) -> None:
+    statement = "SELECT instr(hex(zeroblob(20000000)), hex(zeroblob(10000000)) || '1')"
+    assert (await refused(database, statement)).code == "E_CELL"
+
+
+async def test_a_query_that_cannot_be_stopped_is_left_alone_and_counts_until_it_ends(monkeypatch) -> None:
+    monkeypatch.setattr(query, "GRACE_SECONDS", 0.0)
+    ends = threading.Event()
+    for _ in range(query.MOST_THREADS):
+        with pytest.raises(DataRejected, match="too long"):
+            await query.in_thread(lambda _: ends.wait(), 0.01)
+    with pytest.raises(Transient):
+        await query.in_thread(lambda _: None, 20.0)
+    assert await asyncio.to_thread(lambda: "copied") == "copied"
+    ends.set()
+    for thread in threading.enumerate():
+        if thread.name == "query":
+            await asyncio.to_thread(thread.join)
+    assert await query.in_thread(lambda _: "read", 20.0) == "read"

@@ -280,10 +280,21 @@ def test_an_ordinary_address_is_read_as_it_is(form: str, text: str) -> None:
         ("https://e.org/a.csv?X-Amz-Signature=ab%3D&x=1", "https://e.org/a.csv?X-Amz-Signature=***&x=1"),
         ("https://e.org/a.csv?" + "c" * 40, "https://e.org/a.csv?***"),
         ("https://e.org/a.csv?download", "https://e.org/a.csv?download"),
+        ("https://e.org/a.csv?jwt=eyJh&t=eyJhbGciOiJIUzI1NiJ9.e30", "https://e.org/a.csv?jwt=***&t=***"),
+        ("https://e.org/a.csv?hash=ab&hmac=cd&Policy=ef", "https://e.org/a.csv?hash=***&hmac=***&Policy=***"),
+        ("https://e.org/a.csv?t%6Fken=abc&%74%256Fken=d", "https://e.org/a.csv?***=***&***=***"),
+        ("https://e.org/a.csv?a=1;token=abc;b=2", "https://e.org/a.csv?a=1;token=***;b=2"),
+        ("https://e.org/a.csv?a=b=c&d=%41&" + "e" * 21 + "=", "https://e.org/a.csv?a=***&d=***&***="),
     ],
 )
 def test_what_is_stored_of_an_address_holds_no_credential(form: str, shown: str) -> None:
     assert UrlGuard().read(form).public_text == shown
+
+
+def test_the_address_of_a_file_is_answered_with_what_to_give_instead() -> None:
+    _, refusal = looked_at("file:///home/games.csv")
+    assert refusal is not None
+    assert "plain path" in refusal.hint
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -134,8 +135,14 @@ def from_search(pattern: object, *, start: bool) -> str | None:
 
 
 def number(value: object) -> float | None:
-    """A bound, or None where it isn't a number."""
-    return None if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+    """A bound, or None where it isn't a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        bound = float(value)
+    except OverflowError:  # digits beyond what a number of a table can have
+        return None
+    return bound if math.isfinite(bound) else None
 
 
 def texts(value: object) -> list[str] | None:

@@ -136,7 +136,8 @@ def _listed(checks: object) -> dict[str, Any]:
     found = {}
     for check in checks if isinstance(checks, list) else ():
         if isinstance(check, dict):
-            options = check.get("options") or {}
+            options = check.get("options")
+            options = options if isinstance(options, dict) else {}
             values = {part: value for part, value in check.items() if part != "options"}
             found[str(options.get("check_name", "check"))] = values["value"] if list(values) == ["value"] else values
     return found

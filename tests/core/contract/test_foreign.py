@@ -296,3 +296,14 @@ def test_pandera_itself_holds_a_table_to_the_same_pattern(cell, kept):
     else:
         with pytest.raises(pandera.errors.SchemaError):
             schema.validate(table)
+
+
+@pytest.mark.parametrize("options", ["5", "[a]", "text"])
+def test_options_of_a_check_that_are_no_options_are_passed_over(options: str) -> None:
+    text = f"schema_type: dataframe\ncolumns:\n  a:\n    dtype: int64\n    checks: [{{options: {options}}}]\n"
+    assert from_pandera(text).not_carried == ("a: check",)
+
+
+def test_a_bound_with_more_digits_than_a_number_has_is_not_carried() -> None:
+    text = f"schema_type: dataframe\ncolumns:\n  a:\n    dtype: int64\n    less_than_or_equal_to: 1{'0' * 400}\n"
+    assert from_pandera(text).not_carried == ("a: less_than_or_equal_to",)
