@@ -41,7 +41,7 @@ def guarded(transport: str) -> None:
         def lines(self) -> list[str]:
             return [self.result]
 
-    toolset = Toolset("echo")
+    toolset = Toolset("monitoring")  # one that is offered
 
     async def echo(app: Any, call: Any, text: str) -> Any:
         """Say it again."""
