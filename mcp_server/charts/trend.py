@@ -153,11 +153,18 @@ def _apart(heights: Sequence[float], height: float) -> list[float]:
 
     >>> _apart([0.0, 0.0, 100.0], 200.0)
     [0.0, 15.0, 100.0]
+    >>> _apart([0.0, 190.0, 190.0], 200.0)
+    [0.0, 185.0, 200.0]
     """
     placed = list(heights)
+    upwards = sorted(range(len(heights)), key=lambda at: (heights[at], at))
     lowest = 0.0
-    for at in sorted(range(len(heights)), key=lambda at: (heights[at], at)):
+    for at in upwards:
         placed[at] = max(heights[at], lowest)
         lowest = placed[at] + _LINE
-    over = max(placed, default=0.0) - height
-    return [one - over for one in placed] if over > 0 else placed
+    # Only those that were pushed beyond the top come down again, and what is in their way.
+    highest = height
+    for at in reversed(upwards):
+        placed[at] = min(placed[at], highest)
+        highest = placed[at] - _LINE
+    return placed

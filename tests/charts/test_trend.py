@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from charts.drawings import spoken, texts
@@ -47,6 +47,7 @@ def test_counts_that_are_not_one_for_each_validation_are_refused() -> None:
 
 
 @given(st.lists(st.lists(st.integers(0, 10**6), min_size=3, max_size=3), max_size=9))
+@example([[0, 0, 0], [0, 0, 4], [0, 0, 4], [0, 0, 4]])
 def test_labels_never_lie_on_each_other_and_stay_beside_the_plot(counts: list[list[int]]) -> None:
     spec = a_trend([Series(f"rule.{at}", tuple(one)) for at, one in enumerate(counts)], versions=[1, 2, 3])
     check(spec)
