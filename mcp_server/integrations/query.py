@@ -253,7 +253,7 @@ async def in_thread(work: Callable[[Stop], T], seconds: float) -> T:
     def run() -> None:
         try:
             done.set_result(work(stop))
-        except BaseException as failed:  # noqa: BLE001 - the one who waits raises it
+        except Exception as failed:  # noqa: BLE001 - the one who waits raises it
             done.set_exception(failed)
         finally:
             _free.release()

@@ -48,9 +48,11 @@ async def nothing_stored(client) -> bool:
 def test_a_refused_file_leaves_the_server_as_it_was(tmp_path):
     files = tmp_path / "files"
 
+    others = children(os.getpid())  # of tests before this one in the same process
+
     async def scene(client):
         await told(client, "describe_data")
-        [pid] = children(os.getpid())
+        [pid] = children(os.getpid()) - others
         before, wrong = children(pid), []
         for name, (file, build, code) in CHOSEN.items():
             (files / file).write_bytes(build())

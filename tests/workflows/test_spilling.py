@@ -21,16 +21,16 @@ from mcp_server.core.ingest import (
 from mcp_server.core.profile import profile
 from mcp_server.workflows.operations.spilling import Spilled
 
-NAMES = ["n", "^t.*$", "x y", "*"]
+NAMES = ["n", "t.*", "x y", "x*"]
 
 
 def rows(count):
     return pl.DataFrame(
         {
             "n": [None if i % 7 == 0 else i for i in range(count)],
-            "^t.*$": [["red", "a longer text than fits a view", "", None][i % 4] for i in range(count)],
+            "t.*": [["red", "a longer text than fits a view", "", None][i % 4] for i in range(count)],
             "x y": [i / 3 for i in range(count)],
-            "*": [i % 2 == 0 for i in range(count)],
+            "x*": [i % 2 == 0 for i in range(count)],
         }
     )
 

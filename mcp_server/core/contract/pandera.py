@@ -201,7 +201,7 @@ def _loaded(text: str) -> dict[str, Any]:
         raise refusal("The document is larger than 512 kB.", "Write fewer allowed values.")
     try:
         # The loader makes plain values only.
-        found = yaml.load(text, Loader=_Loader)  # noqa: S506
+        found = yaml.load(text, Loader=_Loader)  # noqa: S506  # nosec B506
     except (yaml.YAMLError, ValueError, RecursionError, AttributeError):
         raise refusal("The document isn't YAML that can be read.", hint) from None
     if not isinstance(found, dict):

@@ -81,7 +81,10 @@ def _limit(excess: Floats) -> float:
 
     The bulk ends at .7, so that up to a fifth of the rows may be outliers without hiding each other.
     """
-    low, high = np.log(np.quantile(excess, _BULK))
+    bulk = np.quantile(excess, _BULK)
+    if bulk[0] <= 0.0:
+        return LIMIT
+    low, high = np.log(bulk)
     slope = (high - low) / np.log((1 - _BULK[0]) / (1 - _BULK[1]))
     return max(LIMIT, float(np.exp(low + slope * np.log((1 - _BULK[0]) / _BEYOND))))
 

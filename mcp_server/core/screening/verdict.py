@@ -157,7 +157,8 @@ def _label_noise(table: FeatureTable, rng: np.random.Generator) -> Evidence | st
         return replace(told, unreliable=True)
     grade: Grade = "info"
     if many:
-        grade = "fail" if doubted.mean() >= _LABELS[1] else "warn"
+        # Never more: in a rare class honest outliers of the label look like wrong labels.
+        grade = "warn"
     reason = (
         "Two unlike models that haven't seen the row agree on another class; the statistic is the share of such labels."
     )

@@ -40,7 +40,7 @@ WRONG = [
     ({"do": "drop_rows", "rows": [1], "rule": "a.b"}, "either rows or rule"),
     ({"do": "join", "with": "b", "on": ["k"], "within": 3.0}, "belong to as_of"),
     ({"do": "join", "with": "b", "on": ["k"], "as_of": True, "same_time": True, "features": ["x"]}, "strictly earlier"),
-    ({"do": "join", "with": "b; drop", "on": ["k"]}, "with: "),
+    ({"do": "join", "with": "b; drop", "on": ["k"]}, "with "),
     ({"do": "impute", "columns": ["x"], "by": "constant"}, "value belongs to by constant"),
     ({"do": "impute", "columns": ["x"], "value": 1}, "value belongs to by constant"),
     ({"do": "impute", "columns": ["x"], "by": "constant", "value": float("nan")}, "value: "),
