@@ -9,6 +9,7 @@ import hashlib
 import io
 import os
 import re
+import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 from uuid import UUID
 
-from mcp_server.errors import BadConfiguration, DataRejected, DiskFull, InvalidInput, Transient
+from mcp_server.errors import BadConfiguration, CourtsideError, DataRejected, DiskFull, InvalidInput, Transient
 
 T = TypeVar("T")
 
@@ -253,10 +254,13 @@ async def in_thread(work: Callable[[Stop], T], seconds: float) -> T:
     def run() -> None:
         try:
             done.set_result(work(stop))
-        except Exception as failed:  # noqa: BLE001 - the one who waits raises it
-            done.set_exception(failed)
+        except CourtsideError as refused:
+            done.set_exception(refused)
         finally:
             _free.release()
+            # Whatever else ends the thread is logged by it, and still reaches who waits.
+            if not done.done():
+                done.set_exception(sys.exc_info()[1] or RuntimeError("the query's thread ended"))
 
     running = asyncio.wrap_future(done)
     # Told to nobody where nobody waits any more.

@@ -11,7 +11,7 @@ import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, count
 from time import monotonic
 from typing import Any
 
@@ -106,7 +106,7 @@ class Edge:
         self._lifecycle = lifecycle
         self._owners: OrderedDict[str, Owner] = OrderedDict()
         self._streams: Counter[str] = Counter()
-        self._opening: Counter[str] = Counter()
+        self._places = count()
         self._running: set[tuple[bytes, Any] | None] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -132,7 +132,8 @@ class Edge:
             message = await self._checked(scope, body)
             running = self._running_id(fields, message)
             streaming = scope["path"] == MCP_PATH and (scope["method"] == "GET" or message.get("method") == LISTEN)
-            self._check_share(caller, fields, message, streaming=streaming)
+            opening = message.get("method") == INITIALIZE and SESSION not in fields
+            self._check_share(caller, opening=opening, streaming=streaming)
         except Refusal as refusal:
             _log.info(
                 "request refused",
@@ -150,21 +151,19 @@ class Edge:
         token = CALLER.set(caller)
         self._running.add(running)
         self._streams[caller.id] += streaming
-        # Taken before the session is there: many at once would all find room.
-        opening = message.get("method") == INITIALIZE and SESSION not in fields
-        self._opening[caller.id] += opening
+        place = self._place(caller) if opening else None
         try:
-            outgoing = self._outgoing(caller, running, send)
+            outgoing = self._outgoing(caller, running, place, send)
             if streaming:
                 await self._stream(scope, _replayed(body, self._until_stopped(receive)), outgoing)
             else:
                 serving = self._mcp if scope["path"] == MCP_PATH else self._app
                 await serving(scope, _replayed(body, receive), outgoing)
-            if scope["method"] == "DELETE":
+            if scope["method"] == "DELETE" and scope["path"] == MCP_PATH:
                 self._owners.pop(_text(fields.get(SESSION, [b""])[0]), None)
         finally:
             self._streams[caller.id] -= streaming
-            self._opening[caller.id] -= opening
+            self._owners.pop(place or "", None)
             self._running.discard(running)
             CALLER.reset(token)
 
@@ -205,21 +204,26 @@ class Edge:
                 raise Refusal(404, "E_NOT_FOUND", "There is no such session.", "Initialize a new one.")
             owner.seen = monotonic()
 
-    def _check_share(self, caller: Caller, fields: Fields, message: dict[str, Any], *, streaming: bool) -> None:
+    def _check_share(self, caller: Caller, *, opening: bool, streaming: bool) -> None:
         """What stays open is shared: one caller can't take all of it."""
         most = self._limits.caller_streams
         if streaming and self._streams[caller.id] >= most:
             raise Refusal(429, "E_BUSY", f"You have {most} event streams open.", "Close one, then open another.")
         most = self._limits.caller_sessions
-        if message.get("method") == INITIALIZE and SESSION not in fields and self._open_sessions(caller) >= most:
+        if opening and self._open_sessions(caller) >= most:
             raise Refusal(
                 429, "E_BUSY", f"You have {most} sessions open.", "End one with DELETE, or wait for idle ones."
             )
 
     def _open_sessions(self, caller: Caller) -> int:
         since = monotonic() - self._limits.session_idle_seconds
-        open_ones = sum(owner.caller == caller.id and owner.seen > since for owner in self._owners.values())
-        return open_ones + self._opening[caller.id]
+        return sum(owner.caller == caller.id and owner.seen > since for owner in self._owners.values())
+
+    def _place(self, caller: Caller) -> str:
+        """Hold a place for a session until its id is known: of many opened at once, each would find room."""
+        place = f" {next(self._places)}"  # no header's value begins with a space
+        self._remember(place, caller)
+        return place
 
     async def _read(self, fields: Fields, receive: Receive) -> bytes | None:
         """The whole body, or None where the client has gone."""
@@ -259,12 +263,13 @@ class Edge:
             raise WireError(INVALID_REQUEST, "A request with this id is still running in this session.", message["id"])
         return running
 
-    def _outgoing(self, caller: Caller, running: tuple[bytes, Any] | None, send: Send) -> Send:
+    def _outgoing(self, caller: Caller, running: tuple[bytes, Any] | None, place: str | None, send: Send) -> Send:
         async def outgoing(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", ()))
                 for name, value in headers:
                     if name == SESSION:
+                        self._owners.pop(place or "", None)
                         self._remember(_text(value), caller)
                 message = {**message, "headers": [*headers, (b"x-content-type-options", b"nosniff")]}
             elif not message.get("more_body", False):

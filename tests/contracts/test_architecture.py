@@ -36,7 +36,7 @@ HOMES = {
 }
 NEVER = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "imp", "joblib"}
 # Where anything may be caught: calls and jobs end with an answer whatever breaks, and a log line never breaks a call.
-BROAD = ("guard", "jobs", "worker", "log", "integrations/query")  # a thread hands what it caught to who waits
+BROAD = ("guard", "jobs", "worker", "log")
 
 
 def found(*problems: str) -> str:
