@@ -36,8 +36,8 @@ class BoundedProtocol(H11Protocol):
     """One connection, with deadlines that dripping bytes don't extend.
 
     Headers have to be complete in time, counted from the connection or from the first byte of a further request;
-    then the body, a little later than the guard itself gives it up. Who opens many connections and sends nothing
-    pushes out their own oldest ones, and leaves room for who does send.
+    then the body, a little later than the guard itself gives it up. Where too many send nothing, the oldest of these
+    are closed, whoever opened them: that leaves room for those who do send.
 
     Args:
         half_open: the server's connections that wait for headers, oldest first.
