@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcp_server.context import Clock
@@ -65,6 +71,19 @@ class App:
                 readable=[self.settings.data_dir / "artefacts"],
             )
         return self._compute
+
+    @asynccontextmanager
+    async def scratch(self) -> AsyncIterator[Path]:
+        """A folder for one piece of work, gone when the block ends.
+
+        It's named as the computing children's own are, so that what a killed server leaves is swept with theirs.
+        """
+        folder = self.settings.data_dir / "scratch" / f"child-{os.getpid()}-{uuid.uuid4().hex}"
+        folder.mkdir(mode=0o700, parents=True)
+        try:
+            yield folder
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def queue(self) -> JobQueue:
         """The server's side of the job queue."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -281,7 +279,7 @@ async def _export(app: App, call: CallContext, subject: Subject, found: Found, f
 
     storage = await app.storage()
     folder = _export_folder(app, subject_name(storage, subject))
-    async with _scratch(app) as scratch:
+    async with app.scratch() as scratch:
         await (await app.compute()).run(
             "export_subject",
             {
@@ -325,7 +323,7 @@ async def _rewritten(
     compute = await app.compute()
     versions = []
     for old, rows in zip(found.tables, found.rows, strict=True):
-        async with _scratch(app) as scratch:
+        async with app.scratch() as scratch:
             table = await _table(storage, old)
             kept = await compute.run(
                 "without_subject",
@@ -456,17 +454,6 @@ async def _empty_logs(app: App, storage: Storage) -> bool:
         except Transient:
             return False  # a worker is busy with it; the search for copies tells what that leaves
     return emptied
-
-
-@asynccontextmanager
-async def _scratch(app: App) -> AsyncIterator[Path]:
-    """A folder named as the computing children's own are, so that what a killed server leaves is swept with theirs."""
-    folder = app.settings.data_dir / "scratch" / f"child-{os.getpid()}-{uuid.uuid4().hex}"
-    folder.mkdir(mode=0o700, parents=True)
-    try:
-        yield folder
-    finally:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 def _export_folder(app: App, name: str) -> Path:

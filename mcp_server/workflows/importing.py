@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-import shutil
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,11 +64,8 @@ async def import_data(app: App, call: CallContext, request: ImportRequest) -> Im
     _check(request)
     parent = None if request.mode == "full" else await find(app, name)
     storage = await app.storage()
-    # Named as the computing children's own folders are, so that what a killed server leaves is swept with theirs.
-    folder = app.settings.data_dir / "scratch" / f"child-{os.getpid()}-{uuid.uuid4().hex}"
-    folder.mkdir(mode=0o700, parents=True)
-    table = folder / "table.parquet"
-    try:
+    async with app.scratch() as folder:
+        table = folder / "table.parquet"
         brought = await _bring(app, call, request, folder)
         if brought.unchanged is not None:
             return await _as_before(app, call, brought.unchanged, "Unchanged at its source since then.")
@@ -89,8 +83,6 @@ async def import_data(app: App, call: CallContext, request: ImportRequest) -> Im
         arguments = _arguments(app, request, brought, folder, table) | {"extends": extends}
         parsed = await _parse(app, call, arguments, reads)
         artefact = "" if parsed.get("nothing_new") else await storage.artefacts.put_file(table)
-    finally:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     if parent is not None and parsed.get("nothing_new"):
         return await _as_before(app, call, parent, "No row is beyond the largest value of since; nothing was added.")
     parsed["notes"] = [*brought.notes, *parsed["notes"]]

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import shutil
-import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,11 +48,8 @@ async def prepare(app: App, call: CallContext, request: PreparingRequest) -> Pre
     name = check_name(request.name) if request.name is not None else record.name
     pinned, others = await _pinned(app, plan)
     storage = await app.storage()
-    # Named as the computing children's own folders are, so that what a killed server leaves is swept with theirs.
-    folder = app.settings.data_dir / "scratch" / f"child-{os.getpid()}-{uuid.uuid4().hex}"
-    folder.mkdir(mode=0o700, parents=True)
-    table, fitted = folder / "table.parquet", folder / "fitted.json"
-    try:
+    async with app.scratch() as folder:
+        table, fitted = folder / "table.parquet", folder / "fitted.json"
         arguments: dict[str, Any] = {
             **await _stored(app, record),
             "steps": pinned,
@@ -76,8 +69,6 @@ async def prepare(app: App, call: CallContext, request: PreparingRequest) -> Pre
             return _answer(done, f"{reference} as it would be", "The same call without dry_run stores it.")
         artefact = await storage.artefacts.put_file(table)
         fitted_artefact = await storage.artefacts.put_file(fitted) if done["fitted"] else None
-    finally:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     inputs = [{"dataset": reference, "digest": record.digest}]
     inputs += [{"dataset": other, "digest": found.digest} for other, found in others.items()]
     source = _source(pinned, inputs, request.seed, fitted_artefact)

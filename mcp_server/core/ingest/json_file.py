@@ -54,13 +54,7 @@ class JsonText:
         self.encoding: str = options.encoding or "utf-8"
         self.size = file.seek(0, 2)
         file.seek(0)
-        if self.size > limits.size:
-            raise DataRejected(
-                "E_SIZE",
-                f"The file has {self.size} bytes; {limits.size} are allowed.",
-                hint="Split the file, or have the limit raised.",
-                details={"bytes": self.size, "limit": limits.size},
-            )
+        limits.check_size(self.size)
         self._decoder = codecs.getincrementaldecoder(self.encoding)()
         self._ended = False
         self._begun = 0

@@ -49,6 +49,20 @@ class Limits:
     name: int = 256
     block: int = 16 * MIB
 
+    def check_size(self, size: int) -> None:
+        """Refuse a file that is too large.
+
+        Raises:
+            DataRejected: `E_SIZE`.
+        """
+        if size > self.size:
+            raise DataRejected(
+                "E_SIZE",
+                f"The file has {size} bytes; {self.size} are allowed.",
+                hint="Split the file, or have the limit raised.",
+                details={"bytes": size, "limit": self.size},
+            )
+
     def check_extent(self, rows: int, columns: int) -> None:
         """Refuse a table that is too large.
 

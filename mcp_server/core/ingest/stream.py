@@ -53,13 +53,7 @@ class Lines:
         self._strip_nul = strip_nul
         self.size = file.seek(0, 2)
         file.seek(0)
-        if self.size > limits.size:
-            raise DataRejected(
-                "E_SIZE",
-                f"The file has {self.size} bytes; {limits.size} are allowed.",
-                hint="Split the file, or have the limit raised.",
-                details={"bytes": self.size, "limit": limits.size},
-            )
+        limits.check_size(self.size)
         head = file.read(_HEAD)
         _check_format(head, encoding)
         self.encoding, self._skip = _find_encoding(head, encoding)

@@ -156,11 +156,10 @@ def _label_noise(table: FeatureTable, rng: np.random.Generator) -> Evidence | st
         told = _evidence("label_noise", "info", table, looked, found.scores, nothing, (), reason, found.error)
         return replace(told, unreliable=True)
     grade: Grade = "info"
-    looked_at = table.labels[looked] if table.labels is not None else np.zeros(1, dtype=np.intp)
     if many:
         # In a rare class honest surprises look like wrong labels: there, a look is all that is asked for.
-        _, counts = np.unique(looked_at[looked_at >= 0], return_counts=True)
-        balanced = counts.min() * 2 * counts.size >= counts.sum()
+        classes = np.bincount(labels)
+        balanced = 2 * classes.size * classes.min() >= len(labels)
         grade = "fail" if balanced and doubted.mean() >= _LABELS[1] else "warn"
     reason = (
         "Two unlike models that haven't seen the row agree on another class; the statistic is the share of such labels."
