@@ -112,10 +112,11 @@ def _settle(contract: Contract, roles: dict[str, Role], stated: dict[str, Role])
     target = next((name for name, role in roles.items() if role == "target"), None)
     expressions = contract.expressions
     sources = deciding(target, expressions, contract.ingredients) if target is not None else frozenset()
-    for name in sources:
+    # What a preparing step dropped still taints what was computed from it, but has no role of its own.
+    for name in sources & roles.keys():
         _demote(name, roles, stated, "the target is computed from it")
     after = {name for name, role in roles.items() if role in {"known_after", "target"}} | sources
-    for name in tainted(after, expressions, contract.ingredients):
+    for name in tainted(after, expressions, contract.ingredients) & roles.keys():
         _demote(name, roles, stated, "it's computed from a column that is known only after the event")
 
 

@@ -54,7 +54,7 @@ def to_pandera(contract: Contract) -> Exported:
         left += [f"columns that are unique together: {', '.join(group)}" for group in contract.unique_together[1:]]
     if contract.row_bounds is not None:
         left.append("number of rows")
-    text = yaml.safe_dump(schema, sort_keys=False, allow_unicode=True)
+    text = yaml.dump(schema, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     return Exported(text, tuple(left))
 
 
@@ -184,6 +184,19 @@ def _kind(dtype: object, change: dict[str, Any]) -> Kind | None:
 
 def _says(name: object, value: object) -> bool:
     return not (str(name) in _DEFAULTS and value == _DEFAULTS[str(name)])
+
+
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
+    """Quotes so that what is written is what is read."""
+
+
+def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
+    # PyYAML folds these line breaks between single quotes, and reads a space where one stood.
+    style = '"' if any(mark in value for mark in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _text)
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]

@@ -28,7 +28,9 @@ SAYABLE = Contract(
         Column(name="day", kind="date"),
         Column(name="code", kind="text", unique=True, pattern=r"G\-[0-9]{4}"),
         Column(name="season", kind="integer", nullable=True, minimum=1947.0, maximum=2015.0),
-        Column(name="team: home", kind="category", allowed=("BOS", "NYK", "no", "é"), pattern="(?s:.*)"),
+        Column(
+            name="team: home", kind="category", allowed=("BOS", "NYK", "a\u2028b", "no", "\x85", "é"), pattern="(?s:.*)"
+        ),
         Column(name="elo", kind="number", minimum=-0.5),
         Column(name="score", kind="number", maximum=1e300),
         Column(name="won", kind="boolean", nullable=True),

@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import polars as pl
-from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import HealthCheck, example, given, reject, settings
 from hypothesis import strategies as st
 
 from core.preparing.tables import LIMITS, a_table, prepared
@@ -88,6 +88,13 @@ def version(table: DataTable) -> str:
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(st.lists(STEPS, min_size=1, max_size=4), st.integers(0, 3))
+@example(
+    steps=[
+        {"do": "drop_columns", "columns": ["home"]},
+        {"do": "select_features", "by": "mutual_information", "keep": 2},
+    ],
+    seed=0,
+)
 def test_a_stored_plan_replayed_on_the_same_table_gives_the_same_version(steps, seed):
     others = {"history": HISTORY}
     try:
