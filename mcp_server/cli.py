@@ -72,6 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     call.add_argument("--json", metavar="ARGS", dest="document", help="all arguments as one JSON object; - reads it")
     call.set_defaults(command=_call)
 
+    audit = commands.add_parser("audit", help="verify the log of changes, or print its head")
+    audit.add_argument("what", choices=["verify", "head"], help="look for tampering; or what to note elsewhere")
+    audit.add_argument(
+        "--head", metavar="HEAD", action="append", help="a head that was printed before and must be there"
+    )
+    audit.set_defaults(command=_audit)
+
     tokens = commands.add_parser("tokens", help="what the tools cost in a conversation")
     tokens.set_defaults(command=_tokens)
     return parser
@@ -193,6 +200,23 @@ def _call_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
         except ValueError:
             values[name] = value
     return values
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from mcp_server import settings
+    from mcp_server.workflows import auditing
+
+    loaded = settings.load()
+    if arguments.what == "head":
+        print(asyncio.run(auditing.head(loaded)))
+        return 0
+    report = asyncio.run(auditing.verify(loaded, arguments.head or ()))
+    for problem in report.problems:
+        print(problem)
+    print(f"{report.head.place:,} rows, {len(report.problems)} problems. Head: {report.head}")
+    return 1 if report.problems else 0
 
 
 def _tokens(_: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from mcp_server.storage import sqlite_library
 if TYPE_CHECKING:
     from mcp_server.context import Clock
     from mcp_server.storage.artefacts import Artefacts
+    from mcp_server.storage.audit_chain import Witness
     from mcp_server.storage.database import Database
     from mcp_server.storage.keys import Keys
     from mcp_server.storage.prediction_log import PredictionLog
@@ -32,12 +33,14 @@ class Storage:
         artefacts: bytes under their digest.
         keys: encrypts, signs and hashes.
         predictions: the log for predictions without an idempotency key.
+        witness: of the audit log.
     """
 
     database: Database
     artefacts: Artefacts
     keys: Keys
     predictions: PredictionLog
+    witness: Witness
 
     async def close(self) -> None:
         """Write what waits and end every connection."""
@@ -63,10 +66,12 @@ async def open_storage(
     sqlite_library.install()
     artefacts, keys = await asyncio.to_thread(_open_files, data_dir)
     from mcp_server.storage import migrations, removal, sqlite_file
+    from mcp_server.storage.audit_chain import Witness
     from mcp_server.storage.database import Database
     from mcp_server.storage.prediction_log import open_log
 
-    database = Database(database_url, clock=clock, artefacts=artefacts, keys=keys, readers=readers)
+    witness = Witness(data_dir / "keys" / "audit.head")
+    database = Database(database_url, clock=clock, artefacts=artefacts, keys=keys, witness=witness, readers=readers)
     try:
         if database.path is not None:
             await asyncio.to_thread(sqlite_file.prepare, database.path)
@@ -76,7 +81,7 @@ async def open_storage(
     except BaseException:
         await database.close()
         raise
-    return Storage(database, artefacts, keys, open_log(database, keys, capacity=log_capacity))
+    return Storage(database, artefacts, keys, open_log(database, keys, capacity=log_capacity), witness)
 
 
 def _open_files(data_dir: Path) -> tuple[Artefacts, Keys]:

@@ -20,13 +20,17 @@ from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from mcp_server import log
 from mcp_server.context import CallContext, Clock
 from mcp_server.errors import BadConfiguration, Busy, DeadlineExceeded, StorageFailed, Unsupported
 from mcp_server.storage import audit, idempotency, sqlite_file
 from mcp_server.storage.artefacts import Artefacts
+from mcp_server.storage.audit_chain import Witness
 from mcp_server.storage.failures import translate
 from mcp_server.storage.keys import Keys
 from mcp_server.storage.transaction import Transaction
+
+_log = log.get("courtside.storage")
 
 WAIT_SECONDS = 10.0
 READERS = 4
@@ -41,16 +45,27 @@ class Database:
         clock: dates what is stored, and tells when a deadline has passed.
         artefacts: where a large answer goes.
         keys: for the columns that are encrypted.
+        witness: is told each head of the audit log.
         readers: how many reading transactions run at once.
     Raises:
         BadConfiguration: the URL can't be used.
     """
 
-    def __init__(self, url: str, *, clock: Clock, artefacts: Artefacts, keys: Keys, readers: int = READERS) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock,
+        artefacts: Artefacts,
+        keys: Keys,
+        witness: Witness | None = None,
+        readers: int = READERS,
+    ) -> None:
         self.url = parse_url(url)
         self.clock = clock
         self._artefacts = artefacts
         self._keys = keys
+        self._witness = witness
         self._finishing: set[asyncio.Future[None]] = set()
         if self.is_sqlite:
             self._writers = _sqlite_engine(self.url, size=1, begin="BEGIN IMMEDIATE")
@@ -101,7 +116,8 @@ class Database:
                 raise
             finally:
                 self._writing = None
-            await self._undisturbed(_commit(connection, may_repeat=call is not None and call.key is not None), turn)
+            repeatable = call is not None and call.key is not None
+            await self._undisturbed(self._finally(connection, tx, may_repeat=repeatable), turn)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Transaction]:
@@ -208,6 +224,16 @@ class Database:
         except asyncio.CancelledError:
             turn.hand_over(self._finish(_end_unwanted(opening)))
             raise
+
+    async def _finally(self, connection: AsyncConnection, tx: Transaction, *, may_repeat: bool) -> None:
+        await _commit(connection, may_repeat=may_repeat)
+        if self._witness is None or tx.audit_head is None:
+            return
+        try:
+            await asyncio.to_thread(self._witness.note, tx.audit_head)
+        except OSError:
+            # What was committed stays so; the witness is older than the log until the next change.
+            _log.warning("the witness of the audit log couldn't be written", place=tx.audit_head.place)
 
     async def _begin(self, engine: AsyncEngine, *, reading: bool) -> AsyncConnection:
         try:

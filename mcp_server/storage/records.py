@@ -239,6 +239,8 @@ class AuditRow:
         action: `change`, `deny`, ...
         outcome: `ok` or an error code.
         subject: what it was about, such as `model:games@3`.
+        place: in the chain, from 1 and without gaps.
+        chain: digest of this row and of all before it.
     """
 
     id: int
@@ -252,6 +254,8 @@ class AuditRow:
     arguments_digest: str
     trace_id: str | None
     details: Json
+    place: int
+    chain: str
 
 
 @dataclass(frozen=True, slots=True)

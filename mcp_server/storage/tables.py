@@ -220,10 +220,22 @@ audit = Table(
     _required("arguments_digest", _digest),
     Column("trace_id", String(32)),
     _required("details", _exact_json()),
+    _required("place", _big),
+    _required("chain", _digest),
     Index(None, "caller", "id"),
     Index(None, "request_id"),
     Index(None, "at"),
+    UniqueConstraint("place"),
     sqlite_autoincrement=True,  # The number of a deleted last row must not be given again.
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # There is one.
+    _required("place", _big),
+    _required("chain", _digest),
+    _required("signature", LargeBinary),
 )
 
 claims = Table(

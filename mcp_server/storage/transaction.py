@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from mcp_server.context import CallContext
     from mcp_server.storage.artefacts import Artefacts
+    from mcp_server.storage.audit_chain import Head
     from mcp_server.storage.keys import Keys
 
 T = TypeVar("T")
@@ -52,6 +53,7 @@ class Transaction:
         self.details: dict[str, Any] = {}
         self.answer_content: bytes | None = None
         self.failure: CourtsideError | None = None
+        self.audit_head: Head | None = None
         self._connection = connection
         self._running: asyncio.Future[Any] | None = None
 

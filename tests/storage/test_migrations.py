@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import JSON, Connection, bindparam, inspect, text
 
+from mcp_server.context import CallContext
 from mcp_server.errors import BadConfiguration
-from mcp_server.storage import Storage, migrations, open_storage, sqlite_file
-from mcp_server.storage.tables import metadata
+from mcp_server.storage import Storage, audit, migrations, open_storage, sqlite_file
+from mcp_server.storage.artefacts import Artefacts
+from mcp_server.storage.database import Database
+from mcp_server.storage.keys import Keys
+from mcp_server.storage.tables import UtcDateTime, metadata
 from storage.fixtures import HandClock
 from storage.rounds import Rounds, start
 
@@ -65,6 +71,50 @@ def test_the_program_knows_every_step() -> None:
     assert tuple(step.revision for step in script.walk_revisions())[::-1] == migrations.REVISIONS
 
 
+async def test_rows_from_before_the_chain_are_chained(
+    empty_url: str, tmp_path: Path, clock: HandClock, make_call: Callable[..., CallContext]
+) -> None:
+    folder = tmp_path / "data"
+    keys = Keys.open(folder / "keys")
+    database = Database(empty_url, clock=clock, artefacts=Artefacts(folder / "artefacts"), keys=keys)
+    old = [
+        {
+            "at": clock.now(),
+            "request_id": f"r{number}",
+            "caller": "local",
+            "tool": "t",
+            "action": "change",
+            "outcome": "ok",
+            "arguments_digest": "",
+            "details": {"share": 0.1},
+        }
+        for number in range(3)
+    ]
+    if database.path is not None:
+        sqlite_file.prepare(database.path)
+    async with database.transaction() as tx:
+        await tx.run(lambda connection: command.upgrade(migrations.configuration(connection), "0003"))
+        for row in old:
+            await tx.execute(
+                text(
+                    "INSERT INTO audit (at, request_id, caller, tool, action, outcome, arguments_digest, details)"
+                    " VALUES (:at, :request_id, :caller, :tool, :action, :outcome, :arguments_digest, :details)"
+                ).bindparams(bindparam("at", type_=UtcDateTime()), bindparam("details", type_=JSON())),
+                row,
+            )
+    await database.close()
+    storage = await open_storage(database_url=empty_url, data_dir=folder, clock=clock)
+    try:
+        async with storage.database.transaction(make_call()):
+            pass
+        async with storage.database.reading() as tx:
+            report = await audit.check_chain(tx)
+    finally:
+        await storage.close()
+    assert report.problems == ()
+    assert report.head.place == 4
+
+
 @pytest.mark.fault
 def test_of_six_processes_that_start_at_once_one_migrates(empty_url: str, tmp_path: Path) -> None:
     openers = [start("opening_process.py", "migrate", str(tmp_path / "data"), empty_url) for _ in range(6)]
@@ -84,7 +134,7 @@ def test_of_six_processes_that_start_at_once_one_migrates(empty_url: str, tmp_pa
 async def test_a_migration_killed_at_any_statement_leaves_nothing_behind(tmp_path: Path, clock: HandClock) -> None:
     killed = 0
     with Rounds("migrating_process.py", str(tmp_path)) as rounds:
-        for statement in range(0, 60, 4):
+        for statement in range(0, 120, 8):
             path = tmp_path / f"{statement}.db"
             if rounds.run(f"{path} {statement}") == []:
                 killed += 1

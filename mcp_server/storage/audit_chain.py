@@ -1,0 +1,143 @@
+"""The audit log as a chain: each row's digest covers the row and all before it, and the last one is signed.
+
+Who can write to the database, but doesn't have the installation's keys, can change rows and digests, not the
+signature. An old state with its old signature, put back whole, is told by the witness: a file beside the keys that
+holds the last head this machine saw. A head that was noted elsewhere tells it too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mcp_server.core.canonical import PREFIX, canonical_bytes, digest
+from mcp_server.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from mcp_server.storage.keys import Keys
+
+FORMAT = "courtside.audit/1"
+START = PREFIX + "0" * 64
+"""What stands before the first row."""
+
+_COVERED = (
+    "place",
+    "request_id",
+    "caller",
+    "tool",
+    "action",
+    "outcome",
+    "subject",
+    "arguments_digest",
+    "trace_id",
+    "details",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of the chain.
+
+    Args:
+        place: of the last row, from 1; 0 where there is none.
+        chain: its digest, which covers every row.
+    """
+
+    place: int
+    chain: str
+
+    def __str__(self) -> str:
+        return f"{self.place}:{self.chain}"
+
+    @classmethod
+    def parse(cls, text: str) -> Head:
+        """A head as `str` writes it.
+
+        Raises:
+            InvalidInput: it isn't one.
+        """
+        place, _, chain = text.partition(":")
+        hexadecimal = chain.removeprefix(PREFIX)
+        if not (place.isascii() and place.isdigit() and chain.startswith(PREFIX) and len(hexadecimal) == 64):
+            raise InvalidInput("That isn't a head of the audit log.", hint="It looks like 120:sha256:...")
+        return cls(int(place), chain)
+
+
+EMPTY = Head(0, START)
+
+
+def link(before: str, row: Mapping[str, Any]) -> str:
+    """The digest of a row and of all before it.
+
+    Args:
+        before: the digest of the row before, or `START`.
+        row: every column of the row but `id` and `chain`; `at` is aware.
+    """
+    content = {name: row[name] for name in _COVERED}
+    return digest({"format": FORMAT, "before": before, "at": row["at"].isoformat(timespec="microseconds"), **content})
+
+
+def sign(keys: Keys, head: Head) -> bytes:
+    """The installation's signature over a head."""
+    return keys.sign(_signed(head))
+
+
+def is_signed(keys: Keys, head: Head, signature: bytes) -> bool:
+    """Whether `sign` made it, with these keys and for this head."""
+    return keys.verify(_signed(head), signature)
+
+
+def _signed(head: Head) -> bytes:
+    return canonical_bytes({"format": FORMAT, "head": str(head)})
+
+
+class Witness:
+    """The last head that this machine saw, in a file of its own.
+
+    Args:
+        path: in the folder of the keys; made with the first head.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> Head | None:
+        """The head, or None where none was noted.
+
+        Raises:
+            InvalidInput: the file holds something else.
+        """
+        try:
+            return Head.parse(json.loads(self._path.read_text())["head"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            raise InvalidInput(
+                "The witness of the audit log can't be read.",
+                hint="Look who changed audit.head beside the keys; without it, the next change makes a new one.",
+            ) from None
+
+    def note(self, head: Head) -> None:
+        """Keep a head, unless a later one is kept; a damaged file is left for `read` to tell.
+
+        Blocking, well under a millisecond: what a power cut takes of it only makes the witness older.
+        """
+        try:
+            kept = self.read()
+        except InvalidInput:
+            return
+        if kept is not None and kept.place >= head.place:
+            return
+        handle, draft = tempfile.mkstemp(dir=self._path.parent, prefix=".audit.")
+        try:
+            with os.fdopen(handle, "w") as file:
+                json.dump({"head": str(head)}, file)
+            os.replace(draft, self._path)
+        except OSError:
+            Path(draft).unlink(missing_ok=True)
+            raise
