@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from mcp_server.storage import Storage, open_storage
+from mcp_server.storage import Storage, audit, open_storage
 from mcp_server.storage import tables as t
 from storage.fixtures import HandClock
 from storage.rounds import Rounds
@@ -74,6 +74,10 @@ async def test_a_unit_of_work_is_there_whole_or_not_at_all(database_url: str, tm
     storage = await reopened(database_url, tmp_path, clock)
     assert len(acknowledged) >= ROUNDS
     assert await broken_units(storage, acknowledged) == []
+    witnessed = storage.witness.read()
+    assert witnessed is not None
+    async with storage.database.reading() as tx:
+        assert (await audit.check_chain(tx, seen=[witnessed])).problems == ()
     await storage.close()
 
 
