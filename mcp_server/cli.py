@@ -72,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     call.add_argument("--json", metavar="ARGS", dest="document", help="all arguments as one JSON object; - reads it")
     call.set_defaults(command=_call)
 
+    check = commands.add_parser("check", help="hold models and data to stated gates, for CI")
+    check.add_argument("gates", type=Path, metavar="FILE", help="YAML or JSON; docs/guides/gates.md has an example")
+    check.add_argument("--junit", type=Path, metavar="FILE", help="write the outcomes as JUnit XML")
+    check.add_argument("--summary", type=Path, metavar="FILE", help="append the outcomes as a Markdown table")
+    check.set_defaults(command=_check)
+
     audit = commands.add_parser("audit", help="verify the log of changes, or print its head")
     audit.add_argument("what", choices=["verify", "head"], help="look for tampering; or what to note elsewhere")
     audit.add_argument(
@@ -200,6 +206,24 @@ def _call_arguments(arguments: argparse.Namespace) -> dict[str, Any]:
         except ValueError:
             values[name] = value
     return values
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from mcp_server import settings
+    from mcp_server.core.gates import junit, markdown
+    from mcp_server.workflows import gating
+
+    gates = gating.read(arguments.gates)
+    outcomes = asyncio.run(gating.check(settings.load(), gates))
+    gating.write(arguments.junit, junit(outcomes))
+    gating.write(arguments.summary, markdown(outcomes), append=True)
+    for one in outcomes:
+        print(f"{one.state:<8} {one.subject}  {one.gate}: {one.detail}")
+    stopped = sum(one.state != "passed" for one in outcomes)
+    print(f"{len(outcomes)} gates, {stopped} not passed   exit code {min(stopped, 1)}")
+    return min(stopped, 1)
 
 
 def _audit(arguments: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -16,11 +17,14 @@ from typing import Any
 
 from mcp import Client, StdioServerParameters
 
+from mcp_server import settings
+from mcp_server.server import build_server
+
 ERAS = ("auto", "legacy")
 TRANSPORTS = ("stdio", "http")
 
 
-def environment(data_dir: Path, **settings: str) -> dict[str, str]:
+def environment(data_dir: Path, **stated: str) -> dict[str, str]:
     """The environment of a server that keeps everything in `data_dir`."""
     base = {name: value for name, value in os.environ.items() if not name.startswith("COURTSIDE_")}
     allowed = data_dir / "files"
@@ -31,7 +35,7 @@ def environment(data_dir: Path, **settings: str) -> dict[str, str]:
         "COURTSIDE_DATA_DIR": str(data_dir / "data"),
         "COURTSIDE_ALLOWED_DIRS": str(allowed),
         "COURTSIDE_WORKER_IDLE_SECONDS": "20",
-        **{f"COURTSIDE_{name.upper()}": value for name, value in settings.items()},
+        **{f"COURTSIDE_{name.upper()}": value for name, value in stated.items()},
     }
 
 
@@ -98,3 +102,21 @@ async def refused(client: Client, tool: str, **arguments: Any) -> dict[str, Any]
     result = await client.call_tool(tool, arguments)
     assert result.is_error, (tool, text_of(result))
     return dict(result.structured_content["error"])
+
+
+TABLE = "x,z,y\n" + "".join(f"{i % 17},{i % 5},{int((i % 17) + (i * 7919) % 13 > 12)}\n" for i in range(600))
+
+
+def with_two_versions(data_dir: Path) -> dict[str, str]:
+    """The environment of a data folder with a small table, table@1, and two verified models of it, y@1 and y@2."""
+    env = environment(data_dir, rate_per_second="1000", rate_burst="1000")
+
+    async def scene() -> None:
+        async with Client(build_server(settings.load(env))) as client:
+            await told(client, "import_data", name="table", text=TABLE, target="y")
+            await told(client, "train_model", model="y", dataset="table@1")
+            job = await told(client, "get_job", job="y", wait=50.0)
+            assert job.structured_content["state"] == "succeeded", text_of(job)
+
+    asyncio.run(scene())
+    return env

@@ -10,29 +10,18 @@ import pytest
 from mcp import Client
 from sqlalchemy import delete, update
 
-from acceptance.processes import environment, text_of, told
+from acceptance.processes import text_of, told, with_two_versions
 from mcp_server import settings
 from mcp_server.server import build_server
 from mcp_server.storage import tables
 
-TABLE = "x,z,y\n" + "".join(f"{i % 17},{i % 5},{int((i % 17) + (i * 7919) % 13 > 12)}\n" for i in range(600))
 ROW = {"x": 3, "z": 1}
 
 
 @pytest.fixture(scope="module")
 def env(tmp_path_factory):
     """A data folder with two verified versions, y@1 and y@2."""
-    env = environment(tmp_path_factory.mktemp("tampering"), rate_per_second="1000", rate_burst="1000")
-
-    async def scene():
-        async with Client(build_server(settings.load(env))) as client:
-            await told(client, "import_data", name="table", text=TABLE, target="y")
-            await told(client, "train_model", model="y", dataset="table@1")
-            job = await told(client, "get_job", job="y", wait=50.0)
-            assert job.structured_content["state"] == "succeeded", text_of(job)
-
-    asyncio.run(scene())
-    return env
+    return with_two_versions(tmp_path_factory.mktemp("tampering"))
 
 
 async def code_of(client: Client, tool: str, **arguments) -> str:

@@ -1,0 +1,135 @@
+"""The file of gates: what must hold before a change may pass."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mcp_server.core.labels import label
+from mcp_server.errors import InvalidInput
+
+MOST_BYTES = 256_000
+MOST_SUBJECTS = 100
+_HINT = "docs/guides/gates.md has an example."
+
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+Days = Annotated[float, Field(gt=0, le=36_500)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Bound(_Part):
+    """Limits of one figure, each of them allowed itself.
+
+    Args:
+        by: `value` compares the estimate; `interval` asks for the whole 95 % interval within the limits.
+    """
+
+    min: float | None = None
+    max: float | None = None
+    by: Literal["value", "interval"] = "value"
+
+    @model_validator(mode="after")
+    def _limits(self) -> Self:
+        if self.min is None and self.max is None:
+            raise ValueError("no limit")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("min above max")
+        return self
+
+
+class Latency(_Part):
+    """Milliseconds that one row may take, at most."""
+
+    p50: Annotated[float, Field(gt=0)] | None = None
+    p99: Annotated[float, Field(gt=0)] | None = None
+
+
+class ModelGates(_Part):
+    """What a model version must keep; that its verification passes is asked in any case.
+
+    Args:
+        metrics: on its test rows.
+        gap: by how much a metric may be better on the rows learned from than on the test rows, in the metric's unit.
+        max_age_days: since it was trained.
+    """
+
+    model: Name
+    metrics: Annotated[dict[Name, Bound], Field(max_length=50)] = {}
+    gap: Annotated[dict[Name, Annotated[float, Field(ge=0)]], Field(max_length=50)] = {}
+    latency_ms: Latency | None = None
+    max_age_days: Days | None = None
+
+
+class DataGates(_Part):
+    """What a data set version must keep.
+
+    Args:
+        allow: the gravest verdict of validate_data that passes.
+        baseline: a trusted version that it is compared with.
+        min_rows: at least.
+        max_age_days: since it was imported.
+    """
+
+    dataset: Name
+    allow: Literal["pass", "warn"] = "warn"
+    baseline: Name | None = None
+    min_rows: Annotated[int, Field(ge=1)] | None = None
+    max_age_days: Days | None = None
+
+
+class Gates(_Part):
+    data: Annotated[list[DataGates], Field(max_length=MOST_SUBJECTS)] = []
+    models: Annotated[list[ModelGates], Field(max_length=MOST_SUBJECTS)] = []
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """Plain values; no key twice, of which one would silently not count, and no aliases."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("alias")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        found: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        if len(found) != len(node.value):
+            raise yaml.YAMLError("key twice")
+        return found
+
+
+def read_gates(text: str) -> Gates:
+    """Read a file of gates.
+
+    Args:
+        text: YAML, or JSON, which is YAML too.
+    Raises:
+        InvalidInput: it can't be read, names what isn't known, or states nothing.
+    """
+    if len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
+        raise InvalidInput(f"The gates are larger than {MOST_BYTES // 1_000} kB.", hint=_HINT)
+    try:
+        raw = yaml.load(text, Loader=_Loader)  # noqa: S506  # nosec B506
+    except (yaml.YAMLError, ValueError, RecursionError, TypeError):
+        raise InvalidInput("The gates aren't YAML with each key once and without aliases.", hint=_HINT) from None
+    if not isinstance(raw, dict):
+        raise InvalidInput("The gates must be an object with data and models.", hint=_HINT)
+    try:
+        gates = Gates.model_validate(raw)
+    except (ValidationError, RecursionError) as wrong:
+        raise InvalidInput(_told(wrong), hint=_HINT) from None
+    if not gates.data and not gates.models:
+        raise InvalidInput("The gates name neither data nor models, so nothing would be checked.", hint=_HINT)
+    return gates
+
+
+def _told(wrong: ValidationError | RecursionError) -> str:
+    if isinstance(wrong, RecursionError):
+        return "The gates are nested too deep."
+    first = wrong.errors(include_input=False, include_url=False)[0]
+    place = ".".join(label(str(part)) for part in first["loc"]) or "the whole"
+    return f"The gates can't be used at {place}: {first['msg'].removeprefix('Value error, ')}."

@@ -1,0 +1,158 @@
+"""Whether figures keep their limits. What can't be told doesn't pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mcp_server.core.gates.document import Bound, DataGates, ModelGates
+
+State = Literal["passed", "failed", "unknown"]
+
+GREATER_IS_BETTER = frozenset({"accuracy", "roc_auc", "macro_roc_auc", "average_precision", "r2"})
+"""Every other metric of ours is a loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One gate.
+
+    Args:
+        subject: the model or data set version.
+        gate: stable, such as `log_loss` or `verification`.
+        state: `unknown` is not a pass.
+        detail: one sentence with the figures.
+    """
+
+    subject: str
+    gate: str
+    state: State
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What was found of a model version.
+
+    Args:
+        reference: `name@version`.
+        verified: the verdict of its verification, and what failed.
+        test: metric to value, low and high (each None where it isn't known), on the test rows.
+        train: metric to value on the rows learned from.
+        age_days: since it was trained.
+        latency_ms: quantile (`p50`, `p99`) to milliseconds for one row; None where it wasn't measured.
+    """
+
+    reference: str
+    verified: bool
+    failed_checks: tuple[str, ...]
+    test: Mapping[str, Mapping[str, Any]]
+    train: Mapping[str, float]
+    age_days: float
+    latency_ms: Mapping[str, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class DataFacts:
+    """What was found of a data set version.
+
+    Args:
+        verdict: of its validation.
+        reasons: of findings that aren't just information, the gravest first.
+    """
+
+    reference: str
+    verdict: Literal["pass", "warn", "fail"]
+    reasons: tuple[str, ...]
+    rows: int
+    age_days: float
+
+
+def judge_model(gates: ModelGates, facts: ModelFacts) -> list[Outcome]:
+    """Every gate of a model; after a failed verification the stored figures say nothing, so nothing else passes."""
+
+    def told(gate: str, state: State, detail: str) -> Outcome:
+        return Outcome(facts.reference, gate, state, detail)
+
+    if not facts.verified:
+        checks = ", ".join(facts.failed_checks[:5]) or "no check was done"
+        rest = [name for name, _ in _model_gates(gates, facts)]
+        return [
+            told("verification", "failed", f"Its verification failed: {checks}."),
+            *[told(name, "unknown", "Its figures can't be trusted, as its verification failed.") for name in rest],
+        ]
+    outcomes = [told("verification", "passed", "Every required check passed.")]
+    return outcomes + [told(name, state, detail) for name, (state, detail) in _model_gates(gates, facts)]
+
+
+def judge_data(gates: DataGates, facts: DataFacts) -> list[Outcome]:
+    """Every gate of a data set."""
+    grave = ("pass", "warn", "fail")
+    kept = grave.index(facts.verdict) <= grave.index(gates.allow)
+    reasons = " ".join(facts.reasons[:3])
+    found: list[tuple[str, tuple[State, str]]] = [
+        ("validation", ("passed" if kept else "failed", f"The verdict is {facts.verdict}. {reasons}".strip()))
+    ]
+    if gates.min_rows is not None:
+        detail = f"{facts.rows:,} rows; at least {gates.min_rows:,} are wanted."
+        found.append(("rows", ("passed" if facts.rows >= gates.min_rows else "failed", detail)))
+    if gates.max_age_days is not None:
+        found.append(("age", _age(facts.age_days, gates.max_age_days)))
+    return [Outcome(facts.reference, name, state, detail) for name, (state, detail) in found]
+
+
+def _model_gates(gates: ModelGates, facts: ModelFacts) -> Iterator[tuple[str, tuple[State, str]]]:
+    for name, bound in gates.metrics.items():
+        yield name, _bounded(facts.test.get(name), bound, sorted(facts.test))
+    for name, most in gates.gap.items():
+        yield f"{name} gap", _gap(name, facts, most)
+    if gates.latency_ms is not None:
+        for name, limit in (("p50", gates.latency_ms.p50), ("p99", gates.latency_ms.p99)):
+            if limit is not None:
+                yield f"latency {name}", _latency(facts.latency_ms, name, limit)
+    if gates.max_age_days is not None:
+        yield "age", _age(facts.age_days, gates.max_age_days)
+
+
+def _bounded(found: Mapping[str, Any] | None, bound: Bound, known: list[str]) -> tuple[State, str]:
+    if found is None:
+        return "unknown", f"It has no such metric; it has {', '.join(known)}."
+    value, low, high = found["value"], found["low"], found["high"]
+    wanted = " and ".join(
+        part
+        for part in (
+            f"at least {bound.min:g}" if bound.min is not None else "",
+            f"at most {bound.max:g}" if bound.max is not None else "",
+        )
+        if part
+    )
+    shown = f"{value:.4g}" + (f" (95 %: {low:.4g} to {high:.4g})" if low is not None and high is not None else "")
+    if bound.by == "interval":
+        if low is None or high is None:
+            return "unknown", f"{shown}: too few rows for an interval, which must be {wanted}."
+    else:
+        low = high = value
+    kept = (bound.min is None or low >= bound.min) and (bound.max is None or high <= bound.max)
+    part = "the whole interval must be " if bound.by == "interval" else "must be "
+    return ("passed" if kept else "failed"), f"{shown}; {part}{wanted}."
+
+
+def _gap(name: str, facts: ModelFacts, most: float) -> tuple[State, str]:
+    test, train = facts.test.get(name), facts.train.get(name)
+    if test is None or train is None:
+        return "unknown", "It isn't known for both the test rows and the rows learned from."
+    gap = float(test["value"] - train)
+    worse = -gap if name in GREATER_IS_BETTER else gap
+    detail = f"{train:.4g} on the rows learned from, {test['value']:.4g} on the test rows; may differ by {most:g}."
+    return ("passed" if worse <= most else "failed"), detail
+
+
+def _latency(found: Mapping[str, float] | None, name: str, limit: float) -> tuple[State, str]:
+    if found is None:
+        return "unknown", "It couldn't be measured."
+    return ("passed" if found[name] <= limit else "failed"), f"{found[name]:.3g} ms a row here; at most {limit:g} ms."
+
+
+def _age(days: float, most: float) -> tuple[State, str]:
+    return ("passed" if days <= most else "failed"), f"{days:.1f} days old; at most {most:g}."

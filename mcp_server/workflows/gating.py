@@ -1,0 +1,145 @@
+"""Gates for CI: verify models, validate data, measure, and hold all of it to what a file states."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mcp_server.context import CallContext, Caller, SystemClock
+from mcp_server.core.gates import (
+    DataFacts,
+    DataGates,
+    Gates,
+    ModelFacts,
+    ModelGates,
+    Outcome,
+    judge_data,
+    judge_model,
+    read_gates,
+)
+from mcp_server.errors import CourtsideError, InvalidInput, StorageFailed
+from mcp_server.settings import Settings
+from mcp_server.workflows import validating, verifying
+from mcp_server.workflows.app import App
+from mcp_server.workflows.describing import find
+
+if TYPE_CHECKING:
+    from mcp_server.storage.records import ModelVersion
+
+ANSWERS = 500
+"""How many rows are answered to measure a model's latency, after a tenth of them to warm up."""
+DAY = 86_400.0
+
+
+def read(path: Path) -> Gates:
+    """The gates of a file.
+
+    Raises:
+        InvalidInput: the file can't be read, or isn't one of gates.
+    """
+    try:
+        return read_gates(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        raise InvalidInput(
+            f"The gates can't be read from {str(path)!r}.", hint="Name a file of YAML in UTF-8."
+        ) from None
+
+
+def write(path: Path | None, text: str, *, append: bool = False) -> None:
+    """Write outcomes where they are asked for.
+
+    Raises:
+        StorageFailed: the file can't be written.
+    """
+    if path is None:
+        return
+    try:
+        with path.open("a" if append else "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError:
+        raise StorageFailed(f"{str(path)!r} can't be written.", hint="Name a file in a folder that exists.") from None
+
+
+async def check(settings: Settings, gates: Gates) -> list[Outcome]:
+    """Check every subject; one that can't be checked doesn't pass, and the others are checked all the same."""
+    app = App(settings, SystemClock())
+    call = CallContext(
+        caller=Caller("local", frozenset()), request_id=secrets.token_hex(8), tool="cli:check", clock=app.clock
+    )
+    try:
+        outcomes = []
+        for data in gates.data:
+            outcomes += await _data(app, call, data)
+        for model in gates.models:
+            outcomes += await _model(app, call, model)
+        return outcomes
+    finally:
+        await app.close()
+
+
+async def _data(app: App, call: CallContext, gates: DataGates) -> list[Outcome]:
+    try:
+        record = await find(app, gates.dataset)
+        reference = f"{record.name}@{record.version}"
+        found = await validating.validate(app, call, reference, gates.baseline)
+    except CourtsideError as failed:
+        return [_unchecked(gates.dataset, failed)]
+    facts = DataFacts(
+        reference=reference,
+        verdict=found.verdict,
+        reasons=tuple(
+            f"{finding['rule']}: {finding['reason']}" for finding in found.findings if finding["severity"] != "info"
+        ),
+        rows=record.rows,
+        age_days=_age(app, record.created_at),
+    )
+    return judge_data(gates, facts)
+
+
+async def _model(app: App, call: CallContext, gates: ModelGates) -> list[Outcome]:
+    from mcp_server.storage import models
+
+    try:
+        verified = await verifying.verify(app, call, gates.model)
+        async with (await app.storage()).database.reading() as tx:
+            record = await models.resolve(tx, verified.model)
+        passed = verified.verdict == "passed"
+        facts = ModelFacts(
+            reference=verified.model,
+            verified=passed,
+            failed_checks=tuple(check["name"] for check in verified.checks if check["state"] != "passed"),
+            test=record.metrics["test"],
+            train=record.metrics.get("train", {}),
+            age_days=_age(app, record.created_at),
+            latency_ms=await _latency(app, record) if passed and gates.latency_ms is not None else None,
+        )
+    except CourtsideError as failed:
+        return [_unchecked(gates.model, failed)]
+    return judge_model(gates, facts)
+
+
+async def _latency(app: App, record: ModelVersion) -> dict[str, float]:
+    """Milliseconds for one row, answered as predict answers it, over the version's golden rows."""
+    import orjson
+
+    storage = await app.storage()
+    golden = orjson.loads(await storage.artefacts.get(record.manifest["files"]["golden.json"]))
+    predictor = (await (await app.predictors()).get(f"{record.name}@{record.version}")).predictor
+    taken = []
+    for turn in range(ANSWERS + ANSWERS // 10):
+        row = golden[turn % len(golden)]["row"]
+        begun = app.clock.monotonic()
+        predictor.answer(row)
+        taken.append((app.clock.monotonic() - begun) * 1_000)
+    measured = sorted(taken[ANSWERS // 10 :])
+    return {"p50": measured[ANSWERS // 2], "p99": measured[ANSWERS * 99 // 100]}
+
+
+def _age(app: App, moment: datetime) -> float:
+    return (app.clock.now() - moment).total_seconds() / DAY
+
+
+def _unchecked(subject: str, failed: CourtsideError) -> Outcome:
+    return Outcome(subject, "check", "unknown", f"{failed.code}: {failed.message}")
