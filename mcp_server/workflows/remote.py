@@ -153,7 +153,7 @@ async def _from_query(app: App, request: ImportRequest, raw: Path, seconds: floa
     url = _source(app.settings, name)
     if request.query is None:
         raise InvalidInput("A database needs a query.", hint="Give one SELECT as query.")
-    options, parameters = _divided(request.options)
+    options, parameters = _divided(request.reading)
     query = Query.of(request.query, parameters)
     bounds = Bounds(rows=app.settings.max_rows, size=app.settings.max_import_mib * MIB, seconds=seconds)
     found = await _rows(app.settings, url, query, raw, bounds)
