@@ -13,6 +13,7 @@ _HOMES = {
     "ping": "tables",
     "parse_table": "tables",
     "read_rows": "tables",
+    "query_sqlite": "querying",
     "find_subject": "erasing",
     "export_subject": "erasing",
     "without_subject": "erasing",
