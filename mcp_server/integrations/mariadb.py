@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
@@ -32,7 +33,7 @@ async def read_rows(url: str, query: Query, target: Path, bounds: Bounds) -> Que
     Raises:
         InvalidInput: the statement isn't one that reads, or isn't understood.
         BadConfiguration: the URL can't be used, or the account isn't let in or may do more than it should.
-        DataRejected: `E_ROWS`, `E_SIZE`, `E_DEADLINE`; `E_PERMISSION` where the account may not read that.
+        DataRejected: `E_ROWS`, `E_SIZE`, `E_LINE`, `E_CELL`, `E_DEADLINE`; `E_PERMISSION` where the account may not read that.
         Transient: the database can't be reached.
         Unsupported: the driver isn't installed.
     """
@@ -67,7 +68,6 @@ async def read_rows(url: str, query: Query, target: Path, bounds: Bounds) -> Que
 
 
 def _connected(parts: SplitResult, wire: socket.socket, bounds: Bounds) -> pymysql.Connection[Any]:
-    import pymysql
     from pymysql.constants import FIELD_TYPE
     from pymysql.converters import conversions
 
@@ -76,7 +76,7 @@ def _connected(parts: SplitResult, wire: socket.socket, bounds: Bounds) -> pymys
         raise BadConfiguration("A MySQL source has an unknown option.", hint="The one option is ?ssl=true.")
     # As text, for 0000-00-00 and times over a day have no value in Python.
     dated = (FIELD_TYPE.DATE, FIELD_TYPE.DATETIME, FIELD_TYPE.TIMESTAMP, FIELD_TYPE.TIME)
-    connection = pymysql.connect(
+    connection: pymysql.Connection[Any] = _counting()(
         host=parts.hostname or "localhost",
         user=unquote(parts.username or ""),
         password=unquote(parts.password or "").encode(),  # as text, the driver would take it for Latin-1
@@ -130,11 +130,38 @@ def _read(connection: pymysql.Connection[Any], query: Query, target: Path, bound
             bounds,
             dated=[at for at, column in enumerate(flowing.description) if column[1] in dated],
         )
-        while batch := flowing.fetchmany(rows.batch):
+        for batch in queries.in_batches(_one_by_one(connection, flowing), rows):
             if stop.asked:
                 raise queries.too_slow()
             rows.add(batch)
         return rows.result()
+
+
+def _one_by_one(connection: Any, flowing: Any) -> Iterator[Sequence[Any]]:
+    while True:
+        connection.came = 0
+        row = flowing.fetchone()
+        if row is None:
+            return
+        yield row
+
+
+def _counting() -> type:
+    """A connection that takes no row larger than any that is read, whatever the server sends."""
+    import pymysql
+
+    class Counting(pymysql.connections.Connection):  # type: ignore[misc]
+        came = 0
+
+        def _read_bytes(self, num_bytes: int) -> bytes:
+            self.came += num_bytes
+            if self.came > queries.MOST_ROW:
+                if self._result is not None:
+                    self._result.unbuffered_active = False  # or its cursor would read on to the end
+                raise queries.too_long()
+            return bytes(super()._read_bytes(num_bytes))
+
+    return Counting
 
 
 def _prepare(cursor: Any, statement: str) -> None:

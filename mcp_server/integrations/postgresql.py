@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import asyncpg
 
 CLOSE_SECONDS = 2.0
+MOST_FETCHED = 1_000
 _WRONG = {"42P01": "table", "42703": "column", "42883": "function", "42601": "syntax", "42P02": "parameters"}
 # As text, for `infinity` and years before 1 have no date in Python.
 _DATED = ("date", "timestamp", "timestamptz")
@@ -45,7 +46,7 @@ async def read_rows(url: str, query: Query, target: Path, bounds: Bounds) -> Que
     Raises:
         InvalidInput: the statement isn't one that reads, or isn't understood.
         BadConfiguration: the account isn't let in, or may do more than it should.
-        DataRejected: `E_ROWS`, `E_SIZE`, `E_DEADLINE`; `E_PERMISSION` where the account may not read that.
+        DataRejected: `E_ROWS`, `E_SIZE`, `E_LINE`, `E_CELL`, `E_DEADLINE`; `E_PERMISSION` where the account may not read that.
         Transient: the database can't be reached.
         Unsupported: the driver isn't installed.
     """
@@ -101,11 +102,63 @@ async def _read(connection: asyncpg.Connection, query: Query, target: Path, boun
     values = [_parameter(kind.name, text) for kind, text in zip(wanted, query.parameters, strict=True)]
     dated = [at for at, column in enumerate(columns) if column.type.name in _DATED]
     cursor = await prepared.cursor(*values)
+    counted = _Counted.of(connection)
     with queries.new_file(target) as file:
         rows = RowsFile(file, [column.name for column in columns], bounds, dated=dated)
-        while batch := await cursor.fetch(rows.batch):
-            await asyncio.to_thread(rows.add, batch)
+        while batch := await counted.fetch(cursor, min(rows.batch, MOST_FETCHED)):
+            await asyncio.to_thread(_add, rows, batch)
         return rows.result()
+
+
+def _add(rows: RowsFile, fetched: list[Any]) -> None:
+    for batch in queries.in_batches(fetched, rows):
+        rows.add(batch)
+
+
+class _Counted(asyncio.Protocol):
+    """Between the wire and the driver: ends a connection whose server sends more than is to be held in memory.
+
+    The driver keeps all rows of a batch before anybody sees one, and how wide they are only the server knows.
+    """
+
+    def __init__(self, transport: asyncio.Transport, driver: asyncio.Protocol) -> None:
+        self._transport, self._driver = transport, driver
+        self._came = 0
+        self.connection_lost = driver.connection_lost  # type: ignore[method-assign]
+        self.eof_received = driver.eof_received  # type: ignore[method-assign]
+        self.pause_writing = driver.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = driver.resume_writing  # type: ignore[method-assign]
+
+    @classmethod
+    def of(cls, connection: asyncpg.Connection) -> _Counted:
+        """Count what comes on a connection from here on."""
+        transport = connection._transport
+        counted = cls(transport, transport.get_protocol())
+        transport.set_protocol(counted)
+        return counted
+
+    def data_received(self, data: bytes) -> None:
+        self._came += len(data)
+        if self._came > queries.MOST_AT_ONCE:
+            self._transport.abort()
+        else:
+            self._driver.data_received(data)
+
+    async def fetch(self, cursor: Any, rows: int) -> list[Any]:
+        """The next rows of a cursor.
+
+        Raises:
+            DataRejected: `E_SIZE`: they are too wide to be held at a time.
+        """
+        import asyncpg
+
+        self._came = 0
+        try:
+            return list(await cursor.fetch(rows))
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            if self._came > queries.MOST_AT_ONCE:
+                raise queries.too_much() from None
+            raise
 
 
 def _parameter(kind: str, text: str) -> Any:

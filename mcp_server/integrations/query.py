@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +28,10 @@ T = TypeVar("T")
 CONNECT_SECONDS = 5.0
 MOST_BATCH, BATCH_BYTES = 5_000, 4 * 1024 * 1024
 MOST_CELL = 1024 * 1024
+MOST_ROW = 10 * 1024 * 1024
+"""Bytes; the strict reader takes no longer line."""
+MOST_AT_ONCE = 64 * 1024 * 1024
+"""Bytes that a database may send for one batch of rows, which nobody sees before it's whole."""
 MOST_THREADS = 4
 # How long a thread that was told to stop is waited for.
 GRACE_SECONDS = 5.0
@@ -202,6 +206,27 @@ class RowsFile:
             raise DataRejected("E_IO", "The rows could not be written.", hint="Check the disk.") from None
 
 
+def in_batches(rows: Iterable[Sequence[Any]], file: RowsFile) -> Iterator[list[Sequence[Any]]]:
+    """Rows one by one as batches that the file takes: few at a time as soon as they're wide.
+
+    Raises:
+        DataRejected: `E_LINE`: a row is larger than any that is read.
+    """
+    batch: list[Sequence[Any]] = []
+    size = 0
+    for row in rows:
+        width = sum(len(value) for value in row if type(value) is str or type(value) is bytes)
+        if width > MOST_ROW:
+            raise too_long()
+        size += width
+        batch.append(row)
+        if len(batch) >= file.batch or size > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
 @contextmanager
 def new_file(target: Path) -> Iterator[BinaryIO]:
     """A file of this user's alone, open for writing; it's removed again where the block fails."""
@@ -239,8 +264,8 @@ class Stop:
 async def in_thread(work: Callable[[Stop], T], seconds: float) -> T:
     """Run what blocks in a thread of its own, none of those that hash and copy files.
 
-    Late or cancelled, it's told to stop and waited for, but not without end: one function of a database can't be
-    stopped from outside. Its thread counts as taken for as long as it runs.
+    Late or cancelled, it's told to stop and waited for, but not without end. Its thread counts as taken for as long as
+    it runs.
 
     Raises:
         DataRejected: `E_DEADLINE`; it took longer than `seconds`.
@@ -289,6 +314,22 @@ def too_wide() -> DataRejected:
         "E_CELL",
         f"A value of the query is over {MOST_CELL:,} bytes.",
         hint="Leave its column out, or cut it with substr.",
+    )
+
+
+def too_long() -> DataRejected:
+    return DataRejected(
+        "E_LINE",
+        f"A row of the query is over {MOST_ROW:,} bytes.",
+        hint="Name fewer columns, or cut the wide ones with substr.",
+    )
+
+
+def too_much() -> DataRejected:
+    return DataRejected(
+        "E_SIZE",
+        f"The rows of the query are so wide that over {MOST_AT_ONCE:,} bytes came at once.",
+        hint="Leave the wide columns out, or cut them with substr.",
     )
 
 

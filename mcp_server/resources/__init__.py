@@ -42,6 +42,8 @@ async def _of_template(server: GuardedServer, uri: str, name: str, value: str) -
         return await models.names(server.app, value)
     if uri.startswith("data://") and name == "form":
         return [form for form in data.FORMS if form.startswith(value)]
+    if uri.startswith("data://") and name in ("finding", "page"):
+        return []
     if uri.startswith("data://"):
         return await data.names(server.app, value)
     if uri.startswith("lineage://"):

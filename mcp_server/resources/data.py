@@ -8,13 +8,15 @@ import orjson
 
 from mcp_server.guard.server import GuardedServer
 from mcp_server.guard.text import bound_json, clean_json
-from mcp_server.workflows import contracts, validating
+from mcp_server.workflows import contracts, findings, validating
 from mcp_server.workflows.app import App
 from mcp_server.workflows.describing import describe
 
 FORMS = tuple(contracts.FORMS)
 MOST_CONTRACT = 24_000
 """Bytes of compact JSON; indented and as text in an answer it's more than twice that."""
+MOST_PAGE = 50_000
+"""Likewise, not indented: full pages of the longest names and cells are below."""
 
 
 def register(server: GuardedServer) -> None:
@@ -34,6 +36,16 @@ def register(server: GuardedServer) -> None:
         """The contract as pandera YAML or a suite of great_expectations, and what neither carries."""
         return _text(clean_json(await contracts.exported(server.app, name, form)))
 
+    @server.resource("data://{name}/findings{?page}", title="Findings", mime_type="application/json")
+    async def listed(name: str, page: str = "1") -> str:
+        """Everything that a check of a data set version finds, gravest first; 25 on a page."""
+        return _page(await findings.listed(server.app, name, page))
+
+    @server.resource("data://{name}/findings/{finding}{?page}", title="Rows of a finding", mime_type="application/json")
+    async def concerned(name: str, finding: str, page: str = "1") -> str:
+        """All rows that a finding of validate_data concerns, with its columns' cells; 100 on a page."""
+        return _page(await findings.rows(server.app, name, finding, page))
+
     @server.resource("data://{name}/quality", title="Quality history", mime_type="application/json")
     async def quality(name: str) -> str:
         """The validations of a data set, newest first: verdict, and the rows that each rule concerned."""
@@ -43,6 +55,10 @@ def register(server: GuardedServer) -> None:
     async def quality_picture(name: str) -> bytes:
         """The rows that each warning or failing rule concerned, validation by validation."""
         return await validating.picture(server.app, name)
+
+
+def _page(document: Any) -> str:
+    return orjson.dumps(bound_json(clean_json(document), MOST_PAGE)).decode()
 
 
 def _text(document: Any) -> str:

@@ -12,22 +12,24 @@ from typing import TYPE_CHECKING, Any, Literal
 from mcp_server.context import CallContext
 from mcp_server.core.labels import label
 from mcp_server.core.names import check_name
-from mcp_server.errors import ComputeFailed, Conflict, DataRejected, InvalidInput
+from mcp_server.errors import ComputeFailed, Conflict, CorruptArtefact, DataRejected, InvalidInput, NotFound
 from mcp_server.workflows import remote
 from mcp_server.workflows.app import App
 from mcp_server.workflows.compatibility import against_previous
 from mcp_server.workflows.data_answers import Imported
-from mcp_server.workflows.describing import content_digest, find
+from mcp_server.workflows.describing import content_digest, find, genuine
 from mcp_server.workflows.files import Brought, Copied, copy_allowed
 from mcp_server.workflows.reply import counted, token
 
 if TYPE_CHECKING:
     from mcp_server.storage.records import DatasetVersion
+    from mcp_server.storage.transaction import Transaction
 
 # What a reading process can take for each MiB that it may fill: the rows go through the disk, so that this is far from
 # the edge for narrow tables; it's set by wide ones.
 CELLS_PER_MIB = 60_000
 MOST_TOLD = 20
+PROMISES = "promises"
 
 
 Mode = Literal["full", "append", "upsert"]
@@ -50,6 +52,11 @@ class ImportRequest:
     options: dict[str, str | list[str]] = field(default_factory=dict)
     query: str | None = None
 
+    @property
+    def reading(self) -> dict[str, str | list[str]]:
+        """The options about how to read; the others are about what to do with it."""
+        return {name: value for name, value in self.options.items() if name != PROMISES}
+
 
 async def import_data(app: App, call: CallContext, request: ImportRequest) -> Imported:
     """Copy, parse in a limited child, store the table and its record.
@@ -63,6 +70,7 @@ async def import_data(app: App, call: CallContext, request: ImportRequest) -> Im
     name = check_name(request.name)
     _check(request)
     parent = None if request.mode == "full" else await find(app, name)
+    before = await _before(app, name) if request.mode == "full" else Before()
     storage = await app.storage()
     async with app.scratch() as folder:
         table = folder / "table.parquet"
@@ -80,15 +88,51 @@ async def import_data(app: App, call: CallContext, request: ImportRequest) -> Im
                 "since": request.since,
             }
             reads.append(stored)
-        arguments = _arguments(app, request, brought, folder, table) | {"extends": extends}
+        held = None if request.options.get(PROMISES) == "drop" else before.promises
+        arguments = _arguments(app, request, brought, folder, table) | {"extends": extends, "before": held}
         parsed = await _parse(app, call, arguments, reads)
         artefact = "" if parsed.get("nothing_new") else await storage.artefacts.put_file(table)
     if parent is not None and parsed.get("nothing_new"):
         return await _as_before(app, call, parent, "No row is beyond the largest value of since; nothing was added.")
     parsed["notes"] = [*brought.notes, *parsed["notes"]]
-    answer = await _record(app, call, name, brought.source, parsed, artefact, parent)
+    answer = await _record(app, call, name, brought.source, parsed, artefact, parent, before)
     await told_outside(app, call, answer, brought.source)
     return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The newest version of a data set that is imported in full again.
+
+    Args:
+        version: its number, 0 where there's none.
+        record: None also where its record was changed since it was stored, so that nothing in it can be relied on.
+    """
+
+    version: int = 0
+    record: DatasetVersion | None = None
+
+    @property
+    def promises(self) -> dict[str, Any] | None:
+        """What the reading process holds the new table to."""
+        if self.record is None:
+            return None
+        return {"contract": self.record.contract, "imported": self.record.source.get("kind") != "prepared"}
+
+
+async def _before(app: App, name: str) -> Before:
+    from mcp_server.storage import datasets
+
+    storage = await app.storage()
+    try:
+        async with storage.database.reading() as tx:
+            record = await datasets.get(tx, name)
+    except NotFound:
+        return Before()
+    try:
+        return Before(record.version, genuine(record))
+    except CorruptArtefact:
+        return Before(record.version)
 
 
 async def told_outside(app: App, call: CallContext, answer: Imported, source: dict[str, Any]) -> None:
@@ -137,6 +181,16 @@ def _check(request: ImportRequest) -> None:
     if "parameters" in request.options and not remote.is_query(request.path):
         raise InvalidInput(
             "options.parameters goes with a path sql:NAME.", hint="Leave it out; only a query has parameters."
+        )
+    if request.options.get(PROMISES, "keep") not in ("keep", "drop"):
+        raise InvalidInput(
+            "options.promises is keep or drop.",
+            hint="keep holds the table to what was stated about the newest version; drop leaves that out.",
+        )
+    if request.mode != "full" and PROMISES in request.options:
+        raise InvalidInput(
+            f"mode {request.mode} keeps what was stated about the version before.",
+            hint="Leave options.promises out; a step contract of prepare_data states otherwise.",
         )
     stated = request.target or request.time or request.roles or request.derived or request.row_filter
     if request.mode != "full" and stated:
@@ -200,7 +254,7 @@ def _arguments(app: App, request: ImportRequest, brought: Brought, folder: Path,
         "roles": dict(request.roles),
         "derived": request.derived,
         "row_filter": request.row_filter,
-        "options": dict(request.options if brought.options is None else brought.options),
+        "options": dict(request.reading if brought.options is None else brought.options),
         "max_bytes": app.settings.max_import_mib * 1024 * 1024,
         "max_rows": app.settings.max_rows,
         "max_columns": app.settings.max_columns,
@@ -216,6 +270,7 @@ async def _record(
     parsed: dict[str, Any],
     artefact: str,
     parent: DatasetVersion | None,
+    before: Before,
 ) -> Imported:
     from mcp_server.storage import datasets, removal
 
@@ -223,7 +278,9 @@ async def _record(
     content = content_digest(artefact, parsed["contract"], {})
     async with storage.database.transaction(call) as tx:
         await removal.hold(tx, [artefact])
-        if parent is not None:
+        if parent is None:
+            await _require_newest(tx, name, before)
+        else:
             await datasets.require_unchanged(tx, {f"{parent.name}@{parent.version}": parent.digest})
             if (await datasets.get(tx, name)).version != parent.version:
                 raise Conflict(
@@ -252,12 +309,33 @@ async def _record(
         answer = _answer(
             version,
             existing=version.created_at != tx.now,
-            notes=[*_told(parsed, parent), *compared.notes],
+            notes=[*_told(parsed, parent), *_promises_told(parsed, before), *compared.notes],
             untrusted={**_untrusted(parsed), **compared.apart},
         )
         tx.answer(answer.model_dump(mode="json", exclude_none=True))
         tx.about(answer.dataset)
     return answer
+
+
+async def _require_newest(tx: Transaction, name: str, before: Before) -> None:
+    """Make sure that nothing was stated about the data set since its promises were read.
+
+    Raises:
+        Conflict: a newer version is there, with promises that this import wasn't held to.
+    """
+    from mcp_server.core.contract import from_dict
+    from mcp_server.core.contract.keeping import promises
+    from mcp_server.storage import datasets
+
+    try:
+        newest = await datasets.get(tx, name)
+    except NotFound:
+        return
+    if newest.version != before.version and promises(await asyncio.to_thread(from_dict, newest.contract)):
+        raise Conflict(
+            f"Another version of {name} was stored meanwhile; this one isn't held to what it promises.",
+            hint="Call import_data again.",
+        )
 
 
 async def _as_before(app: App, call: CallContext, version: DatasetVersion, note: str) -> Imported:
@@ -306,6 +384,19 @@ def _told(parsed: dict[str, Any], parent: DatasetVersion | None) -> list[str]:
     if parsed["notes"]:
         told.append(f"{counted(len(parsed['notes']), 'note')} on reading, see untrusted.notes.")
     return told + personal_notes(parsed)
+
+
+def _promises_told(parsed: dict[str, Any], before: Before) -> list[str]:
+    """What became of what was stated about the version before."""
+    if before.version and before.record is None:
+        return [f"Version {before.version}'s record was changed; what it promised isn't held to."]
+    told = []
+    reference = "" if before.record is None else f"{before.record.name}@{before.record.version}"
+    if parsed.get("kept"):
+        told.append(f"Held to {counted(parsed['kept'], 'promise')} that {reference} states; they go on.")
+    if parsed.get("lost"):
+        told.append(f"Not held to {counted(parsed['lost'], 'promise')} of {reference}: the columns aren't there.")
+    return told
 
 
 def _untrusted(parsed: dict[str, Any]) -> dict[str, Any]:

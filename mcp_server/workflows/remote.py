@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from mcp_server.context import CallContext
-from mcp_server.errors import CorruptArtefact, DataRejected, DeadlineExceeded, InvalidInput, NotFound, Unsupported
+from mcp_server.errors import (
+    ComputeFailed,
+    CorruptArtefact,
+    DataRejected,
+    DeadlineExceeded,
+    InvalidInput,
+    NotFound,
+    Unsupported,
+)
 from mcp_server.integrations.url_guard import UrlGuard
 from mcp_server.log import register_secret
 from mcp_server.settings import MIB, Settings, parse_sql_sources
@@ -153,10 +162,10 @@ async def _from_query(app: App, request: ImportRequest, raw: Path, seconds: floa
     url = _source(app.settings, name)
     if request.query is None:
         raise InvalidInput("A database needs a query.", hint="Give one SELECT as query.")
-    options, parameters = _divided(request.options)
+    options, parameters = _divided(request.reading)
     query = Query.of(request.query, parameters)
     bounds = Bounds(rows=app.settings.max_rows, size=app.settings.max_import_mib * MIB, seconds=seconds)
-    found = await _rows(app.settings, url, query, raw, bounds)
+    found = await _rows(app, url, query, raw, bounds)
     if not found.rows:
         raise DataRejected(
             "E_NO_ROWS", "The query gave no rows.", hint="Check its WHERE and its parameters, which are texts."
@@ -211,13 +220,11 @@ def _divided(given: Options) -> tuple[dict[str, str | list[str]], list[str]]:
     return options, parameters
 
 
-async def _rows(settings: Settings, url: str, query: Query, raw: Path, bounds: Bounds) -> QueryRows:
+async def _rows(app: App, url: str, query: Query, raw: Path, bounds: Bounds) -> QueryRows:
     scheme = urlsplit(url).scheme
     if scheme == "sqlite":
-        from mcp_server.integrations import sqlite
-
-        root, parts = locate(url.removeprefix("sqlite:///"), settings.allowed_dirs)
-        return await sqlite.read_rows(root.joinpath(*parts), query, raw, bounds)
+        root, parts = locate(url.removeprefix("sqlite:///"), app.settings.allowed_dirs)
+        return await _from_file(app, root.joinpath(*parts), query, raw, bounds)
     if scheme in ("mysql", "mariadb"):
         from mcp_server.integrations import mariadb
 
@@ -225,6 +232,49 @@ async def _rows(settings: Settings, url: str, query: Query, raw: Path, bounds: B
     from mcp_server.integrations import postgresql
 
     return await postgresql.read_rows(url, query, raw, bounds)
+
+
+async def _from_file(app: App, path: Path, query: Query, raw: Path, bounds: Bounds) -> QueryRows:
+    """The rows of a database that is a file: read in a process of its own, as every file that isn't trusted."""
+    from mcp_server.integrations.query import QueryRows, too_slow
+
+    reads = [path.with_name(path.name + more) for more in ("", "-wal", "-shm")]
+    arguments = {
+        "path": str(path),
+        "statement": query.statement,
+        "parameters": query.parameters,
+        "out": str(raw),
+        **asdict(bounds),
+    }
+    try:
+        found = await (await app.compute()).run(
+            "query_sqlite",
+            arguments,
+            timeout=bounds.seconds,
+            fresh=True,
+            reads=[file for file in reads if file.exists()],
+        )
+    except DeadlineExceeded:
+        raise too_slow() from None
+    except ComputeFailed as failed:
+        reason = failed.details.get("reason")
+        if reason == "cpu":
+            raise too_slow() from None
+        if reason == "memory":
+            raise DataRejected(
+                "E_SIZE",
+                "The query needs more memory than a reading process may use.",
+                hint="Name fewer columns, sort and group less, or raise COURTSIDE_CHILD_MEMORY_MIB.",
+            ) from None
+        if reason == "crashed":
+            raise DataRejected(
+                "E_DAMAGED",
+                "The process that read the database crashed on it; nothing was stored.",
+                hint="Check the file with PRAGMA integrity_check.",
+                details={"reference": failed.details["reference"]},
+            ) from None
+        raise
+    return QueryRows(**found | {"text_columns": tuple(found["text_columns"])})
 
 
 def _empty_texts(count: int) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mcp_server.context import CallContext
@@ -16,7 +17,7 @@ from mcp_server.errors import NotFound
 from mcp_server.workflows.app import App
 from mcp_server.workflows.data_answers import Validated
 from mcp_server.workflows.describing import find
-from mcp_server.workflows.reply import token
+from mcp_server.workflows.reply import counted, token
 
 if TYPE_CHECKING:
     from mcp_server.storage.records import DatasetVersion, Validation
@@ -33,24 +34,22 @@ _GRADES = ("info", "warn", "fail")
 async def validate(app: App, call: CallContext, dataset: str, baseline: str | None) -> Validated:
     """Check a version in the computing child."""
     record = await find(app, dataset)
-    storage = await app.storage()
-    arguments: dict[str, Any] = {
-        "path": str(await storage.artefacts.local_path(record.artefact)),
-        "contract": record.contract,
-        "seed": storage.keys.checking_seed(record.artefact),
-        "now": call.clock.now().isoformat(),
-    }
-    reference = None
-    if baseline is not None:
-        reference = await find(app, baseline)
-        arguments["baseline"] = str(await storage.artefacts.local_path(reference.artefact))
+    reference = None if baseline is None else await find(app, baseline)
+    arguments = await checking(app, record, reference, call.clock.now())
     report = await (await app.compute()).run("validate", arguments, timeout=call.remaining(), progress=call.report)
     if not app.settings.read_only:
         # What couldn't be compared is no comparison.
         await _record(app, call, record, reference if report["compared"] else None, report)
     columns = record.contract["columns"]
     positions = {column["name"]: index for index, column in enumerate(columns, start=1)}
-    findings = [_finding(finding, positions) for finding in report["findings"]]
+    at = f"data://{record.name}@{record.version}/findings"
+    findings = [
+        _finding(finding, positions) | ({"rows_at": f"{at}/{number}"} if _cut_short(finding) else {})
+        for number, finding in enumerate(report["findings"], start=1)
+    ]
+    onward = _next(findings, f"{record.name}@{record.version}", targeted=any(_is_target(c) for c in columns))
+    if report["findings_left_out"]:
+        onward += f" {counted(report['findings_left_out'], 'milder finding')} left out: {at} lists all."
     failures = sum(finding["severity"] == "fail" for finding in findings)
     warnings = sum(finding["severity"] == "warn" for finding in findings)
     return Validated(
@@ -60,9 +59,23 @@ async def validate(app: App, call: CallContext, dataset: str, baseline: str | No
         warnings=warnings,
         findings=findings,
         not_looked_for=report["not_looked_for"],
-        next=_next(findings, f"{record.name}@{record.version}", targeted=any(_is_target(c) for c in columns)),
+        next=onward,
         untrusted=_apart(report["findings"], findings),
     )
+
+
+async def checking(app: App, record: DatasetVersion, reference: DatasetVersion | None, now: datetime) -> dict[str, Any]:
+    """What the computing child needs to check a version, against another one where there's one."""
+    storage = await app.storage()
+    arguments = {
+        "path": str(await storage.artefacts.local_path(record.artefact)),
+        "contract": record.contract,
+        "seed": storage.keys.checking_seed(record.artefact),
+        "now": now.isoformat(),
+    }
+    if reference is not None:
+        arguments["baseline"] = str(await storage.artefacts.local_path(reference.artefact))
+    return arguments
 
 
 async def history(app: App, name: str) -> dict[str, Any]:
@@ -158,6 +171,11 @@ def _ranked(said: Sequence[Validation], least: str = "info") -> list[str]:
             worst[rule] = (max(grade, _GRADES.index(told["severity"])), max(count, told["count"]))
     chosen = [rule for rule, (grade, _) in worst.items() if grade >= _GRADES.index(least)]
     return sorted(chosen, key=lambda rule: (-worst[rule][0], -worst[rule][1], rule))
+
+
+def _cut_short(finding: dict[str, Any]) -> bool:
+    """Whether a finding names more rows than the answer has room for."""
+    return bool(finding["rows"]) and finding["count"] > MOST_ROWS
 
 
 def _finding(finding: dict[str, Any], positions: dict[str, int]) -> dict[str, Any]:

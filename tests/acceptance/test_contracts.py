@@ -142,6 +142,55 @@ def test_a_document_that_was_written_here_is_taken_by_another_data_set(env):
     assert rules["contract.unique_together"]["severity"] == "fail"
 
 
+def test_what_was_stated_is_held_to_on_the_way_in(env):
+    """Rows that come later, and the table imported anew, keep what a person stated, or nothing is stored."""
+    change = {
+        "columns": {
+            "home": {"minimum": 0, "maximum": 7},
+            "team": {"allowed": ["BOS", "NYK"]},
+            "game": {"unique": True},
+        },
+        "rules": {"no_ties": {"expression": "home != away"}},
+        "row_bounds": {"maximum": 202},
+    }
+    header = "game,day,team,home,away\n"
+    kept = [row for row in ROWS if row[-3] != row[-1]]
+
+    async def scene(client):
+        async def again(rows, **how):
+            return await refused(client, "import_data", name="held", text=header + "\n".join(rows) + "\n", **how)
+
+        await told(client, "import_data", name="held", text=header + "\n".join(kept) + "\n", roles={"game": "ignored"})
+        await told(client, "prepare_data", dataset="held", steps=[{"do": "contract", "change": change}])
+        wrong = ["G-9001,2015-02-01,BOS,9,1", "G-9002,2015-02-01,LAL,1,2", "G-9002,2015-02-01,BOS,3,3"]
+        errors = [await again(wrong, mode="append"), await again([kept[0], *wrong])]
+        listed = (await told(client, "describe_data")).structured_content["datasets"]
+        text = header + "\n".join([*kept[:-1], "G-9001,2015-02-01,BOS,6,1"]) + "\n"
+        fine = (await told(client, "import_data", name="held", text=text)).structured_content
+        states = (await document(client, "data://held/contract"))["untrusted"]
+        options = {"promises": "drop"}
+        text = header + "\n".join(wrong) + "\n"
+        free = (await told(client, "import_data", name="held", text=text, options=options)).structured_content
+        odd = [await again(wrong, options={"promises": "no"}), await again(wrong, options=options, mode="append")]
+        return errors, listed, fine, states, free, odd
+
+    errors, listed, fine, states, free, odd = in_server(env, scene)
+    for error, first in zip(errors, (1, 2), strict=True):
+        assert error["code"] == "E_CONTRACT"
+        found = [(one["column"], one["count"], one["rows"]) for one in error["details"]["violations"]]
+        assert found == [(3, 1, [first + 1]), (4, 1, [first]), (4, 1, [first + 2]), (1, 1, [first + 2])]
+        assert "'team'" in error["message"]
+    assert "prepare_data" in errors[0]["hint"]
+    assert '{"promises": "drop"}' in errors[1]["hint"]
+    assert "held@2" in [one["dataset"] for one in listed], "nothing was stored"
+    assert (fine["dataset"], fine["notes"][0]) == ("held@3", "Held to 6 promises that held@2 states; they go on.")
+    assert states["row_bounds"] == {"maximum": 202}
+    assert next(one for one in states["columns"] if one["name"] == "home")["stated"] == ["minimum", "maximum"]
+    assert free["dataset"] == "held@4"
+    assert any(note.startswith("Breaks ") for note in free["notes"])
+    assert [error["code"] for error in odd] == ["E_ARG", "E_ARG"]
+
+
 def test_a_wrong_change_stores_nothing_and_says_what_was_meant(env):
     async def scene(client):
         steps = [{"do": "contract", "change": {"columns": {"hone": {"minimum": 0}}}}]

@@ -6,7 +6,7 @@ import json
 import random
 
 import pytest
-from mcp import Client
+from mcp import Client, MCPError
 
 from acceptance.processes import environment, text_of, told
 from mcp_server import settings
@@ -84,6 +84,101 @@ def test_every_validation_is_remembered_newest_first_and_drawn(env):
         assert base64.b64decode(drawn.blob).startswith(PNG)
 
     in_server(env, scene)
+
+
+async def pages(client: Client, uri: str) -> list[dict]:
+    found = []
+    while uri:
+        content = (await read(client, uri)).text
+        assert len(content) < 50_000
+        found.append(json.loads(content))
+        uri = found[-1].get("next")
+    return found
+
+
+def test_every_row_of_a_finding_is_read_page_by_page(env):
+    """Beyond the twenty rows in the answer, cleaned, and without a value of a personal column."""
+    wrong = [row for row in range(1, 701) if row % 3 == 1]
+    rows = [
+        f"user{row}@example.org,{-row if row in wrong else row},\x1b[31m{INSTRUCTION} {row % 90},{row % 2}"
+        for row in range(1, 701)
+    ]
+    change = {"columns": {"n": {"minimum": 0}}, "rules": {"known": {"expression": "mail != 'x' and n >= 0"}}}
+
+    async def scene(client):
+        text = "mail,n,what is said here,y\n" + "\n".join(rows) + "\n"
+        await told(client, "import_data", name="paged", text=text, target="y", roles={"mail": "ignored"})
+        await told(client, "prepare_data", dataset="paged", steps=[{"do": "contract", "change": change}])
+        answer = (await told(client, "validate_data", dataset="paged")).structured_content
+        at = {one["rule"]: one["rows_at"] for one in answer["findings"] if "rows_at" in one}
+        found = {rule: await pages(client, at[rule]) for rule in ("contract.range", "rule.known")}
+        listed = await pages(client, "data://paged@2/findings")
+        refusals = {}
+        for tail in ("0", "x", "1?page=99", "999", "1?page=-1"):
+            with pytest.raises(MCPError) as refused:
+                await read(client, f"data://paged/findings/{tail}")
+            refusals[tail] = str(refused.value)
+        return answer, found, listed, refusals
+
+    answer, found, listed, refusals = in_server(env, scene)
+    for one in found.values():
+        assert [row for page in one for row in page["rows"]] == wrong
+        assert [(page["page"], page["pages"], len(page["rows"])) for page in one] == [
+            (1, 3, 100),
+            (2, 3, 100),
+            (3, 3, 34),
+        ]
+    assert found["contract.range"][2]["untrusted"]["cells"][-1] == [700, "-700"]
+    both = found["rule.known"][0]
+    assert (both["columns"], both["untrusted"]["cells_of"]) == (["mail", "n"], ["n"]), "no personal value is shown"
+    assert "example.org" not in json.dumps(found)
+    all_findings = [one for page in listed for one in page["findings"]]
+    assert [one["finding"] for one in all_findings] == list(range(1, len(all_findings) + 1))
+    assert [one["rule"] for one in all_findings[: len(answer["findings"])]] == [
+        one["rule"] for one in answer["findings"]
+    ]
+    assert listed[0]["verdict"] == "fail"
+    assert {tail: said.split(":")[0] for tail, said in refusals.items()} == {
+        "0": "E_ARG",
+        "x": "E_ARG",
+        "1?page=99": "E_NOT_FOUND",
+        "999": "E_NOT_FOUND",
+        "1?page=-1": "E_ARG",
+    }
+
+
+def test_pages_are_of_the_last_validation_and_its_baseline_and_need_none_recorded(env):
+    async def importing(client):
+        await told(client, "import_data", name="twice", text=table(faulty=False), target="y")
+        await told(client, "import_data", name="twice", text=table(faulty=True), target="y")
+        await told(client, "validate_data", dataset="twice@2", baseline="twice@1")
+        return await pages(client, "data://twice@2/findings"), await pages(client, "data://twice@1/findings")
+
+    async def reading(client):
+        return await pages(client, "data://twice@2/findings"), await pages(client, "data://twice@1/findings")
+
+    compared, alone = in_server(env, importing)
+    assert (compared, alone) == in_server({**env, "COURTSIDE_READ_ONLY": "true"}, reading)
+    rules = {one["rule"] for page in compared for one in page["findings"]}
+    assert "spelling.rare" in rules
+
+
+def test_cells_of_a_page_are_cleaned(env):
+    async def scene(client):
+        words = ["".join(f"\u202e{INSTRUCTION}{at}" for _ in range(3)) for at in range(4)]
+        text = "id,note,y\n" + "\n".join(f"{row},{words[row % 4]},{row % 2}" for row in range(60)) + "\n"
+        await told(client, "import_data", name="marked", text=text, target="y", roles={"id": "ignored"})
+        change = {"rules": {"none": {"expression": "note == 'x'"}}}
+        await told(client, "prepare_data", dataset="marked", steps=[{"do": "contract", "change": change}])
+        answer = (await told(client, "validate_data", dataset="marked")).structured_content
+        at = next(one["rows_at"] for one in answer["findings"] if one["rule"] == "rule.none")
+        return (await pages(client, at))[0]
+
+    page = in_server(env, scene)
+    assert len(page["rows"]) == 60
+    assert all("\u202e" not in cell and len(cell) <= 40 for _, cell in page["untrusted"]["cells"])
+    trusted = {name: part for name, part in page.items() if name != "untrusted"}
+    assert INSTRUCTION not in json.dumps(trusted)
 
 
 def test_a_data_set_that_was_never_validated_says_how_to_begin(env):

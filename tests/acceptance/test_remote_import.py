@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 import subprocess
 import sys
@@ -210,6 +211,14 @@ def test_a_query_becomes_a_version_and_nothing_else_is_read(tmp_path, shop):
                 error = await refused(client, "import_data", name="b", **kept)
                 assert error["code"] == code, (wrong, error)
                 assert error["hint"]
+            wide = {"query": "SELECT hex(zeroblob(200000000)) AS x", "options": {"parameters": []}}
+            error = await refused(client, "import_data", name="b", **{**given, **wide})
+            assert error["code"] in ("E_CELL", "E_LINE", "E_SIZE")
+            [server] = (
+                task / "children" for task in Path("/proc/self/task").iterdir() if (task / "children").read_text()
+            )
+            peak = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{server.read_text().split()[0]}/status").read_text())
+            assert int(peak[1]) < 350_000, "a row is never in the server's memory"
             nobody = {**given, "options": {"parameters": ["1999"]}}
             assert "The query gave no rows" in (await refused(client, "import_data", name="b", **nobody))["message"]
             numbers = {**given, "options": {"parameters": [2011]}}

@@ -291,6 +291,15 @@ async def test_rows_bytes_and_time_are_bounded(server: Server, tmp_path: Path) -
     assert error.code == "E_DEADLINE"
 
 
+async def test_a_row_that_is_larger_than_any_that_is_read_is_refused_before_it_is_there(server, tmp_path: Path) -> None:
+    target, roomy = tmp_path / "rows", Bounds(rows=100_000, size=1_000_000_000, seconds=20.0)
+    assert (await refused(server, target, "SELECT repeat('x', 1100000)", bounds=roomy)).code == "E_CELL"
+    assert (await refused(server, target, "SELECT repeat('x', 12000000)", bounds=roomy)).code == "E_LINE"
+    later = "SELECT IF(seq <= 3000, 'x', repeat('x', 20000)) AS x FROM seq_1_to_4000"
+    found = await mariadb.read_rows(server.url, Query.of(later), target, roomy)
+    assert (found.rows, found.size) == (4_000, 3 + 3_000 * 3 + 1_000 * 20_002)
+
+
 async def test_an_account_that_is_not_let_in_and_a_server_that_is_not_there_are_told_apart(server, tmp_path) -> None:
     nobody = re.sub(r"//[^@]*@", "//courtside_nobody:hidden@", server.url)
     error = await refused(server, tmp_path / "rows", "SELECT 1", url=nobody)

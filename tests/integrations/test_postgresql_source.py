@@ -282,6 +282,20 @@ async def test_rows_bytes_and_time_are_bounded(server: Server, tmp_path: Path) -
     assert server.owner.execute(asked + " AND state = 'active'").fetchone() == (0,), "nothing goes on running there"
 
 
+async def test_rows_that_are_too_wide_for_memory_are_refused_before_they_are_all_there(server, tmp_path: Path) -> None:
+    target, roomy = tmp_path / "rows", Bounds(rows=100_000, size=1_000_000_000, seconds=20.0)
+    later = "SELECT CASE WHEN n <= 2023 THEN 'x' ELSE repeat('x', {size}) END AS x FROM generate_series(1, 3023) AS n"
+    for statement, code in (
+        ("SELECT repeat('x', 1100000)", "E_CELL"),
+        ("SELECT repeat('x', 12000000)", "E_LINE"),
+        ("SELECT repeat('x', 200000000)", "E_SIZE"),
+        (later.format(size=500_000), "E_SIZE"),
+    ):
+        assert (await refused(server, target, statement, bounds=roomy)).code == code
+    found = await postgresql.read_rows(server.url, Query.of(later.format(size=20_000)), target, roomy)
+    assert (found.rows, found.size) == (3_023, 3 + 2_023 * 3 + 1_000 * 20_002)
+
+
 async def test_an_account_that_is_not_let_in_and_a_server_that_is_not_there_are_told_apart(server, tmp_path) -> None:
     nobody = re.sub(r"//[^@]*@", "//courtside_nobody:x@", server.url)
     assert (await refused(server, tmp_path / "rows", "SELECT 1", url=nobody)).code == "E_CONFIG"

@@ -9,6 +9,7 @@ import os
 import re
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_server.core.ingest import CsvOptions, Limits, read_csv
-from mcp_server.errors import CourtsideError, DataRejected, InvalidInput, Transient
+from mcp_server.errors import CourtsideError, DataRejected, DeadlineExceeded, InvalidInput, Transient
 from mcp_server.integrations import query, sqlite
 from mcp_server.integrations.query import Bounds, Query, RowsFile
+from mcp_server.jobs.compute import Compute
+from mcp_server.workflows.app import OPERATIONS
 
 pytestmark = pytest.mark.anyio
 
@@ -52,7 +55,7 @@ def state(path: Path) -> tuple[str, list[str]]:
 async def refused(database: Path, statement: str, *parameters: str, bounds: Bounds = BOUNDS) -> CourtsideError:
     target = database.parent.parent / "rows.csv"
     with pytest.raises(CourtsideError) as caught:
-        await sqlite.read_rows(database, Query.of(statement, parameters), target, bounds)
+        sqlite.read_rows(database, Query.of(statement, parameters), target, bounds)
     assert not target.exists()
     return caught.value
 
@@ -60,7 +63,7 @@ async def refused(database: Path, statement: str, *parameters: str, bounds: Boun
 async def test_what_a_query_gives_is_read_back_to_the_same_values(database: Path, tmp_path: Path) -> None:
     target = tmp_path / "rows.csv"
     asked = Query.of("SELECT * FROM games ORDER BY id;  ")
-    found = await sqlite.read_rows(database, asked, target, BOUNDS)
+    found = sqlite.read_rows(database, asked, target, BOUNDS)
     assert found.rows == 3
     assert found.text_columns == ("home", "code")
     assert found.empty_texts == 1
@@ -97,7 +100,7 @@ def test_every_row_survives_the_way_through_the_file(rows) -> None:
 async def test_parameters_are_bound_not_pasted(database: Path, tmp_path: Path) -> None:
     hostile = "x' OR 1=1; DROP TABLE games --"
     asked = Query.of("SELECT id FROM games WHERE home = ? OR id = ?", [hostile, "2"])
-    assert (await sqlite.read_rows(database, asked, tmp_path / "rows.csv", BOUNDS)).rows == 1
+    assert sqlite.read_rows(database, asked, tmp_path / "rows.csv", BOUNDS).rows == 1
 
 
 HOSTILE = [
@@ -184,7 +187,7 @@ async def test_a_database_that_another_program_is_writing_is_read_as_it_was_last
     writer.execute("INSERT INTO games (id) VALUES (4)")
     writer.execute("BEGIN IMMEDIATE")
     writer.execute("INSERT INTO games (id) VALUES (5)")
-    found = await sqlite.read_rows(database, Query.of("SELECT id FROM games"), tmp_path / "rows.csv", BOUNDS)
+    found = sqlite.read_rows(database, Query.of("SELECT id FROM games"), tmp_path / "rows.csv", BOUNDS)
     writer.execute("ROLLBACK")
     writer.close()
     assert found.rows == 4
@@ -193,7 +196,7 @@ async def test_a_database_that_another_program_is_writing_is_read_as_it_was_last
 @pytest.mark.parametrize("statement", ["", " ;; ", "SELECT 1\0", "-- nothing"])
 async def test_an_empty_statement_is_refused(database: Path, statement: str) -> None:
     with pytest.raises(InvalidInput):
-        await sqlite.read_rows(database, Query.of(statement), database.parent / "rows.csv", BOUNDS)
+        sqlite.read_rows(database, Query.of(statement), database.parent / "rows.csv", BOUNDS)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +236,7 @@ async def test_what_is_wrong_with_a_query_is_told(database: Path, statement: str
 
 async def test_a_query_gives_at_most_so_many_rows(database: Path, tmp_path: Path) -> None:
     series = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < {n}) SELECT x FROM c"
-    found = await sqlite.read_rows(database, Query.of(series.format(n=1_000)), tmp_path / "rows.csv", BOUNDS)
+    found = sqlite.read_rows(database, Query.of(series.format(n=1_000)), tmp_path / "rows.csv", BOUNDS)
     assert found.rows == 1_000
     (tmp_path / "rows.csv").unlink()
     assert (await refused(database, series.format(n=1_001))).code == "E_ROWS"
@@ -250,15 +253,83 @@ async def test_a_query_without_end_is_ended(database: Path) -> None:
     assert error.code == "E_DEADLINE"
 
 
-async def test_a_cancelled_query_is_ended_and_leaves_nothing(database: Path, tmp_path: Path) -> None:
-    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c WHERE x % 1000000 = 0"
+@pytest.fixture
+async def compute(tmp_path: Path):
+    child = Compute(OPERATIONS, memory_bytes=512 * 1024 * 1024, cpu_seconds=30, scratch=tmp_path / "scratch")
+    yield child
+    await child.close()
+
+
+async def asked(compute: Compute, database: Path, statement: str, seconds: float = 20.0) -> dict:
+    """As the server asks: in a process that may read the database and nothing else."""
+    beside = [database, *database.parent.glob(f"{database.name}-*")]
+    out = compute._scratch / "rows.csv"
+    arguments = {"path": str(database), "statement": statement, "parameters": [], "out": str(out)}
+    bounds = {"rows": 1_000, "size": 100_000_000, "seconds": seconds}
+    return await compute.run("query_sqlite", arguments | bounds, timeout=seconds, fresh=True, reads=beside)
+
+
+async def test_one_row_of_many_large_values_ends_the_reading_process_and_not_the_server(database, compute) -> None:
+    values = ", ".join(f"substr(hex(zeroblob(500000)), {at + 1}) AS c{at}" for at in range(1_500))
+    with pytest.raises(CourtsideError) as caught:
+        await asked(compute, database, f"SELECT {values}")
+    assert (caught.value.code, caught.value.details.get("reason")) in {("E_LINE", None), ("E_COMPUTE", "memory")}
+    assert (await asked(compute, database, "SELECT * FROM games"))["rows"] == 3
+
+
+async def test_a_function_that_nothing_can_end_from_inside_ends_with_its_process(database, compute) -> None:
+    long = " || ".join(["hex(zeroblob(250000))"] * 2)
+    hard = f"SELECT instr({long}, substr({long}, 1, 400000) || '1')"
+    with pytest.raises(DeadlineExceeded):
+        await asked(compute, database, hard, seconds=1.5)
+
+
+@pytest.mark.parametrize("open_elsewhere", [True, False])
+async def test_a_database_with_a_log_is_read_by_a_process_that_may_not_write_beside_it(
+    database, compute, open_elsewhere
+) -> None:
+    with closing(sqlite3.connect(database, isolation_level=None)) as writer:
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute("INSERT INTO games (id) VALUES (4)")
+        if open_elsewhere:
+            assert (await asked(compute, database, "SELECT id FROM games"))["rows"] == 4
+    if not open_elsewhere:
+        assert os.listdir(database.parent) == [database.name]
+        assert (await asked(compute, database, "SELECT id FROM games"))["rows"] == 4
+        assert os.listdir(database.parent) == [database.name]
+
+
+async def test_a_database_that_is_written_to_while_nothing_locks_it_is_refused(database: Path, tmp_path: Path) -> None:
+    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c WHERE x % 100 = 0"
     target = tmp_path / "rows.csv"
-    task = asyncio.create_task(sqlite.read_rows(database, Query.of(endless), target, BOUNDS))
-    await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    bounds = Bounds(rows=1_000_000_000, size=1_000_000_000, seconds=3.0)
+    reading = asyncio.create_task(asyncio.to_thread(sqlite.unlocked, database, Query.of(endless), target, bounds))
+    while not target.exists():
+        await asyncio.sleep(0)
+    os.utime(database, ns=(1, 1))
+    with pytest.raises(DataRejected) as caught:
+        await reading
+    assert caught.value.code == "E_CHANGED"
     assert not target.exists()
+
+
+def test_rows_are_taken_few_at_a_time_as_soon_as_they_are_wide() -> None:
+    file = RowsFile(io.BytesIO(), ["a"], Bounds(rows=100_000, size=1_000_000_000, seconds=20.0))
+    wide = "x" * 500_000
+    sizes = []
+    for batch in query.in_batches(((wide if at > 20_000 else "x",) for at in range(20_100)), file):
+        file.add(batch)
+        sizes.append((len(batch), sum(len(row[0]) for row in batch)))
+    assert max(rows for rows, _ in sizes) == 5_000
+    assert max(size for _, size in sizes) < 5 * 1024 * 1024
+    assert file.result().rows == 20_100
+
+
+def test_a_row_larger_than_any_that_is_read_is_refused() -> None:
+    file = RowsFile(io.BytesIO(), ["a"] * 11, BOUNDS)
+    with pytest.raises(DataRejected) as caught:
+        list(query.in_batches([("x" * 1_000_000,) * 11], file))
+    assert caught.value.code == "E_LINE"
 
 
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from mcp_server.core.contract.model import Column, Contract, Part
+from mcp_server.core.contract.overrides import Overrides, apply_overrides
 from mcp_server.core.expressions import parse
 from mcp_server.errors import CourtsideError
 
-_TEXTS = ("category", "text")
+_ALIKE = ({"category", "text"}, {"integer", "number"})
 _PARTS: tuple[Part, ...] = ("nullable", "minimum", "maximum", "allowed", "pattern", "unique")
 
 
@@ -19,7 +21,7 @@ def keep_promises(before: Contract, after: Contract) -> Contract:
         before: of the table that the other came from.
         after: as it was inferred anew; columns may be gone or new.
     Returns:
-        `after` with the stated parts of columns that are of the same kind, the rules whose columns are still there and
+        `after` with the stated parts of columns that are of a like kind, the rules whose columns are still there and
         fit, groups, freshness and row bounds. What was only inferred before is as it was measured after.
     """
     old = {column.name: column for column in before.columns}
@@ -44,8 +46,74 @@ def keep_table_promises(before: Contract, after: Contract) -> Contract:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What was stated about a data set, carried over to a table that was imported anew.
+
+    Args:
+        contract: of the new table.
+        kept: how many promises hold for it.
+        lacking: names of columns that something was promised about and that aren't there.
+        unlike: names of those that are there and of a kind that can't be held to it.
+        lost: how many promises went, with columns that aren't there or otherwise.
+    """
+
+    contract: Contract
+    kept: int
+    lacking: tuple[str, ...]
+    unlike: tuple[str, ...]
+    lost: int
+
+
+def inherit(before: Contract, after: Contract) -> Inherited:
+    """Hold a table that was imported anew to what a person stated about the data set of its name.
+
+    Args:
+        before: of the newest version.
+        after: as it was inferred, with what this import states; its roles stand. What is personal stays personal.
+    """
+    names = {column.name for column in after.columns}
+    personal = {column.name: True for column in before.columns if column.personal and column.name in names}
+    hidden = apply_overrides(after, Overrides(personal=personal)) if personal else after
+    contract = keep_promises(before, hidden)
+    new = {column.name: column for column in after.columns}
+    wanted = _promised_columns(before)
+    kept, all_promises = promises(contract), promises(before)
+    return Inherited(
+        contract,
+        kept,
+        lacking=tuple(name for name in wanted if name not in new),
+        unlike=tuple(name for name in wanted if name in new and not alike(before.column(name), new[name])),
+        lost=max(0, all_promises - kept),
+    )
+
+
+def promises(contract: Contract) -> int:
+    """How many statements of a person a table can break."""
+    return (
+        sum(len(contract.promised(column)) for column in contract.columns)
+        + len(contract.rules)
+        + len(contract.unique_together)
+        + (contract.freshness is not None)
+        + (contract.row_bounds is not None)
+    )
+
+
+def alike(one: Column, other: Column) -> bool:
+    """Whether what is promised of one column can be held against the other."""
+    return one.kind == other.kind or any({one.kind, other.kind} <= kinds for kinds in _ALIKE)
+
+
+def _promised_columns(contract: Contract) -> list[str]:
+    """The columns that something is promised about, in order."""
+    named = {column.name for column in contract.columns if contract.promised(column)}
+    named |= {name for rule in contract.rules for name in parse(rule.expression).columns}
+    named |= {name for group in contract.unique_together for name in group}
+    return [column.name for column in contract.columns if column.name in named]
+
+
 def _kept(before: Contract, one: Column, other: Column) -> Column:
-    if one.kind != other.kind and not {one.kind, other.kind} <= set(_TEXTS):
+    if not alike(one, other):
         return other
     stated = [part for part in _PARTS if before.states(one, part) and _says(one, part)]
     parts: dict[str, Any] = {part: getattr(one, part) for part in stated}

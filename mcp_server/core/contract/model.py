@@ -242,6 +242,18 @@ class Contract(BaseModel):
         """
         return part not in column.inferred and any(other.inferred for other in self.columns)
 
+    def promised(self, column: Column) -> tuple[Part, ...]:
+        """The parts of a column that a person stated and that a value could break."""
+        narrowing: dict[Part, bool] = {
+            "minimum": column.minimum is not None,
+            "maximum": column.maximum is not None,
+            "allowed": column.allowed is not None,
+            "pattern": column.pattern is not None,
+            "nullable": not column.nullable,
+            "unique": column.unique,
+        }
+        return tuple(part for part, narrows in narrowing.items() if narrows and self.states(column, part))
+
     def column(self, name: str) -> Column:
         """The column with a name.
 

@@ -46,20 +46,16 @@ def _listed(contract: Contract) -> list[Column]:
         return list(contract.columns)
     order = sorted(
         range(len(contract.columns)),
-        key=lambda at: (contract.columns[at].role in ("feature", "ignored"), not _stated(contract, at), at),
+        key=lambda at: (
+            contract.columns[at].role in ("feature", "ignored"),
+            not contract.promised(contract.columns[at]),
+            at,
+        ),
     )
     return [contract.columns[at] for at in sorted(order[:MAX_COLUMNS])]
 
 
-def _stated(contract: Contract, at: int) -> list[str]:
-    column = contract.columns[at]
-    parts = [part for part in ("minimum", "maximum", "allowed", "pattern") if getattr(column, part) is not None]
-    parts += [part for part, usual in (("nullable", True), ("unique", False)) if getattr(column, part) != usual]
-    return [part for part in parts if contract.states(column, part)]  # type: ignore[arg-type]
-
-
 def _column(contract: Contract, column: Column) -> dict[str, Any]:
-    at = contract.columns.index(column)
     described: dict[str, Any] = {"name": label(column.name), "kind": column.kind, "role": column.role}
     known = hidden(column)
     if column.unit is not None:
@@ -75,9 +71,9 @@ def _column(contract: Contract, column: Column) -> dict[str, Any]:
     described |= {name: True for name in ("unique", "personal") if getattr(column, name)}
     if column.source == "derived":
         described["derived"] = True
-    stated = _stated(contract, at)
+    stated = contract.promised(column)
     if stated:
-        described["stated"] = stated
+        described["stated"] = list(stated)
     if column.inferred:
         described["confidence"] = dict(column.inferred)
     return described

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from typing import Literal
 
 import polars as pl
 
@@ -12,24 +12,15 @@ from mcp_server.core.contract import Column, Contract, Overrides, apply_override
 from mcp_server.core.contract.keeping import keep_promises
 from mcp_server.core.ingest.infer import DTYPES, infer_columns
 from mcp_server.core.ingest.shape import filter_mask, with_derived
+from mcp_server.core.ingest.violations import FIRST_ROWS, KINDS, Violation, refuse, violated, violation
 from mcp_server.core.labels import label, place
 from mcp_server.errors import DataRejected, InvalidInput
 
 Mode = Literal["append", "upsert"]
 
-FIRST_ROWS = 10
-_LISTED = 20
+_HINT = "Correct the rows, or import the whole table in full as a version with a contract of its own."
 _INSTANT = DTYPES["datetime"]
 _ORDERED = frozenset({"integer", "number", "date", "datetime"})
-_KINDS = {
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "category": "text",
-    "text": "text",
-    "date": "a date",
-    "datetime": "an instant",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +32,9 @@ class Extended:
         contract: the parent's roles, units and expressions; ranges and allowed values as they are now.
         added, replaced: rows that came in.
         passed: rows of the file that the filter or the watermark left out.
+        stayed: the parent's rows that weren't replaced, in their order.
+        taken: the rows that came in, in the order of the file.
+        rows: the number of each of those in the file, from 1.
     """
 
     frame: pl.DataFrame
@@ -48,6 +42,9 @@ class Extended:
     added: int
     replaced: int
     passed: int
+    stayed: pl.DataFrame
+    taken: pl.DataFrame
+    rows: pl.Series
 
 
 def text_columns(contract: Contract) -> frozenset[str]:
@@ -96,34 +93,42 @@ def extend(
             return None
     taken = taken.select(pl.nth(taken.columns.index(name)) for name in parent.columns)
     _check_rows(taken, rows, parent, contract, mode)
-    frame, replaced = _joined(parent, taken, contract.key if mode == "upsert" else ())
-    return Extended(frame, _renewed(frame, contract), taken.height - replaced, replaced, incoming.height - taken.height)
+    frame, stayed = _joined(parent, taken, contract.key if mode == "upsert" else ())
+    replaced = parent.height - stayed.height
+    return Extended(
+        frame,
+        _renewed(frame, contract),
+        added=taken.height - replaced,
+        replaced=replaced,
+        passed=incoming.height - taken.height,
+        stayed=stayed,
+        taken=taken,
+        rows=rows,
+    )
 
 
 def _conformed(incoming: pl.DataFrame, contract: Contract) -> pl.DataFrame:
     """The file's columns in the contract's order and types."""
     expected = [column for column in contract.columns if column.source == "file"]
     names = {column.name for column in expected}
-    violations = [_violation(column, at, "isn't in the file") for at, column in _lacking(contract, incoming)]
+    violations = [violation(column, at, "isn't in the file") for at, column in _lacking(contract, incoming)]
     further = [place(name, at) for at, name in enumerate(incoming.columns, start=1) if name not in names]
     if further:
         message = f"The file has {len(further)} columns that the data set doesn't have, first {further[0]}."
         violations.append({"message": message, "count": len(further)})
     if violations:
-        _refuse(violations)
+        refuse(violations, _HINT)
     columns = []
     for at, column in enumerate(contract.columns, start=1):
         if column.source != "file":
             continue
         values = _unnamed(incoming, column.name)
-        cast, wrong = _as_kind(values, DTYPES[column.kind])
+        cast, wrong = as_kind(values, DTYPES[column.kind])
         if wrong.any():
-            found = (wrong.arg_true() + 1).head(FIRST_ROWS).to_list()
-            what = f"must be {_KINDS[column.kind]} as in the data set"
-            violations.append(_violation(column, at, what, count=int(wrong.sum()), rows=found))
+            violations.append(of_another_kind(column, at, wrong))
         columns.append(cast.alias(column.name))
     if violations:
-        _refuse(violations)
+        refuse(violations, _HINT)
     return pl.DataFrame(columns)
 
 
@@ -140,7 +145,7 @@ def _lacking(contract: Contract, incoming: pl.DataFrame) -> list[tuple[int, Colu
     ]
 
 
-def _as_kind(values: pl.Series, dtype: pl.DataType) -> tuple[pl.Series, pl.Series]:
+def as_kind(values: pl.Series, dtype: pl.DataType) -> tuple[pl.Series, pl.Series]:
     """The values as another type, and a mask of those that would lose something."""
     nothing = values.is_null() & False
     if values.dtype == dtype:
@@ -171,6 +176,18 @@ def _unlike(values: pl.Series, dtype: pl.DataType) -> pl.Series:
     return values.is_not_null()
 
 
+def of_another_kind(column: Column, position: int, wrong: pl.Series, rows: pl.Series | None = None) -> Violation:
+    """What is wrong with a column whose values aren't of the contract's kind.
+
+    Args:
+        wrong: mask of those.
+        rows: the number of each row in the file; None where all are there.
+    """
+    found = (wrong.arg_true() + 1 if rows is None else rows.filter(wrong)).head(FIRST_ROWS).to_list()
+    what = f"must be {KINDS[column.kind]} as in the data set"
+    return violation(column, position, what, count=int(wrong.sum()), rows=found)
+
+
 def _beyond(taken: pl.DataFrame, parent: pl.DataFrame, column: Column) -> pl.Series:
     if column.kind not in _ORDERED:
         raise InvalidInput(
@@ -191,21 +208,21 @@ def _check_rows(taken: pl.DataFrame, rows: pl.Series, parent: pl.DataFrame, cont
         gone = _unnamed(taken, column.name).is_null()
         needed = not column.nullable or (mode == "upsert" and column.role == "key")
         if needed and gone.any():
-            violations.append(_violated(column, at, "must not be missing", gone, rows))
+            violations.append(violated(column, at, "must not be missing", gone, rows))
     key = contract.key
     if key and not violations and (mode == "upsert" or not _repeated(parent, key).any()):
         position = next(at for at, column in enumerate(contract.columns, start=1) if column.role == "key")
         first = contract.column(key[0])
         repeated = _repeated(taken, key)
         if repeated.any():
-            violations.append(_violated(first, position, "is the key and occurs more than once", repeated, rows))
+            violations.append(violated(first, position, "is the key and occurs more than once", repeated, rows))
         elif mode == "append":
             known = _matches(taken, parent, key).is_not_null()
             if known.any():
                 what = "is the key and is in the data set already"
-                violations.append(_violated(first, position, what, known, rows))
+                violations.append(violated(first, position, what, known, rows))
     if violations:
-        _refuse(violations)
+        refuse(violations, _HINT)
 
 
 def _keys(frame: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
@@ -223,16 +240,17 @@ def _matches(frame: pl.DataFrame, other: pl.DataFrame, key: Sequence[str]) -> pl
     return wanted.join(there, on=wanted.columns, how="left", maintain_order="left").get_column("index")
 
 
-def _joined(parent: pl.DataFrame, taken: pl.DataFrame, key: Sequence[str]) -> tuple[pl.DataFrame, int]:
+def _joined(parent: pl.DataFrame, taken: pl.DataFrame, key: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """All rows, and those of the parent that weren't replaced."""
     both = pl.concat([parent, taken], how="vertical", rechunk=True)
     if not key:
-        return both, 0
+        return both, parent
     fresh = _matches(parent, taken, key)
     kept = pl.int_range(parent.height, eager=True)
     places = (fresh.cast(pl.Int64) + parent.height).fill_null(kept)
     known = _matches(taken, parent, key)
     added = known.is_null().arg_true().cast(pl.Int64) + parent.height
-    return both[pl.concat([places, added])], int(fresh.is_not_null().sum())
+    return both[pl.concat([places, added])], parent.filter(fresh.is_null())
 
 
 def _renewed(frame: pl.DataFrame, contract: Contract) -> Contract:
@@ -250,32 +268,3 @@ def _renewed(frame: pl.DataFrame, contract: Contract) -> Contract:
     )
     renewed = apply_overrides(inferred, stated).model_copy(update={"synthetic": contract.synthetic})
     return keep_promises(contract, renewed)
-
-
-def _violated(column: Column, position: int, what: str, mask: pl.Series, rows: pl.Series) -> dict[str, Any]:
-    return _violation(column, position, what, count=int(mask.sum()), rows=rows.filter(mask).head(FIRST_ROWS).to_list())
-
-
-def _violation(
-    column: Column, position: int, what: str, *, count: int | None = None, rows: list[int] | None = None
-) -> dict[str, Any]:
-    where = place(column.name, position)
-    message = f"{where[0].upper()}{where[1:]} {what}"
-    found: dict[str, Any] = {"column": position}
-    if rows:
-        shown = ", ".join(map(str, rows[:5])) + (", …" if count and count > 5 else "")
-        message += f"; {count} row{'s' * (count != 1)} of the file: {shown}"
-        found |= {"count": count, "rows": rows}
-    return {"message": message + ".", **found}
-
-
-def _refuse(violations: list[dict[str, Any]]) -> NoReturn:
-    rest = len(violations) - 1
-    message = violations[0]["message"] + (f" {rest} more of the contract's terms are broken." if rest else "")
-    listed = [{key: value for key, value in found.items() if key != "message"} for found in violations[:_LISTED]]
-    raise DataRejected(
-        "E_CONTRACT",
-        message,
-        hint="Correct the rows, or import the whole table in full as a version with a contract of its own.",
-        details={**listed[0], "violations": listed},
-    )

@@ -13,11 +13,13 @@ class Parts:
     Attributes:
         height: rows of all frames.
         schema: column to type, of the first frame.
+        numbers: of each row in the file, from 1, where a filter left some out; else None.
     """
 
     def __init__(self) -> None:
         self._frames: list[pl.DataFrame] = []
         self.height = 0
+        self.numbers: pl.Series | None = None
         self.schema: dict[str, pl.DataType] = {}
 
     @property

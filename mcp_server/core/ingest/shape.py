@@ -92,10 +92,18 @@ def _computed_from_personal(columns: Sequence[Column], derived: Sequence[Derived
 
 
 def _changed(parts: Parts, changed: Parts, derived: Sequence[Derived], row_filter: str | None) -> Parts:
-    rows = parts.height
+    rows, before = parts.height, 0
+    numbers: list[pl.Series] = []
     for frame in parts.drained():
         frame = with_derived(frame, derived)
-        changed.put(frame if row_filter is None else frame.filter(filter_mask(frame, row_filter)))
+        if row_filter is not None:
+            kept = filter_mask(frame, row_filter)
+            numbers.append(kept.arg_true().cast(pl.UInt32) + (before + 1))
+            before += frame.height
+            frame = frame.filter(kept)
+        changed.put(frame)
+    if numbers:
+        changed.numbers = pl.concat(numbers)
     if rows and not changed.height:
         raise DataRejected(
             "E_NO_ROWS",

@@ -30,7 +30,7 @@ def promise_findings(frame: pl.DataFrame, contract: Contract, now: datetime | No
             yield from _pattern(frame.get_column(column.name), column, contract)
     for group in contract.unique_together:
         yield from _group(frame, group)
-    yield from _rows(frame, contract)
+    yield from size_findings(frame.height, contract)
     yield from _freshness(frame, contract, now)
     for rule in contract.rules:
         yield from _rule(frame, contract, rule)
@@ -73,16 +73,17 @@ def _group(frame: pl.DataFrame, group: tuple[str, ...]) -> Iterator[Finding]:
         yield Finding("contract.unique_together", "fail", group, len(rows), rows, reason)
 
 
-def _rows(frame: pl.DataFrame, contract: Contract) -> Iterator[Finding]:
+def size_findings(rows: int, contract: Contract) -> Iterator[Finding]:
+    """Whether the table has as many rows as the contract says."""
     bounds = contract.row_bounds
     if bounds is None:
         return
-    if bounds.minimum is not None and frame.height < bounds.minimum:
+    if bounds.minimum is not None and rows < bounds.minimum:
         reason = "The table has fewer rows than the contract's least; the statistic is that number."
-        yield Finding("contract.rows", "fail", (), frame.height, (), reason, float(bounds.minimum))
-    if bounds.maximum is not None and frame.height > bounds.maximum:
+        yield Finding("contract.rows", "fail", (), rows, (), reason, float(bounds.minimum))
+    if bounds.maximum is not None and rows > bounds.maximum:
         reason = "The table has more rows than the contract's most; the statistic is that number."
-        yield Finding("contract.rows", "fail", (), frame.height, (), reason, float(bounds.maximum))
+        yield Finding("contract.rows", "fail", (), rows, (), reason, float(bounds.maximum))
 
 
 def _freshness(frame: pl.DataFrame, contract: Contract, now: datetime | None) -> Iterator[Finding]:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from mcp_server.core.canonical import canonical_bytes
 from mcp_server.core.contract import from_dict
+from mcp_server.core.labels import label
+from mcp_server.core.quality import ValidationReport
 from mcp_server.core.quality import validate as validate_table
-from mcp_server.workflows.operations.reading import stored_table
+from mcp_server.errors import NotFound
+from mcp_server.workflows.operations.reading import stored_column, stored_table
 
 Report = Callable[[float, str], None]
 
 MOST_SPANS = 300
+MOST_NAMES = 5
+MOST_LETTERS = 40
 ALL_SPANS = 1_500
 """Of all findings together, the gravest first: single cells are many, and seldom neighbours."""
 
@@ -30,13 +39,7 @@ def validate(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         the report with up to 300 spans of rows for each finding, under `rules` every rule's counts, and
         under `compared` how many columns were compared with the baseline.
     """
-    report(0.1, "Reading")
-    frame, contract = stored_table(arguments["path"]), from_dict(arguments["contract"])
-    baseline = stored_table(arguments["baseline"]) if arguments.get("baseline") else None
-    report(0.2, "Checking")
-    now = datetime.fromisoformat(arguments["now"]) if arguments.get("now") else None
-    rng = np.random.default_rng(arguments["seed"])
-    found = validate_table(frame, contract, baseline=baseline, now=now, rng=rng)
+    found = _checked(arguments, report)
     told = found.to_dict()
     # The report keeps 20 rows of each finding; who wants to mend them needs them all.
     room = ALL_SPANS
@@ -46,6 +49,100 @@ def validate(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     told["rules"] = found.by_rule()
     told["compared"] = found.compared
     return told
+
+
+def page_findings(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
+    """A page of the findings, or of the rows of one of them.
+
+    Args:
+        arguments: as for `validate`; page, from 1; most: how many on it; and for rows finding, its number from 1, and
+            columns: of how many of its columns the cells are shown.
+    Returns:
+        page, pages; verdict and findings, or finding, rows, cells_of: names of columns, and cells: for each row its
+        number and those cells as text, None where missing. Those of personal columns aren't there.
+    Raises:
+        NotFound: there's no such finding or page.
+    """
+    key = _key(arguments)
+    if _last is None or _last.key != key:
+        _checked(arguments, report)
+    assert _last is not None
+    if "finding" not in arguments:
+        listed, place = _cut(_last.findings, arguments)
+        return {"verdict": _last.verdict, "findings": listed, **place}
+    number = arguments["finding"]
+    if number > len(_last.findings):
+        raise NotFound(f"There is no finding {number}.", hint="data://{name}/findings lists the findings.")
+    one = _last.findings[number - 1]
+    rows, place = _cut(_last.rows[number - 1], arguments)
+    personal = {column["name"] for column in arguments["contract"]["columns"] if column.get("personal")}
+    names = [name for name in one["columns"] if name not in personal][: arguments["columns"]]
+    cells = [_cells(arguments["path"], name, rows) for name in names]
+    table = [[int(row), *values] for row, *values in zip(rows, *cells, strict=True)]
+    return {"finding": one, "rows": rows.tolist(), "cells_of": names, "cells": table, **place}
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What the last check found: each finding with its number, and its rows."""
+
+    key: str
+    verdict: str
+    findings: list[dict[str, Any]]
+    rows: list[npt.NDArray[np.uint32]]
+
+
+_last: _Kept | None = None
+
+
+def _key(arguments: dict[str, Any]) -> str:
+    """What makes a check say the same again; the moment only decides what is too old."""
+    asked = {name: arguments.get(name) for name in ("path", "contract", "seed", "baseline")}
+    return hashlib.sha256(canonical_bytes(asked)).hexdigest()
+
+
+def _checked(arguments: dict[str, Any], report: Report) -> ValidationReport:
+    """Check the table, and keep what was found for who asks for its pages."""
+    global _last
+    report(0.1, "Reading")
+    frame, contract = stored_table(arguments["path"]), from_dict(arguments["contract"])
+    baseline = stored_table(arguments["baseline"]) if arguments.get("baseline") else None
+    report(0.2, "Checking")
+    now = datetime.fromisoformat(arguments["now"]) if arguments.get("now") else None
+    rng = np.random.default_rng(arguments["seed"])
+    found = validate_table(frame, contract, baseline=baseline, now=now, rng=rng)
+    _last = _Kept(
+        _key(arguments),
+        found.verdict,
+        [
+            {
+                "finding": number,
+                "rule": one.rule,
+                "severity": one.severity,
+                "columns": list(one.columns[:MOST_NAMES]),
+                "count": one.count,
+                "named": len(one.rows),
+                "reason": one.reason,
+            }
+            for number, one in enumerate(found.findings, start=1)
+        ],
+        [np.array(one.rows, dtype=np.uint32) for one in found.findings],
+    )
+    return found
+
+
+def _cut(items: Any, arguments: dict[str, Any]) -> tuple[Any, dict[str, int]]:
+    """The items on a page, and which page of how many it is."""
+    page, most = arguments["page"], arguments["most"]
+    pages = max(1, -(-len(items) // most))
+    if page > pages:
+        raise NotFound(f"There is no page {page}; there are {pages}.", hint="Begin with page 1.")
+    return items[(page - 1) * most : page * most], {"page": page, "pages": pages}
+
+
+def _cells(path: str, name: str, rows: npt.NDArray[np.uint32]) -> list[str | None]:
+    values = stored_column(path, name).gather(rows - 1).to_list()
+    return [None if value is None else label(str(value), MOST_LETTERS) for value in values]
 
 
 def draw_quality(arguments: dict[str, Any], _report: Report) -> dict[str, Any]:

@@ -16,8 +16,11 @@ from mcp_server.core.contract import Contract, Derived, from_dict, to_dict
 from mcp_server.core.ingest import (
     HEAD,
     CsvOptions,
+    Extended,
     File,
+    FileRows,
     Limits,
+    Parts,
     extend,
     in_parts,
     packing_of,
@@ -30,6 +33,7 @@ from mcp_server.core.ingest import (
 )
 from mcp_server.core.labels import in_file, label
 from mcp_server.core.profile import profile
+from mcp_server.core.quality.stated import inherited, require_stated
 from mcp_server.errors import DataRejected, DiskFull, InvalidInput
 from mcp_server.workflows.operations.reading import stored_table
 from mcp_server.workflows.operations.spilling import Spilled
@@ -37,6 +41,12 @@ from mcp_server.workflows.operations.spilling import Spilled
 Report = Callable[[float, str], None]
 
 PREVIEW_COLUMNS = 50
+
+_MORE = "Correct the rows; or state otherwise first, by prepare_data with a step contract."
+_ANEW = (
+    'Correct the file; or import it with options {"promises": "drop"}, or under another name, to leave out what was '
+    "stated."
+)
 
 
 def ping(_arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
@@ -50,13 +60,15 @@ def parse_table(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     Args:
         arguments: files (path and name of each), scratch (a folder for what is unpacked), out, options (of
             `CsvOptions`), target, time, roles, derived (name to expression), row_filter, max_bytes, max_rows,
-            max_columns, max_cells; and extends, None or the parent's path (Parquet) and contract, mode and since.
+            max_columns, max_cells; extends, None or the parent's path (Parquet) and contract, mode and since; and
+            before, None or the contract of the newest version and whether it was imported, whose stated promises hold.
     Returns:
         rows, columns, contract, profile, notes, preview, format, encoding, delimiter, files (name and rows of each);
-        where a version was extended, added, replaced and passed, too. `{"nothing_new": True}` where no row is new:
-        nothing is written then.
+        where a version was extended, added, replaced and passed, too; where there was one before, how many promises
+        were kept and lost. `{"nothing_new": True}` where no row is new: nothing is written then.
     Raises:
-        DataRejected, InvalidInput, BadTarget: the content or a statement about it is refused; nothing is written.
+        DataRejected, InvalidInput, BadTarget: the content or a statement about it is refused, or it breaks what was
+            stated before; nothing is written.
         DiskFull: what is unpacked or written finds no room.
     """
     limits = Limits(
@@ -65,15 +77,16 @@ def parse_table(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         columns=arguments["max_columns"],
         cells=arguments["max_cells"],
     )
-    extends = arguments["extends"]
+    extends, before = arguments["extends"], arguments["before"]
     scratch = Path(arguments["scratch"])
     new_parts = partial(Spilled, scratch)
     contract = None if extends is None else from_dict(extends["contract"])
+    former = None if before is None else from_dict(before["contract"])
     table = read_table(
         plain_files(arguments["files"], scratch, limits),
         limits=limits,
         options=_options(arguments["options"]),
-        as_text=frozenset() if contract is None else text_columns(contract),
+        as_text=_as_text(contract, former),
         new_parts=new_parts,
         report=lambda share, what: report(0.8 * share, what),
     )
@@ -89,11 +102,17 @@ def parse_table(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
             row_filter=arguments["row_filter"],
             derived=[Derived(name=name, expression=text) for name, text in arguments["derived"].items()],
         )
+        if former is not None:
+            with _file_told(table.files):
+                found = inherited(parts, contract, former, imported=before["imported"], hint=_ANEW)
+            contract, told = found.contract, {"kept": found.kept, "lost": found.lost}
     else:
         parent = stored_table(extends["path"])
-        extended = extend(parent, contract, table.frame, mode=extends["mode"], since=extends["since"])
-        if extended is None:
-            return {"nothing_new": True}
+        with _file_told(table.files):
+            extended = extend(parent, contract, table.frame, mode=extends["mode"], since=extends["since"])
+            if extended is None:
+                return {"nothing_new": True}
+            _hold(extended, contract)
         parts, contract = in_parts(extended.frame), extended.contract
         limits.check_extent(parts.height, len(parts.columns))
         told = {"added": extended.added, "replaced": extended.replaced, "passed": extended.passed}
@@ -113,6 +132,40 @@ def parse_table(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         "delimiter": table.delimiter,
         "files": [[file.name, file.rows] for file in table.files],
     }
+
+
+def _as_text(contract: Contract | None, former: Contract | None) -> frozenset[str]:
+    """The columns that are text because they were: all of a version that is extended, else those with promises."""
+    if contract is not None:
+        return text_columns(contract)
+    if former is None:
+        return frozenset()
+    return text_columns(former) & {column.name for column in former.columns if former.promised(column)}
+
+
+@contextmanager
+def _file_told(files: Sequence[FileRows]) -> Iterator[None]:
+    """Say of a refused row in which of several files it is."""
+    try:
+        yield
+    except DataRejected as refused:
+        row = next(iter(refused.details.get("rows", ())), None)
+        if len(files) == 1 or row is None:
+            raise
+        number = 1
+        for file in files:
+            if row <= file.rows:
+                break
+            row, number = row - file.rows, number + 1
+        raise in_file(refused, number, files[number - 1].name, row_in_file=row) from None
+
+
+def _hold(extended: Extended, contract: Contract) -> None:
+    """Refuse rows on their way into a version where they break what was stated about it."""
+    both = Parts()
+    for frame in (extended.stayed, extended.taken):
+        both.put(frame)
+    require_stated(both, contract, hint=_MORE, first=extended.stayed.height, rows=extended.rows)
 
 
 def plain_files(given: Sequence[Mapping[str, Any]], scratch: Path, limits: Limits) -> list[File]:
@@ -162,7 +215,7 @@ def _options(given: dict[str, Any]) -> CsvOptions:
 def _values(name: str) -> str:
     """What an option takes."""
     if name not in CsvOptions.model_fields:
-        return f"not an option; the options are {', '.join(CsvOptions.model_fields)}"
+        return f"not an option; the options are {', '.join(CsvOptions.model_fields)}, promises"
     taken = [part for part in get_args(CsvOptions.model_fields[name].annotation) if part is not type(None)]
     words = [str(word) for part in taken for word in (get_args(part) or (part,)) if isinstance(word, str)]
     return f"one of {', '.join(words)}" if words else "a list of words"
