@@ -188,6 +188,8 @@ def made_from(record: DatasetVersion) -> str:
     erased = sum(int(one["rows"]) for one in source.get("erased", []))
     if source.get("kind") == "prepared":
         line = f"Made by a plan of {counted(len(source['plan']), 'step')} from {_together(record.parents)}."
+    elif source.get("kind") == "restored":
+        line = f"Restored from {_together(record.parents)}."
     else:
         kind = {"file": "a file", "files": "several files", "text": "inline text", "url": "an address"}
         what = (kind | {"sql": "a query"}).get(str(source.get("kind")), "a source")

@@ -17,6 +17,7 @@ _HOMES = {
     "export_subject": "erasing",
     "without_subject": "erasing",
     "validate": "checking",
+    "differ": "checking",
     "draw_quality": "checking",
     "prepare_table": "preparing",
     "compare": "comparing",

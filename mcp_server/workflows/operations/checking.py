@@ -1,4 +1,4 @@
-"""Checking a table."""
+"""Checking a table, and what differs between two."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 
 from mcp_server.core.contract import from_dict
+from mcp_server.core.contract.compatibility import breaks
+from mcp_server.core.contract.edit import differences
+from mcp_server.core.profile import difference
 from mcp_server.core.quality import validate as validate_table
 from mcp_server.workflows.operations.reading import stored_table
 
 Report = Callable[[float, str], None]
 
+MOST_PROMISES = 30
 MOST_SPANS = 300
 ALL_SPANS = 1_500
 """Of all findings together, the gravest first: single cells are many, and seldom neighbours."""
@@ -46,6 +50,26 @@ def validate(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     told["rules"] = found.by_rule()
     told["compared"] = found.compared
     return told
+
+
+def differ(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
+    """What one table has otherwise than another.
+
+    Args:
+        arguments: path and contract; before: path and contract of the earlier one.
+    Returns:
+        as `core.profile.difference`, and promises and breaks: of each the count and the first ones.
+    """
+    report(0.1, "Reading")
+    one, other = arguments["before"], arguments
+    old, new = from_dict(one["contract"]), from_dict(other["contract"])
+    before, after = stored_table(one["path"]), stored_table(other["path"])
+    report(0.4, "Comparing")
+    promises, broken = differences(old, new), breaks(old, new)
+    return difference(before, old, after, new) | {
+        "promises": [len(promises), [change.to_list() for change in promises[:MOST_PROMISES]]],
+        "breaks": [len(broken), [str(one) for one in broken[:MOST_PROMISES]]],
+    }
 
 
 def draw_quality(arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
