@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -70,28 +69,6 @@ def differ(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         "promises": [len(promises), [change.to_list() for change in promises[:MOST_PROMISES]]],
         "breaks": [len(broken), [str(one) for one in broken[:MOST_PROMISES]]],
     }
-
-
-def draw_quality(arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
-    """The quality history of a data set as a picture.
-
-    Args:
-        arguments: name; versions and verdicts, oldest first; rules: name to counts, in the same order.
-    Returns:
-        picture: PNG as base64.
-    """
-    from mcp_server.charts import render, trend
-
-    failed = sum(verdict == "fail" for verdict in arguments["verdicts"])
-    count = len(arguments["versions"])
-    spec = trend.trend(
-        [trend.Series(rule, tuple(rows)) for rule, rows in arguments["rules"].items()],
-        versions=arguments["versions"],
-        title=trend.finding(arguments["rules"]),
-        subtitle=f"{arguments['name']} · {count} {'validation' if count == 1 else 'validations'}, {failed} failed",
-        metric="Rows named, or findings without rows",
-    )
-    return {"picture": base64.b64encode(render.render_png(spec)).decode()}
 
 
 def spans(rows: Sequence[int]) -> list[list[int]]:
