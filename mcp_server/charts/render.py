@@ -23,12 +23,12 @@ COLOURS = 128
 BYTES = 60_000
 
 _PERMITTED = """
-$schema align anchor angle aria axis background baseline color config data description domain domainColor domainWidth
-dx dy encoding field filled font fontSize fontWeight format frame grid gridColor gridWidth height interpolate labelColor
-labelFontSize labelFontWeight labelPadding labels layer lineHeight mark nice offset opacity padding reverse scale shape
-size spacing stroke strokeCap strokeDash strokeJoin strokeWidth subtitle subtitleColor subtitleFontSize
-subtitleFontWeight subtitleLineHeight subtitlePadding text ticks title titleColor titleFontSize titleFontWeight
-titlePadding titleX type value values vconcat view width x x2 y y2 zero
+$schema align anchor angle aria axis background baseline color config cornerRadius data description domain domainColor
+domainWidth dx dy encoding field filled font fontSize fontWeight format frame grid gridColor gridWidth height
+interpolate labelColor labelFontSize labelFontWeight labelPadding labels layer lineHeight mark nice offset opacity
+padding reverse scale shape size spacing stroke strokeCap strokeDash strokeJoin strokeWidth subtitle subtitleColor
+subtitleFontSize subtitleFontWeight subtitleLineHeight subtitlePadding text ticks title titleColor titleFontSize
+titleFontWeight titlePadding titleX type value values vconcat view width x x2 y y2 zero
 """
 _KEYS = frozenset(_PERMITTED.split())
 _TYPES = frozenset({"area", "line", "nominal", "point", "quantitative", "rect", "rule", "text"})

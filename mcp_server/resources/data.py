@@ -26,6 +26,12 @@ def register(server: GuardedServer) -> None:
         described = await describe(server.app, name)
         return _text(described.model_dump(mode="json", exclude_none=True))
 
+    @server.resource("data://{name}/diff/{against}", title="Data difference", mime_type="application/json")
+    async def differing(name: str, against: str) -> str:
+        """What a data set version has otherwise than another; each a name or name@version."""
+        described = await describe(server.app, name, against)
+        return _text(bound_json(clean_json(described.model_dump(mode="json", exclude_none=True)), MOST_CONTRACT))
+
     @server.resource("data://{name}/contract", title="Data contract", mime_type="application/json")
     async def contract(name: str) -> str:
         """What a data set version promises, and what that breaks; name or name@version."""

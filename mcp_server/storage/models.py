@@ -146,6 +146,7 @@ async def list_page(
     *,
     search: str | None = None,
     name: str | None = None,
+    version: int | None = None,
     task: str | None = None,
     cursor: str | None = None,
     limit: int = 20,
@@ -155,6 +156,7 @@ async def list_page(
     Args:
         search: a part of the name, the target or the data set's name; ASCII letters in any case.
         name: one model's versions only.
+        version: the one of this number only.
     Raises:
         InvalidInput: the cursor isn't one of ours, or the limit is out of bounds.
     """
@@ -165,6 +167,8 @@ async def list_page(
         query = query.where(or_(*(column.like(pattern, escape="\\") for column in columns)))
     if name is not None:
         query = query.where(models.c.folded == fold_name(check_name(name)))
+    if version is not None:
+        query = query.where(models.c.version == version)
     if task is not None:
         query = query.where(models.c.task == task)
     before = number_after(cursor)

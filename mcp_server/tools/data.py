@@ -70,13 +70,15 @@ async def import_data(
     return await importing.import_data(app, call, request)
 
 
-@toolset.tool(title="Describe data", scope="read", hints=READ_ONLY)
-async def describe_data(app: App, dataset: DatasetRef | None = None) -> Described:
-    """Show a data set version: columns, kinds, roles, ranges, gaps, compatibility.
+@toolset.tool(title="Describe data", scope="read", hints=READ_ONLY, seconds=120.0)
+async def describe_data(
+    app: App, call: CallContext, dataset: DatasetRef | None = None, against: DatasetRef | None = None
+) -> Described:
+    """Show a data set version: columns, kinds, roles, ranges, gaps; or what differs `against` another.
 
-    Without `dataset`, list them all. Use before training or when predict flags a row. Next: validate_data.
+    No `dataset`: list all. Use before training or when rows are flagged. Next: validate_data.
     """
-    return await describing.describe(app, dataset)
+    return await describing.describe(app, dataset, against, call=call)
 
 
 @toolset.tool(title="Validate data", scope="read", hints=READ_ONLY, seconds=120.0)
@@ -102,7 +104,7 @@ async def prepare_data(
     dry_run: bool = False,
 ) -> Prepared:
     """Make a new version by steps: filter, derive, drop_columns, drop_rows, join, impute, sample, balance, augment,
-    select_features, embed, contract.
+    select_features, embed, contract, restore.
 
     Use before training. `dry_run` shows what each would do; with no steps explains all. Next: validate_data.
     """

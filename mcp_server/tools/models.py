@@ -82,8 +82,8 @@ async def search_models(
     limit: Limit = 20,
     cursor: Cursor | None = None,
 ) -> Models:
-    """List model versions by name, newest first, with data set, metrics and verification.
+    """List model versions by name or prediction id, newest first, with data, metrics and verification.
 
-    Use to find the name@version that other tools take. Next: predict, compare_models.
+    Use to find the name@version others take. Next: predict, compare_models.
     """
     return await searching.search(app, query, limit, cursor)

@@ -29,7 +29,7 @@ class Imported(Reply):
 
 
 class Described(Reply):
-    """Profile and contract of a version; or, where none was named, the newest version of each data set."""
+    """Profile and contract of a version, or what differs from another; the newest of each data set without a name."""
 
     dataset: str | None = None
     rows: int = 0
@@ -39,6 +39,7 @@ class Described(Reply):
     made_from: str = ""
     roles: dict[str, int] = Field(default_factory=dict)
     compatibility: str = ""
+    difference: dict[str, Any] | None = None
     datasets: list[dict[str, Any]] | None = None
 
     def lines(self) -> list[str]:
@@ -49,10 +50,11 @@ class Described(Reply):
             ]
         roles = ", ".join(f"{n} {role}" for role, n in self.roles.items())
         return [
-            f"{self.dataset}: {counted(self.rows, 'row')} × {counted(self.columns, 'column')} ({roles}), "
-            f"stored {self.created_at}, {self.digest[:19]}….",
+            f"{self.dataset}: {counted(self.rows, 'row')} × {counted(self.columns, 'column')}"
+            f"{f' ({roles})' if roles else ''}, stored {self.created_at}, {self.digest[:19]}….",
             self.made_from,
             *([self.compatibility] if self.compatibility else []),
+            *(_different(self.difference) if self.difference else []),
         ]
 
 
@@ -100,6 +102,20 @@ class Prepared(Reply):
             sizes = f"rows {rows:,} → {left:,}, columns {columns} → {wide}"
             told.append(f"- {place} {step['do']}: {sizes}. {step['said']}")
         return told + [f"- {line}" for line in self.notes]
+
+
+def _different(told: dict[str, Any]) -> list[str]:
+    before, after = told["rows"]
+    by_key = told["by"] == "key"
+    changed = f", {told['rows_changed']:,} changed" if by_key else ""
+    how = "matched by the key" if by_key else "matched by content, for want of a key: a changed row is one of each"
+    return [
+        f"Against {told['against']}: rows {before:,} → {after:,}; {told['rows_added']:,} added, "
+        f"{told['rows_removed']:,} removed{changed}, {told['rows_same']:,} the same ({how}).",
+        f"Columns: {told['columns_added']} added, {told['columns_removed']} removed, "
+        f"{told['columns_changed']} changed; contract: {counted(told['promises_changed'], 'part')} changed, "
+        f"{counted(told['promises_broken'], 'promise')} of before broken.",
+    ]
 
 
 def _figure(finding: dict[str, Any]) -> str:

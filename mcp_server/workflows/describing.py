@@ -1,11 +1,12 @@
-"""What a data set version is: its profile and its contract."""
+"""What a data set version is: its profile and its contract, or what it has otherwise than another version."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from mcp_server.errors import CorruptArtefact
+from mcp_server.context import CallContext
+from mcp_server.errors import CorruptArtefact, InvalidInput
 from mcp_server.workflows.app import App
 from mcp_server.workflows.compatibility import against_previous
 from mcp_server.workflows.data_answers import Described
@@ -16,17 +17,30 @@ if TYPE_CHECKING:
 
 MOST_LISTED = 100
 MOST_PLAN = 4_000
+COMPARING_SECONDS = 120.0
 SOURCE = (
     *("kind", "uri", "query", "time", "name", "bytes", "digest", "encoding", "delimiter"),
     *("plan", "plan_digest", "inputs", "seed", "fitted"),
 )
 
 
-async def describe(app: App, dataset: str | None) -> Described:
-    """The profile and contract of a version, of the newest where no number is given; without a name, the list."""
+async def describe(
+    app: App, dataset: str | None, against: str | None = None, *, call: CallContext | None = None
+) -> Described:
+    """The profile and contract of a version, of the newest where no number is given; without a name, the list.
+
+    Args:
+        against: another version: then what differs is told instead, seen from that one.
+    Raises:
+        NotFound: one of them isn't there.
+    """
     if dataset is None:
+        if against is not None:
+            raise InvalidInput("Against another version, of what?", hint="Give dataset too, such as games@3.")
         return await _listed(app)
     record = await find(app, dataset)
+    if against is not None:
+        return await _differing(app, record, await find(app, against), call)
     reference = f"{record.name}@{record.version}"
     storage = await app.storage()
     async with storage.database.reading() as tx:
@@ -47,6 +61,46 @@ async def describe(app: App, dataset: str | None) -> Described:
             "row_filter": record.contract.get("row_filter"),
             "source": _source(record.source),
             **compared.apart,
+        },
+    )
+
+
+async def _differing(app: App, record: DatasetVersion, other: DatasetVersion, call: CallContext | None) -> Described:
+    storage = await app.storage()
+    both = [
+        {"path": str(await storage.artefacts.local_path(one.artefact)), "contract": one.contract}
+        for one in (other, record)
+    ]
+    found = await (await app.compute()).run(
+        "differ",
+        {"before": both[0], **both[1]},
+        timeout=COMPARING_SECONDS if call is None else call.remaining(),
+        progress=None if call is None else call.report,
+    )
+    names = [{column["name"] for column in one.contract["columns"]} for one in (other, record)]
+    reference = f"{record.name}@{record.version}"
+    return Described(
+        dataset=reference,
+        rows=record.rows,
+        columns=record.columns,
+        digest=record.digest,
+        created_at=record.created_at.isoformat(timespec="seconds"),
+        made_from=made_from(record),
+        difference={
+            "against": f"{other.name}@{other.version}",
+            "rows": [other.rows, record.rows],
+            "columns_added": len(names[1] - names[0]),
+            "columns_removed": len(names[0] - names[1]),
+            **found["counts"],
+            "promises_changed": found["promises"][0],
+            "promises_broken": found["breaks"][0],
+        },
+        next="prepare_data with a step restore makes an older version the newest.",
+        untrusted={
+            "columns": found["columns"],
+            "rows": {kind: rows for kind, rows in found["rows"].items() if rows},
+            "promises": found["promises"][1],
+            "breaks": found["breaks"][1],
         },
     )
 

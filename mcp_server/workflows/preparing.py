@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp_server.context import CallContext
 from mcp_server.core.labels import label
 from mcp_server.core.names import check_name
-from mcp_server.core.preparing.plan import AnyStep, Join, at_step, explained, read_plan, to_json
+from mcp_server.core.preparing.plan import AnyStep, Join, Restore, at_step, explained, read_plan, to_json
 from mcp_server.errors import CourtsideError, PlanRefused
 from mcp_server.storage.records import DatasetVersion
 from mcp_server.workflows.app import App
 from mcp_server.workflows.compatibility import against_previous
 from mcp_server.workflows.data_answers import Prepared
-from mcp_server.workflows.describing import find
+from mcp_server.workflows.describing import content_digest, find
 from mcp_server.workflows.importing import CELLS_PER_MIB
+
+if TYPE_CHECKING:
+    from mcp_server.storage.transaction import Transaction
 
 MOST_SHOWN_NAMES = 40
 MOST_JOINED = 5
@@ -45,6 +48,8 @@ async def prepare(app: App, call: CallContext, request: PreparingRequest) -> Pre
     reference = f"{record.name}@{record.version}"
     if not plan:
         return _empty(reference, record, dry_run=request.dry_run)
+    if isinstance(plan[0], Restore):
+        return await _restored(app, call, request, record)
     name = check_name(request.name) if request.name is not None else record.name
     pinned, others = await _pinned(app, plan)
     storage = await app.storage()
@@ -73,6 +78,74 @@ async def prepare(app: App, call: CallContext, request: PreparingRequest) -> Pre
     inputs += [{"dataset": other, "digest": found.digest} for other, found in others.items()]
     source = _source(pinned, inputs, request.seed, fitted_artefact)
     return await _record(app, call, name, reference, source, done, artefact)
+
+
+async def _restored(app: App, call: CallContext, request: PreparingRequest, record: DatasetVersion) -> Prepared:
+    """The version's table and contract as the newest version of its name; nothing is copied but the record.
+
+    Raises:
+        PlanRefused: under another name it would be a copy.
+        Conflict: the version changed, or was deleted, before it was restored.
+    """
+    from mcp_server.storage import datasets, removal
+
+    if request.name not in (None, record.name):
+        raise PlanRefused(
+            "A version is restored under its own name.",
+            hint=f"Leave name out, or write {record.name}.",
+            details={"step": 1, "do": "restore", "field": "name"},
+        )
+    reference = f"{record.name}@{record.version}"
+    storage = await app.storage()
+    if request.dry_run:
+        async with storage.database.reading() as tx:
+            done, _ = _put_back(record, await datasets.get(tx, record.name))
+        return _answer(done, f"{reference} restored, as it would be", "The same call without dry_run stores it.")
+    async with storage.database.transaction(call) as tx:
+        newest = await datasets.get(tx, record.name)
+        done, needed = _put_back(record, newest)
+        if not needed:
+            return await _told(tx, done, newest)
+        await removal.hold(tx, [record.artefact])
+        await datasets.require_unchanged(tx, {reference: record.digest})
+        source = {
+            "kind": "restored",
+            "inputs": [{"dataset": reference, "digest": record.digest}],
+            # So that it's newer than what it follows, and not the version that it restores.
+            "follows": newest.digest,
+            **({"fitted": record.source["fitted"]} if "fitted" in record.source else {}),
+        }
+        version = await datasets.add_version(
+            tx,
+            name=record.name,
+            digest=content_digest(record.artefact, record.contract, source),
+            artefact=record.artefact,
+            rows=record.rows,
+            columns=record.columns,
+            contract=record.contract,
+            profile=record.profile,
+            source=source,
+            parent=reference,
+            created_by=call.caller.id,
+        )
+        return await _told(tx, done, version)
+
+
+def _put_back(record: DatasetVersion, newest: DatasetVersion) -> tuple[dict[str, Any], bool]:
+    """What a restoration does, told as a plan's one step, and whether there's anything to do."""
+    needed = (newest.artefact, newest.contract) != (record.artefact, record.contract)
+    old, new = f"{record.name}@{record.version}", f"{newest.name}@{newest.version}"
+    step = {
+        "do": "restore",
+        "rows_before": newest.rows,
+        "rows_after": record.rows,
+        "columns_before": newest.columns,
+        "columns_after": record.columns,
+        "said": f"{old} in place of {new}, which stays." if needed else f"{new} is the newest and holds that already.",
+        "shown": {},
+        "added": [],
+    }
+    return {"rows": record.rows, "columns": record.columns, "steps": [step]}, needed
 
 
 async def _pinned(app: App, plan: list[AnyStep]) -> tuple[list[dict[str, Any]], dict[str, DatasetVersion]]:
@@ -144,19 +217,24 @@ async def _record(
             parent=parent,
             created_by=call.caller.id,
         )
-        reference = f"{version.name}@{version.version}"
-        compared = await against_previous(tx, version)
-        answer = _answer(
-            done,
-            reference,
-            f"validate_data with dataset {reference}.",
-            apart=compared.apart,
-            notes=compared.notes,
-            digest=version.digest,
-            existing=version.created_at != tx.now,
-        )
-        tx.answer(answer.model_dump(mode="json", exclude_none=True))
-        tx.about(reference)
+        return await _told(tx, done, version)
+
+
+async def _told(tx: Transaction, done: dict[str, Any], version: DatasetVersion) -> Prepared:
+    """The answer that says which version there is now, kept with the transaction that stores it."""
+    reference = f"{version.name}@{version.version}"
+    compared = await against_previous(tx, version)
+    answer = _answer(
+        done,
+        reference,
+        f"validate_data with dataset {reference}.",
+        apart=compared.apart,
+        notes=compared.notes,
+        digest=version.digest,
+        existing=version.created_at != tx.now,
+    )
+    tx.answer(answer.model_dump(mode="json", exclude_none=True))
+    tx.about(reference)
     return answer
 
 

@@ -5,27 +5,43 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mcp_server.core.names import check_name
+from mcp_server.errors import NotFound
 from mcp_server.workflows.app import App
 from mcp_server.workflows.model_answers import Models
 
 if TYPE_CHECKING:
-    from mcp_server.storage.records import ModelSummary
+    from mcp_server.storage.records import ModelSummary, Page
+    from mcp_server.storage.transaction import Transaction
 
+PREDICTION = "p_"
 SHOWN = ("log_loss", "roc_auc", "accuracy", "rmse", "r2", "macro_roc_auc")
 
 
 async def search(app: App, query: str | None, limit: int, cursor: str | None) -> Models:
-    """A page of model versions, newest first; `query` is a part of their names."""
+    """A page of model versions, newest first; `query` is a part of their names, or a prediction that one has made."""
     from mcp_server.storage import models
 
     storage = await app.storage()
     async with storage.database.reading() as tx:
         page = await models.list_page(tx, search=query, limit=limit, cursor=cursor)
-    return Models(
-        models=[_row(model) for model in page.items],
-        cursor=page.next_cursor,
-        next=_next(bool(page.items), query),
-    )
+        following = _next(bool(page.items), query)
+        if not page.items and query is not None and query.startswith(PREDICTION):
+            page, following = await _behind(tx, query)
+    return Models(models=[_row(model) for model in page.items], cursor=page.next_cursor, next=following)
+
+
+async def _behind(tx: Transaction, prediction: str) -> tuple[Page[ModelSummary], str]:
+    """The version that made a prediction, where both are still there; and what leads on to its sources."""
+    from mcp_server.storage import models, predictions
+    from mcp_server.storage.records import Page
+
+    try:
+        made = await predictions.get(tx, prediction)
+    except NotFound:
+        return Page(()), _next(False, prediction)
+    page = await models.list_page(tx, name=made.model, version=made.version, limit=1)
+    data = f"describe_data with dataset {page.items[0].dataset} tells its sources; " if page.items else ""
+    return page, f"{data}lineage://{made.id} leads all the way back."
 
 
 def _row(model: ModelSummary) -> dict[str, Any]:

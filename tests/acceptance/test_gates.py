@@ -56,7 +56,7 @@ def test_a_gate_that_fails_and_a_subject_that_is_missing_end_with_one(env, tmp_p
 def test_a_file_that_is_no_gates_ends_with_two_and_writes_nothing(env, tmp_path):
     done = checked(env, tmp_path, "models: [{model: y@1, metric: {}}]")
     assert done.returncode == 2
-    assert "E_INVALID" in done.stderr
+    assert "E_ARG" in done.stderr
     assert not (tmp_path / "gates.xml").exists()
 
 

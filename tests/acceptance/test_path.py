@@ -1,6 +1,7 @@
 """What a user would stumble over on the path: each of these was wrong once, or could be."""
 
 import asyncio
+import base64
 import json
 import random
 
@@ -74,6 +75,26 @@ def test_a_whole_data_set_is_answered_and_the_flagged_rows_come_first(env):
         assert found["flagged"] == 1
         assert found["truncated"]
         assert [one["row"] for one in found["predictions"]] == [1, 2, 51]
+
+    in_server(env, scene)
+
+
+def test_a_prediction_leads_back_to_its_model_and_its_data_by_tools_and_by_a_picture(env):
+    async def scene(client):
+        made = (await told(client, "predict", model="y@1", rows=[{"x": 3, "z": 1}])).structured_content
+        made_by = made["predictions"][0]["id"]
+        found = (await told(client, "search_models", query=made_by)).structured_content
+        assert [one["model"] for one in found["models"]] == ["y@1"]
+        assert found["models"][0]["dataset"] == "table@1"
+        assert "describe_data with dataset table@1" in found["next"]
+        described = (await told(client, "describe_data", dataset="table@1")).structured_content
+        assert described["untrusted"]["source"]["kind"] == "text"
+        for reference in (made_by, "y@1", "table@1"):
+            (drawn,) = (await client.read_resource(f"lineage://{reference}/picture")).contents
+            assert drawn.mime_type == "image/png"
+            assert base64.b64decode(drawn.blob).startswith(b"\x89PNG")
+        nothing = (await told(client, "search_models", query="p_nothing")).structured_content
+        assert nothing["models"] == []
 
     in_server(env, scene)
 

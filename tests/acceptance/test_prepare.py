@@ -234,3 +234,71 @@ def test_real_games_are_prepared_validated_and_trained_on(tmp_path):
 
     env = environment(tmp_path, allowed_dirs=str(GAMES.parent), rate_per_second="1000", rate_burst="1000")
     in_server(env, scene)
+
+
+async def read(client, uri: str) -> dict:
+    return json.loads((await client.read_resource(uri)).contents[0].text)
+
+
+def test_an_older_version_is_restored_as_the_newest_and_the_difference_shows_nothing(env):
+    async def scene(client):
+        await told(client, "import_data", name="back", text="id,x\n1,10\n2,20\n3,30\n", roles={"id": "key"})
+        await told(client, "prepare_data", dataset="back", steps=[{"do": "filter", "where": "x > 10"}])
+        differing = (await told(client, "describe_data", dataset="back", against="back@1")).structured_content
+        assert differing["difference"]["rows"] == [3, 2]
+        assert (differing["difference"]["by"], differing["difference"]["rows_removed"]) == ("key", 1)
+        assert differing["untrusted"]["rows"]["removed"] == [{"row": 1, "values": {"id": 1, "x": 10}}]
+        assert await read(client, "data://back/diff/back@1") == differing
+        restore = [{"do": "restore"}]
+        dry = (await told(client, "prepare_data", dataset="back@1", steps=restore, dry_run=True)).structured_content
+        assert dry["steps"][0]["rows"] == [2, 3]
+        assert (await told(client, "describe_data", dataset="back")).structured_content["dataset"] == "back@2"
+        done = (await told(client, "prepare_data", dataset="back@1", steps=restore)).structured_content
+        assert done["dataset"] == "back@3"
+        described = (await told(client, "describe_data", dataset="back")).structured_content
+        assert described["dataset"] == "back@3"
+        assert described["made_from"] == "Restored from back@1."
+        same = (await told(client, "describe_data", dataset="back", against="back@1")).structured_content
+        assert same["difference"]["rows_same"] == 3
+        assert not any(
+            count for name, count in same["difference"].items() if name not in ("against", "rows", "by", "rows_same")
+        )
+        lineage = await read(client, "lineage://back@3")
+        assert lineage["datasets"]["back@3"]["source"]["kind"] == "restored"
+        assert list(lineage["datasets"]) == ["back@3", "back@1"]
+        again = (await told(client, "prepare_data", dataset="back@1", steps=restore)).structured_content
+        assert (again["dataset"], again["existing"]) == ("back@3", True)
+        other = (await told(client, "prepare_data", dataset="back@2", steps=restore)).structured_content
+        assert (other["dataset"], other["rows"]) == ("back@4", 2)
+        once_more = (await told(client, "prepare_data", dataset="back@1", steps=restore)).structured_content
+        assert once_more["dataset"] == "back@5"
+
+    in_server(env, scene)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"steps": [{"do": "restore"}, {"do": "filter", "where": "x > 1"}]}, "stands alone"),
+        ({"steps": [{"do": "restore"}], "name": "elsewhere"}, "under its own name"),
+    ],
+)
+def test_a_restoration_is_nothing_but_that(env, arguments, said):
+    async def scene(client):
+        error = await refused(client, "prepare_data", dataset="table@1", **arguments)
+        assert error["code"] == "E_PLAN"
+        assert said in error["message"]
+
+    in_server(env, scene)
+
+
+def test_a_version_that_came_after_a_restored_one_is_appended_to_it(env):
+    async def scene(client):
+        await told(client, "import_data", name="grown", text="id,x\n1,10\n2,20\n")
+        await told(client, "prepare_data", dataset="grown", steps=[{"do": "filter", "where": "x > 10"}])
+        await told(client, "prepare_data", dataset="grown@1", steps=[{"do": "restore"}])
+        added = await told(client, "import_data", name="grown", text="id,x\n3,30\n", mode="append")
+        assert added.structured_content["rows"] == 3
+        assert added.structured_content["dataset"] == "grown@4"
+
+    in_server(env, scene)

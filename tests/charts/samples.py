@@ -7,6 +7,7 @@ from typing import Any
 
 from mcp_server.charts.forest import ForestRow, forest
 from mcp_server.charts.history import RunPoint, history
+from mcp_server.charts.lineage import Node, lineage
 from mcp_server.charts.reliability import Curve, CurvePoint, reliability
 from mcp_server.charts.theme import Form, Spec
 from mcp_server.charts.trend import Series, finding, trend
@@ -96,7 +97,24 @@ def a_trend(series: list[Series] | None = None, *, form: Form = "wide", **other:
     return trend(series, form=form, **{**words, "versions": [1, 2, 2, 3], **other})
 
 
+def a_lineage() -> Spec:
+    nodes = [
+        Node("file", "source", "games.csv", "48 kB"),
+        Node("g1", "data", "games@1", "900 rows"),
+        Node("old", "data", "old@1", "2026-01-02", gone=True),
+        Node("more", "more", "4 earlier versions"),
+        Node("g3", "data", "games@3", "900 rows", asked=True),
+        Node("g4", "data", "games@4"),
+        Node("run", "run", "r_06h1gnv1qo000tcuonf3s1c498qj-boosting", "2026-05-01"),
+        Node("model", "model", "winner@1", "boosting"),
+        Node("made", "prediction", "312 predictions", "stored"),
+    ]
+    edges = [("file", "g1"), ("more", "old"), ("old", "g3"), ("g1", "g3"), ("g3", "g4"), ("g1", "g4")]
+    edges += [("g3", "run"), ("run", "model"), ("model", "made")]
+    return lineage(nodes, edges, title="games@3 comes from 1 source", subtitle="1 model trained on it")
+
+
 EVERY_CHART = {
     f"{make.__name__}-{form}": make(form=form)  # type: ignore[operator]
     for make, form in itertools.product((a_forest, a_reliability, a_history, a_trend), ("wide", "narrow"))
-}
+} | {"a_lineage": a_lineage()}

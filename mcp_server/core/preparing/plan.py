@@ -269,6 +269,14 @@ class Restate(Step):
         return self
 
 
+class Restore(Step):
+    """Make this version, with its contract, the newest of its name again. It stands alone in its plan."""
+
+    example = {"do": "restore"}
+
+    do: Literal["restore"]
+
+
 AnyStep = (
     Filter
     | Derive
@@ -282,6 +290,7 @@ AnyStep = (
     | SelectFeatures
     | Embed
     | Restate
+    | Restore
 )
 STEPS: dict[str, type[Step]] = {get_args(kind.model_fields["do"].annotation)[0]: kind for kind in get_args(AnyStep)}
 _STEP: TypeAdapter[AnyStep] = TypeAdapter(Annotated[AnyStep, Field(discriminator="do")])
@@ -299,7 +308,15 @@ def read_plan(steps: Sequence[Mapping[str, Any]]) -> list[AnyStep]:
         raise PlanRefused(
             "The plan is larger than 64 KiB.", hint="Name spans of rows, a rule or a condition instead of single rows."
         )
-    return [_read(number, step) for number, step in enumerate(steps, start=1)]
+    plan = [_read(number, step) for number, step in enumerate(steps, start=1)]
+    alone = next((number for number, step in enumerate(plan, start=1) if isinstance(step, Restore)), None)
+    if alone is not None and len(plan) > 1:
+        raise PlanRefused(
+            f"Step {alone} (restore) stands alone in its plan.",
+            hint="Restore the version first, then prepare the one that it gives.",
+            details={"step": alone, "do": "restore"},
+        )
+    return plan
 
 
 def to_json(plan: Sequence[AnyStep]) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ def measure(values: pl.Series, column: Column, distinct: int) -> dict[str, Any]:
         case "integer" | "number":
             return _distribution(values)
         case "date" | "datetime":
-            return {"min": _shown(values.min()), "max": _shown(values.max())}
+            return {"min": shown(values.min()), "max": shown(values.max())}
         case _ if distinct < values.len() - values.null_count():
             return {"top": _most_frequent(values)}
         case _:
@@ -51,12 +51,12 @@ def measure(values: pl.Series, column: Column, distinct: int) -> dict[str, Any]:
 
 
 def _distribution(values: pl.Series) -> dict[str, Any]:
-    figures: dict[str, Any] = {"min": _shown(values.min()), "max": _shown(values.max()), "mean": _shown(values.mean())}
-    figures["quantiles"] = {name: _shown(values.quantile(share, "lower")) for name, share in _QUANTILES.items()}
+    figures: dict[str, Any] = {"min": shown(values.min()), "max": shown(values.max()), "mean": shown(values.mean())}
+    figures["quantiles"] = {name: shown(values.quantile(share, "lower")) for name, share in _QUANTILES.items()}
     return figures
 
 
-def _shown(value: object) -> object:
+def shown(value: object) -> object:
     """A number with six significant digits, a date in ISO form; None where a sum went beyond a float."""
     match value:
         case int():

@@ -1,8 +1,7 @@
-"""Checking a table."""
+"""Checking a table, and what differs between two."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,10 @@ import numpy.typing as npt
 
 from mcp_server.core.canonical import canonical_bytes
 from mcp_server.core.contract import from_dict
+from mcp_server.core.contract.compatibility import breaks
+from mcp_server.core.contract.edit import differences
 from mcp_server.core.labels import label
+from mcp_server.core.profile import difference
 from mcp_server.core.quality import ValidationReport
 from mcp_server.core.quality import validate as validate_table
 from mcp_server.errors import NotFound
@@ -22,6 +24,7 @@ from mcp_server.workflows.operations.reading import stored_column, stored_table
 
 Report = Callable[[float, str], None]
 
+MOST_PROMISES = 30
 MOST_SPANS = 300
 MOST_NAMES = 5
 MOST_LETTERS = 40
@@ -145,26 +148,24 @@ def _cells(path: str, name: str, rows: npt.NDArray[np.uint32]) -> list[str | Non
     return [None if value is None else label(str(value), MOST_LETTERS) for value in values]
 
 
-def draw_quality(arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
-    """The quality history of a data set as a picture.
+def differ(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
+    """What one table has otherwise than another.
 
     Args:
-        arguments: name; versions and verdicts, oldest first; rules: name to counts, in the same order.
+        arguments: path and contract; before: path and contract of the earlier one.
     Returns:
-        picture: PNG as base64.
+        as `core.profile.difference`, and promises and breaks: of each the count and the first ones.
     """
-    from mcp_server.charts import render, trend
-
-    failed = sum(verdict == "fail" for verdict in arguments["verdicts"])
-    count = len(arguments["versions"])
-    spec = trend.trend(
-        [trend.Series(rule, tuple(rows)) for rule, rows in arguments["rules"].items()],
-        versions=arguments["versions"],
-        title=trend.finding(arguments["rules"]),
-        subtitle=f"{arguments['name']} · {count} {'validation' if count == 1 else 'validations'}, {failed} failed",
-        metric="Rows named, or findings without rows",
-    )
-    return {"picture": base64.b64encode(render.render_png(spec)).decode()}
+    report(0.1, "Reading")
+    one, other = arguments["before"], arguments
+    old, new = from_dict(one["contract"]), from_dict(other["contract"])
+    before, after = stored_table(one["path"]), stored_table(other["path"])
+    report(0.4, "Comparing")
+    promises, broken = differences(old, new), breaks(old, new)
+    return difference(before, old, after, new) | {
+        "promises": [len(promises), [change.to_list() for change in promises[:MOST_PROMISES]]],
+        "breaks": [len(broken), [str(one) for one in broken[:MOST_PROMISES]]],
+    }
 
 
 def spans(rows: Sequence[int]) -> list[list[int]]:
