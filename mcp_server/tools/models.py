@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mcp_server.context import CallContext
-from mcp_server.guard.spec import ADDS, ADDS_ONCE, READ_ONLY
+from mcp_server.guard.spec import ADDS, CHECKS, READ_ONLY
 from mcp_server.tools.params import Column, Cursor, DatasetRef, Expression, Limit, ModelRef, NewName
 from mcp_server.tools.toolset import Toolset
 from mcp_server.workflows import comparing, searching, training, verifying
@@ -66,11 +66,11 @@ async def compare_models(
     return await comparing.compare(app, call, first, second, column, dataset, picture)
 
 
-@toolset.tool(title="Verify model", scope="train", hints=ADDS_ONCE, seconds=120.0)
-async def verify_model(app: App, call: CallContext, model: ModelRef) -> Verified:
-    """Check a model version: digests, signature, allow-list, load in a child, golden rows, parity. Fails closed.
+@toolset.tool(title="Verify model", scope="train", hints=CHECKS, seconds=120.0)
+async def verify_model(app: App, call: CallContext, model: Annotated[str, Field(max_length=2_048)]) -> Verified:
+    """Check a version (files, signature, answers), or whether a foreign model file, by path or https, is data-only.
 
-    Use before relying on a model or after an alarm; a version that fails can't predict. Next: predict, or train again.
+    Nothing is run; a version that fails can't predict. Next: predict, or train again.
     """
     return await verifying.verify(app, call, model)
 

@@ -87,15 +87,19 @@ def _gain(one: dict[str, Any]) -> str:
 
 
 class Verified(Reply):
-    """Each check of one version: passed, failed or not done."""
+    """Each check of one version, or of a foreign file: passed, failed or not done."""
 
     model: str
-    verdict: Literal["passed", "failed"]
+    kind: str | None = None
+    verdict: Literal["passed", "failed", "data-only", "unsafe", "not understood"]
     checks: list[dict[str, str]]
     digest: str
 
     def lines(self) -> list[str]:
-        told = [f"{self.model}: verification {self.verdict} ({self.digest[:19]}…)."]
+        if self.kind is None:
+            told = [f"{self.model}: verification {self.verdict} ({self.digest[:19]}…)."]
+        else:
+            told = [f"{self.model} is {self.verdict} (kind {self.kind}, {self.digest[:19]}…)."]
         return told + [
             f"- {check['name']}: {check['state'].replace('_', ' ')}; {check['detail']}" for check in self.checks
         ]

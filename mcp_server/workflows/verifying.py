@@ -1,21 +1,64 @@
-"""Is a model version still what was trained, and does it still answer as it did: each check, or why not."""
+"""Is a model version still what was trained, and is a file from elsewhere data alone: each check, or why not."""
 
 from __future__ import annotations
 
+import asyncio
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 from mcp_server.context import CallContext
+from mcp_server.errors import ComputeFailed, DataRejected, DeadlineExceeded, InvalidInput, NotFound
+from mcp_server.settings import MIB
+from mcp_server.workflows import remote
 from mcp_server.workflows.app import App
+from mcp_server.workflows.files import copy_allowed
 from mcp_server.workflows.model_answers import Verified
+from mcp_server.workflows.reply import Apart, counted, token
+
+if TYPE_CHECKING:
+    from mcp_server.storage.records import ModelVersion
+
+MOST_TOLD = 10
+MOST_SHOWN = 5
+LONGEST_PLACE = 256
+
+_FILE_NAME = re.compile(
+    r"\.(?:pkl|pickle|joblib|skops|onnx|pt|pth|ckpt|bin|npy|npz|h5|hdf5|keras|safetensors|pmml|xml|json|ubj|txt|cbm|zip|gz)\Z",
+    re.IGNORECASE,
+)
+_OFFSET = re.compile(r"(?:byte|line) [0-9,]+\Z")
 
 
 async def verify(app: App, call: CallContext, model: str) -> Verified:
+    """Check a version and store the verdict, or say what a file is.
+
+    Args:
+        model: a reference such as `games@3`; else the path of a file in an allowed folder, or an https address.
+    """
+    if "/" in model or "\\" in model:
+        return await _verify_file(app, call, model)
+    from mcp_server.storage import models
+
+    storage = await app.storage()
+    try:
+        async with storage.database.reading() as tx:
+            record = await models.resolve(tx, model)
+    except (NotFound, InvalidInput, DataRejected):
+        # A version that has such a name comes first; a file of that name can be given as ./name.
+        if _FILE_NAME.search(model) is None:
+            raise
+        return await _verify_file(app, call, model)
+    return await _verify_version(app, call, record)
+
+
+async def _verify_version(app: App, call: CallContext, record: ModelVersion) -> Verified:
     """Check a version and store the verdict; a failing one stops answering at once."""
     from mcp_server.serving.seals import sealed
     from mcp_server.storage import models
     from mcp_server.workflows.examining import examine, verdict_of
 
     storage = await app.storage()
-    async with storage.database.reading() as tx:
-        record = await models.resolve(tx, model)
     checks = await examine(storage, await app.compute(), record, seconds=call.remaining())
     outcome = verdict_of(checks)
     stored = sealed(storage.keys, record, outcome, checks)
@@ -36,3 +79,99 @@ async def verify(app: App, call: CallContext, model: str) -> Verified:
         tx.about(f"model:{reference}")
     (await app.predictors()).evict(record.name, record.version)
     return answer
+
+
+# Files from elsewhere ----------------------------------------------------------------------------------------------
+
+
+async def _verify_file(app: App, call: CallContext, text: str) -> Verified:
+    """Copy or fetch a file, and have a fresh process look into it; the verdict goes into the audit log.
+
+    Raises:
+        DataRejected: the file can't be had, or the process that read it ended.
+    """
+    from mcp_server.storage import audit
+
+    async with app.scratch() as folder:
+        file = await _brought(app, call, text, folder)
+        found = await _read(app, call, file)
+    answer = _told(found)
+    storage = await app.storage()
+    async with storage.database.transaction(call) as tx:
+        subject = f"file:{found['digest'].removeprefix('sha256:')[:16]}"
+        tx.answer(answer.model_dump(mode="json", exclude_none=True))
+        tx.about(subject)
+        if found["verdict"] != "data-only":
+            codes = sorted({finding["code"] for finding in found["findings"]})
+            details = {"kind": found["kind"], "digest": found["digest"], "codes": codes}
+            await audit.add(tx, call, action="refuse", outcome="E_UNVERIFIED", subject=subject, details=details)
+    return answer
+
+
+async def _brought(app: App, call: CallContext, text: str, folder: Path) -> Path:
+    from mcp_server.core.model_files.read import MOST_BYTES
+
+    most = min(MOST_BYTES, app.settings.max_import_mib * MIB)
+    if "://" not in text:
+        copies = await asyncio.to_thread(copy_allowed, text, app.settings.allowed_dirs, folder, most_bytes=most)
+        if len(copies) > 1:
+            raise InvalidInput("The path names several files.", hint="Give one file.")
+        return copies[0].path
+    from mcp_server.integrations.download import Pace, fetch
+
+    remaining = call.remaining()
+    seconds = remote.MOST_SECONDS if remaining is None else min(remote.MOST_SECONDS, remaining)
+    if seconds <= 0:
+        raise DeadlineExceeded("The call ran out of time; nothing was fetched.", hint="Call again.")
+    guard = remote.url_guard(app.settings)
+    target = folder / "fetched"
+    await fetch(text, target, guard=guard, most_bytes=most, pace=Pace(total=seconds))
+    return target
+
+
+async def _read(app: App, call: CallContext, file: Path) -> dict[str, Any]:
+    try:
+        return await (await app.compute()).run(
+            "read_model", {"path": str(file)}, timeout=call.remaining(), fresh=True, reads=[file.parent]
+        )
+    except ComputeFailed as failed:
+        if failed.details.get("reason") not in ("memory", "cpu", "crashed"):
+            raise
+        raise DataRejected(
+            "E_QUOTA" if failed.details["reason"] != "crashed" else "E_DAMAGED",
+            "The process that looked into the file ended before it was through: the file isn't understood.",
+            hint="Don't load it; ask whoever made it for another form, such as skops.",
+            details={"reason": failed.details["reason"]},
+        ) from None
+
+
+def _told(found: dict[str, Any]) -> Verified:
+    """The answer; names and places from the file stand under `untrusted`."""
+    apart = Apart()
+    checks = []
+    for finding in found["findings"][:MOST_TOLD]:
+        where = f" ({finding['where']})" if _OFFSET.fullmatch(finding["where"]) else ""
+        checks.append({"name": finding["code"], "state": "failed", "detail": apart.text(finding["what"]) + where})
+    verdict = found["verdict"]
+    if verdict == "data-only":
+        holds = [name for name in found["holds"] if token(name, "")][:MOST_SHOWN]
+        counts = ", ".join(f"{number:,} {noun}" for noun, number in sorted(found["counts"].items()))
+        held = f" It would make {', '.join(holds)}." if holds else ""
+        checks.append({"name": "content", "state": "passed", "detail": f"All of it was read: {counts}.{held}"})
+    checks += [{"name": "not_looked_at", "state": "not_done", "detail": why} for why in found["unchecked"]]
+    shown = [{name: text[:LONGEST_PLACE] for name, text in one.items()} for one in found["findings"][:MOST_TOLD]]
+    more = f" {counted(found['found'], 'finding')} in all." if found["found"] > len(shown) else ""
+    after = {
+        "data-only": "Compare the digest with one from whoever made it; data-only doesn't mean good or genuine.",
+        "unsafe": "Don't load it anywhere. Ask for the model as skops, or train_model on its data." + more,
+        "not understood": "Treat it as unsafe: not read is not clean. Ask for skops, joblib or ONNX." + more,
+    }
+    return Verified(
+        model="The file",
+        kind=found["kind"],
+        verdict=verdict,
+        checks=checks,
+        digest=found["digest"],
+        next=after[verdict],
+        untrusted=({"findings": shown} | ({"names": apart.names} if apart.names else {})) if shown else None,
+    )

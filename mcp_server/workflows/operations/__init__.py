@@ -28,6 +28,7 @@ _HOMES = {
     "train_algorithm": "fitting",
     "summarise_training": "fitting",
     "verify_model": "loading",
+    "read_model": "inspecting",
 }
 
 __all__ = list(_HOMES)

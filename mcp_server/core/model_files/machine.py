@@ -1,0 +1,476 @@
+"""An abstract pickle machine: follows every opcode of a stream on descriptions of objects, and makes none.
+
+It does what an unpickler does with stack, marks, memo and names, so that a name that was put together on the stack,
+fetched from the memo or hidden behind array bytes is seen as the loader would see it. What it can't follow it refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mcp_server.core.model_files import calls, states
+from mcp_server.core.model_files.allowed import ALLOWED, OLD_MODULES
+from mcp_server.core.model_files.arrays import item_count
+from mcp_server.core.model_files.opcodes import OPCODES, Content
+from mcp_server.core.model_files.report import Reading, Unread, quoted
+from mcp_server.core.model_files.values import Foreign, Gathered, Listed, Made, Mapped, Named, Raw, hashable
+
+NEWEST_PROTOCOL = 5
+MOST_PADDING = 16
+MOST_NESTED = 3
+"""Pickles of object arrays inside of a joblib stream, one within the other."""
+
+_OLD_NAMES = {allowed[1] for allowed in ALLOWED}
+
+
+class Machine:
+    """One stream.
+
+    Args:
+        content: at the stream's start; afterwards at its end.
+        reading: where findings go.
+        allowed: (module, name) to rule.
+        persistent: what a persistent id stands for, where the format has them.
+        plain: read as `pickle.load` would read a joblib file: array bytes as opcodes. Then only foreign names count.
+        nested: how deep inside of joblib streams this one is.
+    """
+
+    def __init__(
+        self,
+        content: Content,
+        reading: Reading,
+        *,
+        allowed: dict[tuple[str, str], str] = ALLOWED,
+        persistent: Callable[[Any], Any] | None = None,
+        plain: bool = False,
+        nested: int = 0,
+    ) -> None:
+        self._content = content
+        self._reading = reading
+        self._allowed = allowed
+        self._persistent = persistent
+        self._plain = plain
+        self._nested = nested
+        self._start = content.at
+        self._op_at = content.at
+        self._protocol = 0
+        self._stack: list[Any] = []
+        self._below: list[list[Any]] = []
+        self._memo: dict[int, Any] = {}
+        self.wrapped = 0
+        self.nested_streams = 0
+
+    def run(self) -> Any:
+        """Follow the stream up to its STOP.
+
+        Returns:
+            what it would give.
+        Raises:
+            Unread: it can't be followed further; findings so far are kept.
+        """
+        content, reading = self._content, self._reading
+        while True:
+            self._op_at = content.at
+            if reading.opcodes <= 0:
+                raise Unread("too_large", "There are more opcodes than are followed.", self._op_at)
+            reading.opcodes -= 1
+            reading.counts["opcodes"] += 1
+            code = content.take(1)[0]
+            known = OPCODES.get(code)
+            if known is None:
+                raise Unread("damaged", f"Byte 0x{code:02x} is no opcode.", self._op_at)
+            name, argument_of = known
+            argument = argument_of(content)
+            if name == "STOP":
+                return self._result()
+            try:
+                _DO[name](self, argument)
+            except Unread as unread:
+                if unread.at is None:
+                    unread.at = self._op_at
+                if unread.code not in ("foreign_call", "foreign_state", "out_of_bounds"):
+                    raise
+                self._found(unread.code, unread.what)
+                self._stack.append(Foreign())
+
+    # Stack and memo --------------------------------------------------------------------------------------------
+
+    def _pop(self) -> Any:
+        if not self._stack:
+            raise Unread("damaged", "The stack is empty.", self._op_at)
+        return self._stack.pop()
+
+    def _top(self) -> Any:
+        if not self._stack:
+            raise Unread("damaged", "The stack is empty.", self._op_at)
+        return self._stack[-1]
+
+    def _marked(self) -> list[Any]:
+        if not self._below:
+            raise Unread("damaged", "There is no mark.", self._op_at)
+        items, self._stack = self._stack, self._below.pop()
+        return items
+
+    def _mark(self, _argument: None) -> None:
+        self._below.append(self._stack)
+        self._stack = []
+
+    def _drop(self, _argument: None) -> None:
+        self._pop()
+
+    def _drop_marked(self, _argument: None) -> None:
+        self._marked()
+
+    def _twice(self, _argument: None) -> None:
+        self._stack.append(self._top())
+
+    def _result(self) -> Any:
+        result = self._pop()
+        if self._stack or self._below:
+            raise Unread("second_content", "Values are left over at the end.", self._op_at)
+        return result
+
+    def _put(self, place: int) -> None:
+        if place > self._content.end:
+            # Loaders take memory for every place below.
+            raise Unread("bomb", "A place in the memo is beyond all there can be.", self._op_at)
+        self._memo[place] = self._top()
+
+    def _memoize(self, _argument: None) -> None:
+        self._memo[len(self._memo)] = self._top()
+
+    def _get(self, place: int) -> None:
+        if place not in self._memo:
+            raise Unread("damaged", "The memo has nothing in that place.", self._op_at)
+        self._stack.append(self._memo[place])
+
+    def _frame(self, size: int) -> None:
+        self._content.open_frame(size)
+
+    def _version(self, protocol: int) -> None:
+        if self._op_at != self._start and not self._plain:
+            raise Unread("damaged", "A protocol is named in the middle.", self._op_at)
+        if protocol > NEWEST_PROTOCOL:
+            raise Unread("unknown_part", f"Protocol {protocol} isn't known here.", self._op_at)
+        self._protocol = protocol
+
+    # Values ----------------------------------------------------------------------------------------------------
+
+    def _value(self, value: Any) -> None:
+        self._stack.append(value)
+
+    def _raw(self, view: memoryview) -> None:
+        self._stack.append(Raw(view))
+
+    def _none(self, _argument: None) -> None:
+        self._stack.append(None)
+
+    def _true(self, _argument: None) -> None:
+        self._stack.append(True)
+
+    def _false(self, _argument: None) -> None:
+        self._stack.append(False)
+
+    def _empty_list(self, _argument: None) -> None:
+        self._stack.append(Listed())
+
+    def _list(self, _argument: None) -> None:
+        made = Listed(self._marked())
+        self._stack.append(made)
+
+    def _empty_tuple(self, _argument: None) -> None:
+        self._stack.append(())
+
+    def _tuple(self, _argument: None) -> None:
+        items = tuple(self._marked())
+        self._stack.append(items)
+
+    def _tuple_of(self, count: int) -> None:
+        if len(self._stack) < count:
+            raise Unread("damaged", "The stack is empty.", self._op_at)
+        items = tuple(self._stack[-count:])
+        del self._stack[-count:]
+        self._stack.append(items)
+
+    def _empty_dict(self, _argument: None) -> None:
+        self._stack.append(Mapped())
+
+    def _dict(self, _argument: None) -> None:
+        made = Mapped()
+        self._set_pairs(made, self._marked())
+        self._stack.append(made)
+
+    def _empty_set(self, _argument: None) -> None:
+        self._stack.append(Gathered())
+
+    def _frozen_set(self, _argument: None) -> None:
+        made = Gathered()
+        self._add_all(made, self._marked())
+        self._stack.append(made)
+
+    def _append(self, _argument: None) -> None:
+        item = self._pop()
+        self._extend([item])
+
+    def _appends(self, _argument: None) -> None:
+        self._extend(self._marked())
+
+    def _extend(self, items: list[Any]) -> None:
+        to = self._top()
+        if isinstance(to, Listed):
+            to.items.extend(items)
+        elif not isinstance(to, Foreign):
+            self._found("foreign_call", f"Items are appended to {_told(to)}.")
+
+    def _set_item(self, _argument: None) -> None:
+        value, key = self._pop(), self._pop()
+        self._set_pairs(self._top(), [key, value])
+
+    def _set_items(self, _argument: None) -> None:
+        items = self._marked()
+        self._set_pairs(self._top(), items)
+
+    def _set_pairs(self, to: Any, items: list[Any]) -> None:
+        if len(items) % 2:
+            raise Unread("damaged", "A key has no value.", self._op_at)
+        if isinstance(to, Made) and to.of.rule == "bunch":
+            to = to.attributes
+        if isinstance(to, Foreign):
+            return
+        if not isinstance(to, Mapped):
+            self._found("foreign_call", f"Items are set on {_told(to)}.")
+            return
+        if not all(map(hashable, items[::2])):
+            self._found("foreign_call", "A key is an object of which the hash would be asked.")
+        to.pairs.extend(zip(items[::2], items[1::2], strict=True))
+
+    def _add_items(self, _argument: None) -> None:
+        items = self._marked()
+        self._add_all(self._top(), items)
+
+    def _add_all(self, to: Any, items: list[Any]) -> None:
+        if not isinstance(to, Gathered):
+            if not isinstance(to, Foreign):
+                self._found("foreign_call", f"Items are added to {_told(to)}.")
+        elif all(map(hashable, items)):
+            to.items.extend(items)
+        else:
+            self._found("foreign_call", "An item of a set is an object of which the hash would be asked.")
+
+    # Names and calls -------------------------------------------------------------------------------------------
+
+    def _global(self, names: tuple[str, str]) -> None:
+        self._stack.append(self._named(*names))
+
+    def _stack_global(self, _argument: None) -> None:
+        name, module = self._pop(), self._pop()
+        if type(name) is not str or type(module) is not str:
+            raise Unread("damaged", "A name isn't a text.", self._op_at)
+        self._stack.append(self._named(module, name))
+
+    def _named(self, module: str, name: str) -> Named | Foreign:
+        if self._protocol < 3:
+            module = OLD_MODULES.get(module, module)
+        self._reading.counts["names"] += 1
+        rule = self._allowed.get((module, name))
+        if rule is not None:
+            if rule in ("object", "tree", "neighbours"):
+                self._reading.hold(name)
+            return Named(module, name, rule)
+        # Read the other way, an honest file asks listed modules for listed names that don't belong together.
+        if not self._plain or name not in _OLD_NAMES:
+            self._found("foreign_name", f"It names {quoted(f'{module}.{name}')}, which isn't on the list.")
+        return Foreign(f"{module}.{name}")
+
+    def _reduce(self, _argument: None) -> None:
+        arguments, of = self._pop(), self._pop()
+        self._called(of, arguments, calls.call)
+
+    def _new(self, _argument: None) -> None:
+        arguments, of = self._pop(), self._pop()
+        self._called(of, arguments, calls.create)
+
+    def _new_with_names(self, _argument: None) -> None:
+        names, arguments, of = self._pop(), self._pop(), self._pop()
+        if not isinstance(names, Mapped) or names.pairs:
+            self._found("foreign_call", f"{_told(of)} is made with named arguments.")
+            self._stack.append(Foreign())
+            return
+        self._called(of, arguments, calls.create)
+
+    def _called(self, of: Any, arguments: Any, how: Callable[[Named, tuple[Any, ...]], Any]) -> None:
+        if isinstance(of, Foreign) or isinstance(arguments, Foreign):
+            self._stack.append(Foreign())
+            return
+        if not isinstance(arguments, tuple):
+            raise Unread("damaged", "The arguments of a call aren't a tuple.", self._op_at)
+        if not isinstance(of, Named):
+            self._found("foreign_call", f"{_told(of)} is called.")
+            self._stack.append(Foreign())
+            return
+        if calls.any_foreign(arguments):
+            self._stack.append(Foreign())
+            return
+        self._stack.append(how(of, arguments))
+
+    def _inst(self, names: tuple[str, str]) -> None:
+        self._marked()
+        self._named(*names)
+        self._found("foreign_call", "INST calls a name; models of today don't have it.")
+        self._stack.append(Foreign())
+
+    def _obj(self, _argument: None) -> None:
+        self._marked()
+        self._found("foreign_call", "OBJ calls a class; models of today don't have it.")
+        self._stack.append(Foreign())
+
+    def _extension(self, number: int) -> None:
+        self._found("foreign_reference", f"It names extension {number} of a registry outside of the file.")
+        self._stack.append(Foreign())
+
+    def _persistent_text(self, _text: bytes) -> None:
+        self._found("foreign_reference", "It refers to an object outside of the file by a persistent id.")
+        self._stack.append(Foreign())
+
+    def _persistent_id(self, _argument: None) -> None:
+        key = self._pop()
+        if self._persistent is None:
+            self._persistent_text(b"")
+        else:
+            self._stack.append(self._persistent(key))
+
+    def _outside(self, _argument: None) -> None:
+        raise Unread("foreign_reference", "It needs a buffer from outside of the file.", self._op_at)
+
+    def _old_text(self, _argument: Any) -> None:
+        raise Unread("unknown_part", "It has byte strings of Python 2, which could be read in two ways.", self._op_at)
+
+    # State, and the arrays of joblib ---------------------------------------------------------------------------
+
+    def _build(self, _argument: None) -> None:
+        state = self._pop()
+        to = self._top()
+        if isinstance(to, Foreign):
+            return
+        if isinstance(state, Foreign):
+            return
+        if not isinstance(to, Made):
+            self._pop()
+            raise Unread("foreign_state", f"{_told(to)} is given a state.", self._op_at)
+        try:
+            states.build(to, state)
+        except Unread:
+            self._pop()
+            raise
+        if to.of.rule == "wrapper":
+            self._reading.counts["arrays"] += 1
+            self.wrapped += 1
+            if not self._plain:
+                self._stack[-1] = self._array_behind(to)
+        elif to.of.rule == "ndarray":
+            self._reading.counts["arrays"] += 1
+
+    def _array_behind(self, wrapper: Made) -> Any:
+        """The array whose bytes follow the opcode, as joblib puts them there."""
+        state = wrapper.attributes
+        kind = calls.settled_type(state.get("dtype"))
+        shape, order, subclass = state.get("shape"), state.get("order"), state.get("subclass")
+        count = item_count(shape)
+        fine = kind is not None and count is not None and order in ("C", "F")
+        if not fine or not isinstance(subclass, Named) or subclass.rule != "ndarray" or kind is None or count is None:
+            raise Unread("foreign_state", "An array's description isn't one that joblib writes.", self._op_at)
+        self._content.leave_frame()
+        if kind.kind == "O":
+            return self._object_array()
+        aligned = state.get("numpy_array_alignment_bytes")
+        if aligned is not None:
+            padding = self._content.take(1)[0]
+            # What `pickle.load` would take for an opcode here could go on with others that joblib never sees.
+            if padding > MOST_PADDING or bytes(self._content.take(padding)).strip(b"\xff"):
+                raise Unread("second_content", "The padding before array bytes isn't joblib's.", self._op_at)
+        elif count * kind.size and self._content.at < self._content.end:
+            first = self._content.view[self._content.at]
+            if first in OPCODES:
+                raise Unread("second_content", "Array bytes could be read as opcodes.", self._content.at)
+        raw = self._content.take(count * kind.size)
+        return Made(subclass, built=True, attributes=(kind, shape, Raw(raw)))
+
+    def _object_array(self) -> Any:
+        if self._nested >= MOST_NESTED:
+            raise Unread("too_large", "Pickles are nested too deeply.", self._op_at)
+        self.nested_streams += 1
+        inner = Machine(self._content, self._reading, allowed=self._allowed, nested=self._nested + 1)
+        array = inner.run()
+        self._content.leave_frame()
+        if not calls.is_array(array, "O") and not isinstance(array, Foreign):
+            self._found("foreign_state", "What stands in place of an object array isn't one.")
+            return Foreign()
+        return array
+
+    def _found(self, code: str, what: str) -> None:
+        if not self._plain or code == "foreign_name":
+            self._reading.add(code, what, self._op_at)
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, Made):
+        return f"an object of '{value.of.module}.{value.of.name}'"
+    if isinstance(value, Named):
+        return f"'{value.module}.{value.name}'"
+    return {Listed: "a list", Mapped: "a dictionary", Gathered: "a set", tuple: "a tuple", str: "a text"}.get(
+        type(value), "a value"
+    )
+
+
+def _of(count: int) -> Callable[[Machine, Any], None]:
+    return lambda machine, _argument: machine._tuple_of(count)
+
+
+_DO: dict[str, Callable[[Machine, Any], None]] = {
+    "PROTO": Machine._version,
+    "FRAME": Machine._frame,
+    "MARK": Machine._mark,
+    "POP": Machine._drop,
+    "POP_MARK": Machine._drop_marked,
+    "DUP": Machine._twice,
+    "NONE": Machine._none,
+    "NEWTRUE": Machine._true,
+    "NEWFALSE": Machine._false,
+    **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"), Machine._value),
+    **dict.fromkeys(("FLOAT", "BINFLOAT", "UNICODE", "BINUNICODE"), Machine._value),
+    **dict.fromkeys(("SHORT_BINUNICODE", "BINUNICODE8"), Machine._value),
+    **dict.fromkeys(("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"), Machine._raw),
+    **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), Machine._old_text),
+    "EMPTY_LIST": Machine._empty_list,
+    "LIST": Machine._list,
+    "APPEND": Machine._append,
+    "APPENDS": Machine._appends,
+    "EMPTY_TUPLE": Machine._empty_tuple,
+    "TUPLE": Machine._tuple,
+    "TUPLE1": _of(1),
+    "TUPLE2": _of(2),
+    "TUPLE3": _of(3),
+    "EMPTY_DICT": Machine._empty_dict,
+    "DICT": Machine._dict,
+    "SETITEM": Machine._set_item,
+    "SETITEMS": Machine._set_items,
+    "EMPTY_SET": Machine._empty_set,
+    "ADDITEMS": Machine._add_items,
+    "FROZENSET": Machine._frozen_set,
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), Machine._put),
+    "MEMOIZE": Machine._memoize,
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), Machine._get),
+    "GLOBAL": Machine._global,
+    "STACK_GLOBAL": Machine._stack_global,
+    "REDUCE": Machine._reduce,
+    "NEWOBJ": Machine._new,
+    "NEWOBJ_EX": Machine._new_with_names,
+    "BUILD": Machine._build,
+    "INST": Machine._inst,
+    "OBJ": Machine._obj,
+    **dict.fromkeys(("EXT1", "EXT2", "EXT4"), Machine._extension),
+    "PERSID": Machine._persistent_text,
+    "BINPERSID": Machine._persistent_id,
+    **dict.fromkeys(("NEXT_BUFFER", "READONLY_BUFFER"), Machine._outside),
+}

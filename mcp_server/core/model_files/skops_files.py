@@ -1,0 +1,194 @@
+"""skops files: a schema that says what to build, and arrays. Every type by exact name, every node by its form."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from mcp_server.core.model_files.allowed import ALLOWED
+from mcp_server.core.model_files.archive import Archive
+from mcp_server.core.model_files.arrays import leads_out, read_npy
+from mcp_server.core.model_files.documents import read_json, walk
+from mcp_server.core.model_files.npz_files import read_npz
+from mcp_server.core.model_files.report import Reading, Unread, quoted
+
+SCHEMA = "schema.json"
+PROTOCOL = 2
+
+_FILE = re.compile(r"[0-9]{1,20}\.(npy|npz)\Z")
+_MARKS = {"__class__", "__module__", "__loader__"}
+_KEYS = {*_MARKS, "__id__", "content", "file", "type", "shape", "key_types", "is_json", "__reduce__"}
+_ROOT_KEYS = {"protocol", "_skops_version"}
+_BY_RULE = {
+    "ObjectNode": {"object", "neighbours", "metric"},
+    "LossNode": {"loss"},
+    "TreeNode": {"tree"},
+    "FunctionNode": {"function"},
+    "TypeNode": {"type"},
+    "PartialNode": {"partial"},
+    "SliceNode": {"slice"},
+    "DTypeNode": {"dtype"},
+    "MaskedArrayNode": {"masked"},
+    "NdArrayNode": {"ndarray", "type"},
+    "DictNode": {"type", "bunch", "ordered"},
+    "ListNode": {"type"},
+    "TupleNode": {"type", "triple"},
+    "SetNode": {"set"},
+    "DefaultDictNode": {"defaults"},
+    "BytesNode": {"bytes"},
+    "BytearrayNode": {"bytearray"},
+    "SparseMatrixNode": {"object"},
+    "RandomStateNode": {"type"},
+    "RandomGeneratorNode": {"type"},
+    "JsonNode": {"type"},
+}
+_BY_NAME = {
+    "DictNode": {"dict", "Bunch", "OrderedDict"},
+    "ListNode": {"list"},
+    "TupleNode": {"tuple", "_ImputerTriplet"},
+    "JsonNode": {"str"},
+    "RandomStateNode": {"RandomState"},
+    "RandomGeneratorNode": {"Generator"},
+    "SparseMatrixNode": {f"{kind}_{form}" for kind in ("csr", "csc", "coo") for form in ("matrix", "array")},
+}
+_GENERATORS = {f'"{name}"' for name in ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")}
+
+
+def read_skops(archive: Archive, reading: Reading) -> None:
+    """Look through the schema and every array of a skops file.
+
+    Raises:
+        Unread: it can't be read to its end.
+    """
+    stray = [name for name in archive.members if name != SCHEMA and not _FILE.match(name)]
+    if stray:
+        raise Unread("second_content", "It has a member that skops doesn't write.", quoted(stray[0]))
+    schema = read_json(archive.read(SCHEMA), SCHEMA)
+    if not isinstance(schema, dict) or schema.get("protocol") != PROTOCOL:
+        raise Unread("unknown_part", f"The schema isn't of protocol {PROTOCOL}.", SCHEMA)
+    ids: dict[Any, tuple[str, str, str]] = {}
+    for path, node in walk(schema):
+        if isinstance(node, dict) and _MARKS & node.keys():
+            _check_node(path, node, archive, reading, ids, extra=_ROOT_KEYS if node is schema else set())
+    for name in archive.members:
+        if name != SCHEMA:
+            _read_array_file(archive, name, reading)
+
+
+def _check_node(
+    path: str,
+    node: dict[str, Any],
+    archive: Archive,
+    reading: Reading,
+    ids: dict[Any, tuple[str, str, str]],
+    extra: set[str],
+) -> None:
+    at = f"{SCHEMA}{path}"
+    reading.counts["nodes"] += 1
+    module, name, loader = (node.get(key) for key in ("__module__", "__class__", "__loader__"))
+    if not (isinstance(module, str) and isinstance(name, str) and isinstance(loader, str)):
+        raise Unread("damaged", "A node has no name.", at)
+    rule = ALLOWED.get((module, name))
+    if rule is None:
+        reading.add("foreign_name", f"It names {quoted(f'{module}.{name}')}, which isn't on the list.", at)
+        return
+    if rule not in _BY_RULE.get(loader, ()) or name not in _BY_NAME.get(loader, {name}):
+        reading.add("foreign_call", f"'{module}.{name}' is loaded by {quoted(loader)}, which isn't its way.", at)
+        return
+    if unknown := node.keys() - _KEYS - extra:
+        raise Unread("unknown_part", f"A node has the unknown entry {quoted(min(unknown))}.", at)
+    identity = node.get("__id__")
+    known = (module, name, loader)
+    if not isinstance(identity, int | str | None) or ids.setdefault(identity, known) != known:
+        # skops would take the first node for all of that id.
+        reading.add("second_content", "Two nodes of different types have one id.", at)
+    if "file" in node and node["file"] not in archive.members:
+        raise Unread("damaged", "A node names a member that isn't there.", at)
+    if rule in ("object", "tree"):
+        reading.hold(name)
+    _check_content(loader, node, archive, reading, at)
+
+
+def _check_content(loader: str, node: dict[str, Any], archive: Archive, reading: Reading, at: str) -> None:
+    if loader == "ObjectNode":
+        _check_attributes(node, reading, at)
+    elif loader == "PartialNode":
+        function = _inside(node, "content", "func")
+        if not isinstance(function, dict) or function.get("__class__") != "check_array":
+            reading.add("foreign_call", "'functools.partial' is of a function that models don't bind.", at)
+    elif loader == "NdArrayNode":
+        if node.get("type") not in ("numpy", "json"):
+            raise Unread("unknown_part", "An array is of an unknown form.", at)
+    elif loader == "RandomGeneratorNode":
+        named = _inside(node, "content", "bit_generator", "content", "bit_generator", "content")
+        if named not in _GENERATORS:
+            reading.add("foreign_call", "A random generator isn't one of numpy's.", at)
+    if node["__class__"] in ("Tree", "TreePredictor"):
+        _check_tree(node, archive, reading, at)
+
+
+def _check_attributes(node: dict[str, Any], reading: Reading, at: str) -> None:
+    content = node.get("content")
+    if content is None or (_inside(content, "__loader__") == "JsonNode" and _inside(content, "content") == "null"):
+        return
+    if ALLOWED[node["__module__"], node["__class__"]] != "object":
+        _check_parts(node, content, reading, at)
+        return
+    attributes = content.get("content") if isinstance(content, dict) and content.get("__class__") == "dict" else None
+    if not isinstance(attributes, dict):
+        reading.add("foreign_state", "An object's state isn't a dictionary.", at)
+        return
+    for name, value in attributes.items():
+        text = value.get("content") if isinstance(value, dict) else None
+        if name.startswith("__"):
+            reading.add("foreign_state", f"An object is given the attribute {quoted(name)}, which Python acts on.", at)
+        elif name == "memory" and text != "null":
+            reading.add("foreign_state", "An object names a cache: a fit would load pickles from that folder.", at)
+        elif name == "input" and text in ('"file"', '"filename"'):
+            reading.add("foreign_state", "An object would open the files that its rows name.", at)
+
+
+def _check_parts(node: dict[str, Any], content: Any, reading: Reading, at: str) -> None:
+    """The state of a neighbours' tree or a distance: a tuple, the arrays where compiled code expects them."""
+    parts = content.get("content") if _inside(content, "__loader__") == "TupleNode" else None
+    loaders = [_inside(part, "__loader__") for part in parts] if isinstance(parts, list) else []
+    if ALLOWED[node["__module__"], node["__class__"]] == "metric":
+        fine = loaders == ["JsonNode", "NdArrayNode", "NdArrayNode"]
+    else:
+        fine = len(loaders) == 13 and loaders[:4] == ["NdArrayNode"] * 4 and loaders[4:11] == ["JsonNode"] * 7
+        fine = fine and loaders[11] == "ObjectNode" and loaders[12] in ("JsonNode", "NdArrayNode")
+    if not fine:
+        reading.add("foreign_state", f"'{node['__class__']}' is given a state that models don't give it.", at)
+
+
+def _inside(node: Any, *keys: str) -> Any:
+    for key in keys:
+        node = node.get(key) if isinstance(node, dict) else None
+    return node
+
+
+def _check_tree(node: dict[str, Any], archive: Archive, reading: Reading, at: str) -> None:
+    """The nodes of a decision tree stay within their array."""
+    nodes = _inside(node, "content", "content", "nodes", "file")
+    if not isinstance(nodes, str) or nodes not in archive.members:
+        raise Unread("unknown_part", "A tree has no nodes.", at)
+    features = None
+    if node["__class__"] == "Tree":
+        stated = _inside(node, "__reduce__", "args", "content")
+        text = _inside(stated[0], "content") if isinstance(stated, list) and stated else None
+        if not isinstance(text, str) or not re.fullmatch(r"[0-9]{1,9}", text):
+            raise Unread("unknown_part", "A tree doesn't say how many features it has.", at)
+        features = int(text)
+    kind, shape, raw = read_npy(archive.read(nodes), Reading())
+    if len(shape) != 1 or leads_out(kind, raw, features):
+        reading.add("out_of_bounds", f"A tree of '{node['__class__']}' leads out of its array.", at)
+
+
+def _read_array_file(archive: Archive, name: str, reading: Reading) -> None:
+    try:
+        if name.endswith(".npz"):
+            read_npz(Archive(archive.read(name), reading), reading)
+        else:
+            read_npy(archive.read(name), reading)
+    except Unread as unread:
+        raise Unread(unread.code, unread.what, f"{name}, {unread.at}") from None

@@ -1,0 +1,230 @@
+"""What state an object of a model may be given, and what of it would be acted on later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mcp_server.core.labels import label
+from mcp_server.core.model_files.arrays import ItemType, item_count, leads_out
+from mcp_server.core.model_files.calls import is_array, settled_type
+from mcp_server.core.model_files.report import Unread
+from mcp_server.core.model_files.values import Foreign, Listed, Made, Mapped, Named, Raw, is_whole
+
+_OBJECT_FLAGS = 63
+_ADDRESS_FLAGS = 0b111
+"""numpy's flags for items that are, or hold, addresses of objects."""
+_ALIGNMENTS = (1, 2, 4, 8, 16)
+
+
+def build(made: Made, state: Any) -> None:
+    """Give an object its state.
+
+    Raises:
+        Unread: foreign_state or out_of_bounds.
+    """
+    if made.built:
+        raise refused(made, "is given a state twice")
+    rule = _RULES.get(made.of.rule)
+    if rule is None:
+        raise refused(made, "has no state in a model")
+    rule(made, state)
+    made.built = True
+
+
+def refused(made: Made, why: str) -> Unread:
+    return Unread("foreign_state", f"'{made.of.module}.{made.of.name}' {why}.")
+
+
+def _demand(made: Made, fine: bool) -> None:
+    if not fine:
+        raise refused(made, "is given a state that models don't give it")
+
+
+def _object(made: Made, state: Any) -> None:
+    # A pair would set attributes one by one, `__class__` among them.
+    _demand(made, isinstance(state, Mapped))
+    check_attributes(made.of, state.pairs)
+    made.attributes = state
+    if made.of.name == "TreePredictor":
+        _predictor(made, state)
+
+
+def check_attributes(of: Named, pairs: list[tuple[Any, Any]]) -> None:
+    """Look at the attributes of an object for what Python or scikit-learn would act on.
+
+    Raises:
+        Unread: foreign_state.
+    """
+    made = Made(of)
+    for name, value in pairs:
+        _demand(made, type(name) is str)
+        if name.startswith("__"):
+            raise refused(made, f"is given the attribute {label(name, 40)!r}, which Python acts on")
+        if name == "memory" and value is not None and not isinstance(value, Foreign):
+            raise refused(made, "names a cache: at its next fit it would load pickles from that folder")
+        if name == "input" and value in ("file", "filename"):
+            raise refused(made, "would open the files that its rows name")
+
+
+def _bunch(made: Made, state: Any) -> None:
+    _demand(made, isinstance(state, Mapped))
+    check_attributes(made.of, state.pairs)
+
+
+def _predictor(made: Made, state: Mapped) -> None:
+    nodes = state.get("nodes")
+    if not is_array(nodes, "V"):
+        return  # numpy's bytes come later where the array is a joblib one that is still to be read
+    _bounds(made, nodes, None)
+
+
+def _bounds(made: Made, nodes: Made, features: int | None) -> None:
+    kind, shape, raw = nodes.attributes
+    if len(shape) != 1 or not isinstance(raw, Raw) or leads_out(kind, raw.view, features):
+        raise Unread("out_of_bounds", f"A tree of '{made.of.name}' leads out of its array.")
+
+
+def _tree(made: Made, state: Any) -> None:
+    _demand(made, isinstance(state, Mapped))
+    nodes, values = state.get("nodes"), state.get("values")
+    _demand(made, is_array(nodes, "V") and is_array(values, "f"))
+    _demand(made, len(values.attributes[1]) == 3 and nodes.attributes[1] == values.attributes[1][:1])
+    _bounds(made, nodes, made.attributes)
+
+
+def _array(made: Made, state: Any) -> None:
+    _demand(made, isinstance(state, tuple) and len(state) == 5 and state[0] in (1, 2) and type(state[3]) in (bool, int))
+    _filled(made, *state[1:5])
+
+
+def _masked(made: Made, state: Any) -> None:
+    _demand(made, isinstance(state, tuple) and len(state) == 7 and state[0] in (1, 2) and type(state[3]) in (bool, int))
+    count = _filled(made, *state[1:5])
+    _demand(made, isinstance(state[5], Raw) and len(state[5].view) == count)
+
+
+def _filled(made: Made, shape: Any, of: Any, _by_column: bool, content: Any) -> int:
+    kind, count = settled_type(of), item_count(shape)
+    if kind is None or count is None:
+        raise refused(made, "is given a state that models don't give it")
+    if kind.kind == "O":
+        _demand(made, isinstance(content, Listed) and len(content.items) == count)
+    else:
+        _demand(made, isinstance(content, Raw) and len(content.view) == count * kind.size)
+    made.attributes = (kind, shape, content)
+    return count
+
+
+def _dtype(made: Made, state: Any) -> None:
+    kind = made.attributes
+    _demand(made, isinstance(kind, ItemType) and isinstance(state, tuple) and len(state) in (8, 9))
+    version, order, inner, names, fields, size, alignment, flags, *metadata = state
+    _demand(made, version in (3, 4) and order in ("<", ">", "|", "=") and inner is None)
+    _demand(made, all(is_whole(one, -1, 1 << 20) for one in (size, alignment, flags)))
+    _demand(made, not metadata or (kind.kind in "Mm" and _is_unit(metadata[0])))
+    kind.order = order
+    if kind.kind == "O":
+        # Anything else would make numpy take plain bytes for addresses, or addresses for bytes.
+        _demand(made, (names, fields, size, alignment, flags) == (None, None, -1, -1, _OBJECT_FLAGS))
+    else:
+        _demand(made, not flags & _ADDRESS_FLAGS)
+        if kind.kind in "SUV":
+            _demand(made, size == kind.size and alignment in _ALIGNMENTS)
+        else:
+            _demand(made, (size, alignment, flags) == (-1, -1, 0))
+        if names is None:
+            _demand(made, fields is None)
+        else:
+            _demand(made, kind.kind == "V")
+            kind.fields = _fields(made, kind.size, names, fields)
+    kind.settled = True
+
+
+def _is_unit(value: Any) -> bool:
+    """Of a date type: `({}, (b"ns", 1, 1, 1))`."""
+    if not isinstance(value, tuple) or len(value) != 2 or not isinstance(value[1], tuple) or len(value[1]) != 4:
+        return False
+    empty = value[0] is None or (isinstance(value[0], Mapped) and not value[0].pairs)
+    return empty and isinstance(value[1][0], Raw | str) and all(is_whole(one, 0, 1 << 31) for one in value[1][1:])
+
+
+def _fields(made: Made, size: int, names: Any, fields: Any) -> dict[str, tuple[ItemType, int]]:
+    _demand(made, isinstance(names, tuple) and isinstance(fields, Mapped) and 0 < len(names) <= 1_000)
+    _demand(made, all(type(name) is str for name in names) and len(fields.pairs) == len(names) == len(set(names)))
+    found: dict[str, tuple[ItemType, int]] = {}
+    for name in names:
+        place = fields.get(name)
+        _demand(made, isinstance(place, tuple) and len(place) == 2)
+        inner, offset = settled_type(place[0]), place[1]
+        if inner is None or inner.kind == "O" or inner.fields is not None or not is_whole(offset, 0, size):
+            raise refused(made, "has a field that models don't have")
+        _demand(made, offset + inner.size <= size)
+        found[name] = (inner, offset)
+    return found
+
+
+def _metric(made: Made, state: Any) -> None:
+    _demand(made, isinstance(state, tuple) and 1 <= len(state) <= 4 and _is_plain(state))
+
+
+def _neighbours(made: Made, state: Any) -> None:
+    _demand(made, isinstance(state, tuple) and len(state) == 13)
+    _demand(made, all(is_array(one) for one in state[:4]) and all(is_whole(one) for one in state[4:11]))
+    _demand(made, isinstance(state[11], Made) and state[11].of.rule == "metric")
+    _demand(made, state[12] is None or is_array(state[12]))
+
+
+def _plain(made: Made, state: Any) -> None:
+    _demand(made, _is_plain(state))
+
+
+def _is_plain(value: Any, level: int = 0) -> bool:
+    """Whether a value is made of numbers, text, arrays and a few containers of these."""
+    if level > 6:
+        return False
+    if isinstance(value, tuple | Listed):
+        items = value if isinstance(value, tuple) else value.items
+        return len(items) <= 1_000 and all(_is_plain(one, level + 1) for one in items)
+    if isinstance(value, Mapped):
+        return len(value.pairs) <= 1_000 and all(
+            type(name) is str and not name.startswith("__") and _is_plain(one, level + 1) for name, one in value.pairs
+        )
+    if isinstance(value, Made):
+        return value.of.rule in ("scalar", "seed_sequence") or is_array(value)
+    return value is None or isinstance(value, bool | int | float | str | Raw)
+
+
+def _partial(made: Made, state: Any) -> None:
+    _demand(made, isinstance(state, tuple) and len(state) == 4 and state[0] is made.attributes and state[1] == ())
+    _demand(made, isinstance(state[2], Mapped) and state[3] is None)
+    for name, value in state[2].pairs:
+        _demand(made, type(name) is str and (_is_plain(value) or _is_type_list(value)))
+
+
+def _is_type_list(value: Any) -> bool:
+    items = value.items if isinstance(value, Listed) else [value]
+    return all(isinstance(one, Named) and one.rule == "type" for one in items)
+
+
+def _nothing(made: Made, state: Any) -> None:
+    _demand(made, state is None or (isinstance(state, Mapped) and not state.pairs))
+
+
+_RULES: dict[str, Callable[[Made, Any], None]] = {
+    "object": _object,
+    "bunch": _bunch,
+    "wrapper": _object,
+    "tree": _tree,
+    "ndarray": _array,
+    "masked": _masked,
+    "dtype": _dtype,
+    "metric": _metric,
+    "neighbours": _neighbours,
+    "partial": _partial,
+    "bit_generator": _plain,
+    "generator": _plain,
+    "random_state": _plain,
+    "seed_sequence": _plain,
+    "loss": _nothing,
+}
