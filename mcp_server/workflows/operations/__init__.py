@@ -20,6 +20,7 @@ _HOMES = {
     "draw_quality": "checking",
     "prepare_table": "preparing",
     "compare": "comparing",
+    "retrain": "retraining",
     "plan_training": "fitting",
     "train_algorithm": "fitting",
     "summarise_training": "fitting",
