@@ -158,7 +158,7 @@ class _Demo:
         best = trained.structure["result"]["recommended"]
 
         self._say(f"compare_models: {versions[1]} against {versions[0]}")
-        compared = await self._call(client, "compare_models", first=versions[1], second=versions[0])
+        compared = await self._call(client, "compare_models", models=[versions[1], versions[0]])
         self._show(compared)
         for name, picture in zip(PICTURES, compared.pictures, strict=True):
             (self.folder / name).write_bytes(base64.b64decode(picture))

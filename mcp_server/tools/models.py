@@ -12,7 +12,8 @@ from mcp_server.tools.params import Column, Cursor, DatasetRef, Expression, Limi
 from mcp_server.tools.toolset import Toolset
 from mcp_server.workflows import comparing, searching, training, verifying
 from mcp_server.workflows.app import App
-from mcp_server.workflows.model_answers import Compared, JobReport, Models, Verified
+from mcp_server.workflows.comparison_answers import Compared
+from mcp_server.workflows.model_answers import JobReport, Models, Verified
 
 toolset = Toolset("models")
 
@@ -52,18 +53,28 @@ async def train_model(
 async def compare_models(
     app: App,
     call: CallContext,
-    first: ModelRef,
-    second: ModelRef | None = None,
-    column: Annotated[Column | None, Field(description="forecasts in the data")] = None,
-    dataset: DatasetRef | None = None,
+    models: Annotated[list[ModelRef], Field(min_length=1, max_length=8)],
+    column: Annotated[Column | None, Field(description="forecasts")] = None,
+    predictions: Annotated[DatasetRef | None, Field(description="join by key")] = None,
+    datasets: Annotated[list[DatasetRef], Field(max_length=12)] | None = None,
+    margin: Annotated[float | None, Field(gt=0)] = None,
+    retrain: Annotated[int, Field(ge=3, le=20)] | None = None,
     picture: bool = True,
 ) -> Compared:
-    """Compare two versions, or a version and a column of forecasts, on the same unseen rows by paired bootstrap.
+    """Compare 2-8 versions or outside forecasts on the same unseen rows: better, worse or no detectable difference.
 
-    Answers better, worse or no detectable difference, with 95 % intervals for each metric. Default rows: the test rows
-    of both. Next: verify_model, then predict with the one you choose.
+    margin: too small to matter; retrain: runs on random parts. Next: verify_model, predict.
     """
-    return await comparing.compare(app, call, first, second, column, dataset, picture)
+    request = comparing.ComparisonRequest(
+        models=models,
+        column=column,
+        predictions=predictions,
+        datasets=datasets,
+        margin=margin,
+        retrain=retrain,
+        picture=picture,
+    )
+    return await comparing.compare(app, call, request)
 
 
 @toolset.tool(title="Verify model", scope="train", hints=CHECKS, seconds=120.0)

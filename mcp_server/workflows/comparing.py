@@ -1,75 +1,131 @@
-"""Is one model better than another, on rows that neither was trained on."""
+"""Is one model better than others, on rows that none of them was trained on."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mcp_server.context import CallContext
-from mcp_server.errors import InvalidInput
+from mcp_server.errors import InvalidInput, NotFound
 from mcp_server.workflows.app import App
+from mcp_server.workflows.comparison_answers import Compared
 from mcp_server.workflows.describing import find as find_dataset
-from mcp_server.workflows.model_answers import Compared
+from mcp_server.workflows.reply import Apart, counted
 
 if TYPE_CHECKING:
     from mcp_server.storage import Storage
     from mcp_server.storage.records import DatasetVersion, ModelVersion
+    from mcp_server.storage.transaction import Transaction
 
 SEED = 0
+MOST = 8
+OUTSIDE = "the forecasts"
+MOST_ANCESTORS = 20
+DETAILS = ("lead", "pairs", "slices", "groups", "worst", "sets")
 
 
-async def compare(
-    app: App,
-    call: CallContext,
-    first: str,
-    second: str | None,
-    column: str | None,
-    dataset: str | None,
-    picture: bool,
-) -> Compared:
-    """Compare the first model with another, or with forecasts that stand in a column.
+@dataclass(frozen=True, slots=True)
+class ComparisonRequest:
+    """What compare_models was asked.
+
+    Args:
+        models: references, each once.
+        column: of outside forecasts: in the data sets, or in `predictions`.
+        predictions: a data set of outside forecasts, joined by key.
+        datasets: whose rows are compared on; by default those that the first model was trained on.
+        margin: the largest difference of the deciding metric that doesn't matter.
+        retrain: how often each model's procedure is trained anew on random parts, 3 times or more; None for not at all.
+        picture: whether pictures are wanted.
+    """
+
+    models: list[str]
+    column: str | None = None
+    predictions: str | None = None
+    datasets: list[str] | None = None
+    margin: float | None = None
+    retrain: int | None = None
+    picture: bool = True
+
+
+async def compare(app: App, call: CallContext, request: ComparisonRequest) -> Compared:
+    """Compare models with each other and with forecasts from elsewhere.
 
     Raises:
-        InvalidInput: not exactly one of second and column, other tasks or targets, or no rows that both may answer.
+        InvalidInput: fewer than two to compare or more than eight, other tasks or targets, or no rows that all may
+            answer.
     """
-    if (second is None) == (column is None):
-        raise InvalidInput("Give either second or column.", hint="A second name@version, or a column of forecasts.")
-    ours = await _model(app, first)
-    theirs = await _model(app, second) if second is not None else None
-    if theirs is not None and (ours.task, ours.target) != (theirs.task, theirs.target):
+    from_elsewhere = request.column is not None or request.predictions is not None
+    if not 2 <= len(request.models) + from_elsewhere <= MOST:
         raise InvalidInput(
-            "The two models don't predict the same target.", hint="Compare versions that were trained for one target."
+            f"2 to {MOST} can be compared.",
+            hint="Name more models, a column of forecasts in the data, or a data set of predictions.",
         )
-    table = await find_dataset(app, dataset or ours.dataset)
-    models = [ours] if theirs is None else [ours, theirs]
+    models = [await _model(app, reference) for reference in request.models]
+    names = [_name(model) for model in models]
+    if len(set(names)) < len(names):
+        raise InvalidInput("A model is named twice.", hint="Name each once.")
+    if len({(model.task, model.target) for model in models}) > 1:
+        raise InvalidInput(
+            "The models don't predict the same target.", hint="Compare versions that were trained for one target."
+        )
+    tables = [await find_dataset(app, one) for one in request.datasets or [models[0].dataset]]
+    if len({table.artefact for table in tables}) < len(tables):
+        raise InvalidInput("A data set is named twice.", hint="Name each once.")
     storage = await app.storage()
+    outside = await _outside(app, request) if from_elsewhere else None
+    kept = [[await _held_out(storage, model, table) for model in models] for table in tables]
     arguments: dict[str, Any] = {
-        "path": str(await storage.artefacts.local_path(table.artefact)),
-        "contract": table.contract,
+        "tables": [
+            {
+                "dataset": _name(table),
+                "path": str(await storage.artefacts.local_path(table.artefact)),
+                "contract": table.contract,
+                "held_out": held_out,
+            }
+            for table, held_out in zip(tables, kept, strict=True)
+        ],
         "forms": [str(await storage.artefacts.local_path(model.artefact)) for model in models],
-        "held_out": [await _held_out(storage, model, table) for model in models],
-        "names": [f"{model.name}@{model.version}" for model in models],
-        "column": column,
-        "picture": picture,
+        "names": [*names, *([OUTSIDE] if outside is not None else [])],
+        "outside": outside,
+        "margin": request.margin,
+        "picture": request.picture,
         "seed": SEED,
     }
-    found = await (await app.compute()).run("compare", arguments, timeout=call.remaining(), progress=call.report)
-    other = f"{theirs.name}@{theirs.version}" if theirs is not None else "the column's forecasts"
+    compute = await app.compute()
+    found = await compute.run("compare", arguments, timeout=call.remaining(), progress=call.report)
+    retrained = None
+    if request.retrain:
+        retrained = await compute.run(
+            "retrain", _retraining(arguments, models, request), timeout=call.remaining(), progress=call.report
+        )
+    seconds = await _seconds(storage, models)
+    apart = Apart()
+    for one in [*found["slices"], *found["worst"]]:
+        one["column"], one["value"] = apart.value(one["column"]), apart.value(one["value"])
+    for one in found["models"]:
+        if one["model"] in seconds:
+            one["cost"]["job_seconds"] = seconds[one["model"]]
     answer = Compared(
-        first=f"{ours.name}@{ours.version}",
-        second=other,
+        models=found["models"],
         rows=found["rows"],
         left_out=found["left_out"],
         verdict=found["verdict"],
-        sentence=found["sentence"],
+        sentence=" ".join(filter(None, (found["sentence"], found["equivalence"]))),
         metrics=found["metrics"],
-        cost=found["cost"],
-        next=_next(found["verdict"], ours, theirs),
-        untrusted={"column": column, "dataset": f"{table.name}@{table.version}"} if column else None,
+        details={**{name: found[name] for name in DETAILS}, "retrained": retrained},
+        notes=_notes(found, kept, names, outside),
+        next=_next(found, models),
+        untrusted=_apart(request, apart),
     )
     for encoded in found["pictures"]:
         answer.with_picture(base64.b64decode(encoded))
     return answer
+
+
+def _name(record: ModelVersion | DatasetVersion) -> str:
+    return f"{record.name}@{record.version}"
 
 
 async def _model(app: App, reference: str) -> ModelVersion:
@@ -82,27 +138,142 @@ async def _model(app: App, reference: str) -> ModelVersion:
         return await models.get(tx, loaded.name, loaded.version)
 
 
-async def _held_out(storage: Storage, model: ModelVersion, table: DatasetVersion) -> dict[str, str]:
-    """How to tell the rows of the table that the model never saw.
+async def _outside(app: App, request: ComparisonRequest) -> dict[str, Any]:
+    """Where the outside forecasts stand."""
+    found: dict[str, Any] = {"column": request.column}
+    if request.predictions is not None:
+        record = await find_dataset(app, request.predictions)
+        found["path"] = str(await (await app.storage()).artefacts.local_path(record.artefact))
+    return found
+
+
+async def _held_out(storage: Storage, model: ModelVersion, table: DatasetVersion) -> dict[str, Any]:
+    """How to tell the rows of the table that the model never saw; nothing where it can't be told.
 
     Of the very table that it was trained on: the rows that were held out. Of any other: those unlike each row that it
-    was fitted or calibrated on.
+    was fitted or calibrated on, and with its training table those under the keys that were.
     """
-    same = model.manifest["data"]["artefact"] == table.artefact
-    name = "test_rows.json" if same else "seen_rows.bin"
-    return {name: str(await storage.artefacts.local_path(model.manifest["files"][name]))}
+    files, data = model.manifest.get("files", {}), model.manifest.get("data", {})
+    if data.get("artefact") == table.artefact and "test_rows.json" in files:
+        return {"test_rows": str(await storage.artefacts.local_path(files["test_rows.json"]))}
+    found: dict[str, Any] = {}
+    if "seen_rows.bin" in files:
+        found["seen_rows"] = str(await storage.artefacts.local_path(files["seen_rows.bin"]))
+    if "test_rows.json" not in files or not any(column["role"] == "key" for column in table.contract["columns"]):
+        return found
+    async with storage.database.reading() as tx:
+        trained_on = await _record(tx, model.dataset)
+        if trained_on is None or trained_on.artefact != data.get("artefact"):
+            return found
+        kin = await _descends(tx, table, _name(trained_on)) or await _descends(tx, trained_on, _name(table))
+    found["trained_on"] = {
+        "path": str(await storage.artefacts.local_path(trained_on.artefact)),
+        "test_rows": str(await storage.artefacts.local_path(files["test_rows.json"])),
+    }
+    return {**found, "kin": kin or trained_on.name == table.name}
 
 
-def _next(verdict: str, ours: ModelVersion, theirs: ModelVersion | None) -> str:
-    mine = f"{ours.name}@{ours.version}"
-    if theirs is None:
-        return f"verify_model with model {mine}, then predict."
-    other = f"{theirs.name}@{theirs.version}"
-    if verdict == "better":
-        return f"predict with model {mine}."
-    if verdict == "worse":
-        return f"predict with model {other}."
-    for model, name in ((ours, mine), (theirs, other)):
-        if model.metrics["algorithm"] == "linear":
+async def _record(tx: Transaction, reference: str) -> DatasetVersion | None:
+    from mcp_server.core.names import parse_reference
+    from mcp_server.storage import datasets
+
+    name, version = parse_reference(reference)
+    try:
+        return await datasets.get(tx, name, version)
+    except NotFound:
+        return None
+
+
+async def _descends(tx: Transaction, record: DatasetVersion, ancestor: str) -> bool:
+    """Whether a version was made from another one."""
+    waiting = list(record.parents)
+    for one in waiting[:MOST_ANCESTORS]:  # grows meanwhile
+        if one == ancestor:
+            return True
+        parent = await _record(tx, one)
+        if parent is not None:
+            waiting += [further for further in parent.parents if further not in waiting]
+    return ancestor in waiting
+
+
+def _retraining(
+    arguments: dict[str, Any], models: Sequence[ModelVersion], request: ComparisonRequest
+) -> dict[str, Any]:
+    recipes = []
+    for model in models:
+        parameters = model.manifest.get("parameters", {})
+        recipes.append({name: parameters.get(name) for name in ("algorithm", "features", "allow_leaks")})
+    if len(models) < 2:
+        raise InvalidInput("Retraining compares two models or more.", hint="Name more models, or leave retrain out.")
+    table = arguments["tables"][0]
+    return {
+        **{name: table[name] for name in ("path", "contract")},
+        "target": models[0].target,
+        "recipes": recipes,
+        "names": [_name(model) for model in models],
+        "runs": request.retrain,
+        "margin": request.margin,
+        "seed": SEED,
+    }
+
+
+async def _seconds(storage: Storage, models: Sequence[ModelVersion]) -> dict[str, float]:
+    """How long the job that trained each model ran, where that is known."""
+    from mcp_server.storage import runs
+
+    found = {}
+    async with storage.database.reading() as tx:
+        for model in models:
+            try:
+                run = await runs.get(tx, model.run_id)
+            except NotFound:
+                continue
+            if run.ended_at is not None:
+                found[_name(model)] = round((run.ended_at - run.started_at).total_seconds(), 1)
+    return found
+
+
+def _notes(
+    found: dict[str, Any],
+    kept: Sequence[Sequence[dict[str, Any]]],
+    names: Sequence[str],
+    outside: dict[str, Any] | None,
+) -> list[str]:
+    """What the rows are, and what can't be told about them."""
+    notes = []
+    if found["left_out"]:
+        notes.append(f"{counted(found['left_out'], 'row')} left out: a model has seen them or their like.")
+    if found["untold"]:
+        notes.append(f"{counted(found['untold'], 'row')} left out: without an outside forecast.")
+    if found["recurring"]:
+        notes.append(
+            f"{counted(found['recurring'], 'row')} compared on have a key that a model was trained under in another "
+            "data set, with other values: if they are the same things, it has seen them."
+        )
+    unknown = [name for at, name in enumerate(names) if any(not held_out[at] for held_out in kept)]
+    if unknown:
+        notes.append(f"It can't be told whether {' and '.join(unknown)} was trained on these rows.")
+    if outside is not None:
+        notes.append("It can't be told whether the outside forecasts were made without knowing these rows' outcomes.")
+    return notes
+
+
+def _apart(request: ComparisonRequest, apart: Apart) -> dict[str, Any] | None:
+    told: dict[str, Any] = {"column": request.column} if request.column else {}
+    return (told | ({"names": apart.names} if apart.names else {})) or None
+
+
+def _next(found: dict[str, Any], models: Sequence[ModelVersion]) -> str:
+    known = {_name(model): model for model in models}
+    ranked = [one["model"] for one in found["models"] if one["model"] in known]
+    first, second = found["lead"]
+    if found["verdict"] == "better" and first in known:
+        return f"verify_model with model {first}, then predict."
+    if found["verdict"] == "worse" and second in known:
+        return f"verify_model with model {second}, then predict."
+    if found["verdict"] != "no detectable difference" or not {first, second} <= set(known):
+        return f"verify_model with model {ranked[0]}, then predict."
+    for name in (first, second):
+        if known[name].metrics.get("algorithm") == "linear":
             return f"No reason to prefer either by its forecasts: take {name}, the linear one, which is simpler."
-    return f"No reason to prefer either, {mine} or {other}: keep the one in use."
+    return f"No reason to prefer either, {first} or {second}: keep the one in use."

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
-
 from mcp_server.workflows.reply import Reply, bounds, counted, number
 
 MOST_TOLD = 10
@@ -45,45 +43,6 @@ def trained_lines(result: dict[str, Any]) -> list[str]:
         told.append(f"- {version['model']} ({', '.join(state)}): {shown}")
     told.append(result["sentence"])
     return told
-
-
-class Compared(Reply):
-    """Two sets of forecasts on the same rows, none of which either was trained on."""
-
-    first: str
-    second: str
-    rows: int
-    left_out: int = 0
-    verdict: Literal["better", "worse", "no detectable difference"]
-    sentence: str
-    metrics: list[dict[str, Any]]
-    cost: dict[str, Any] = Field(default_factory=dict)
-
-    def lines(self) -> list[str]:
-        told = [self.sentence]
-        if self.left_out:
-            told.append(f"{counted(self.left_out, 'row')} left out: a model has seen them or their like.")
-        told += [
-            f"- {one['metric']}: {number(one['first'])} against {number(one['second'])}, {_gain(one)}"
-            for one in self.metrics
-        ]
-        told += [
-            f"- {name}: {cost['microseconds_a_row']:g} µs a row, {cost['bytes']:,} bytes"
-            for name, cost in self.cost.items()
-        ]
-        return told
-
-
-def _gain(one: dict[str, Any]) -> str:
-    """A difference in words: whether a metric rises or falls when it gets better is nothing to guess."""
-    low, high = one["low"], one["high"]
-    if low is None or high is None:
-        return "too few rows to tell"
-    if one["verdict"] == "worse":
-        return f"worse by {number(-one['difference'])} [{number(-high)}, {number(-low)}]"
-    if one["verdict"] == "better":
-        return f"better by {number(one['difference'])} [{number(low)}, {number(high)}]"
-    return f"no detectable difference (at most {number(max(-low, 0.0))} worse, {number(max(high, 0.0))} better)"
 
 
 class Verified(Reply):

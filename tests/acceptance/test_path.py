@@ -48,11 +48,11 @@ def test_a_comparison_leaves_out_rows_that_a_model_has_seen_under_another_name(e
         unlike = [f"{100 + i},{i % 5},{i % 2}" for i in range(100)]
         again = "x,z,y\n" + "\n".join(ROWS[:300] + unlike) + "\n"
         await told(client, "import_data", name="again", text=again, target="y")
-        found = await told(client, "compare_models", first="y@1", second="y@2", dataset="again", picture=False)
+        found = await told(client, "compare_models", models=["y@1", "y@2"], datasets=["again"], picture=False)
         assert found.structured_content["left_out"] >= 200
         assert found.structured_content["rows"] + found.structured_content["left_out"] == 400
         await told(client, "import_data", name="same", text=TABLE.replace("x,z,y", "x,z,y") + "9,9,1\n", target="y")
-        error = await refused(client, "compare_models", first="y@1", second="y@2", dataset="same", picture=False)
+        error = await refused(client, "compare_models", models=["y@1", "y@2"], datasets=["same"], picture=False)
         assert error["code"] == "E_ARG"
         assert "seen by none" in error["message"]
 

@@ -190,7 +190,7 @@ def test_models_are_not_compared_on_made_up_rows(env):
         await told(client, "train_model", model="y", dataset="table@1", test="id >= 700")
         job = (await told(client, "get_job", job="y", wait=50.0)).structured_content
         assert job["state"] == "succeeded", job
-        arguments = {"first": "y@1", "second": "y@2", "dataset": "more@1", "picture": False}
+        arguments = {"models": ["y@1", "y@2"], "datasets": ["more@1"], "picture": False}
         found = (await told(client, "compare_models", **arguments)).structured_content
         assert found["rows"] == 200
         assert found["left_out"] == done["rows"] - 200

@@ -55,7 +55,7 @@ def path(tmp_path_factory):
                     break
             said["trained"] = job
             said["ambiguous"] = await refused(client, "predict", model="nba", rows=[{"home_elo": 1500}])
-            said["compared"] = await told(client, "compare_models", first="nba@2", column="elo_home_win_prob")
+            said["compared"] = await told(client, "compare_models", models=["nba@2"], column="elo_home_win_prob")
             said["verified"] = await told(client, "verify_model", model="nba@2")
             row = {"home_elo": 1600, "away_elo": 1500, "neutral": 0, "playoff": 0}
             said["predicted"] = await told(

@@ -150,12 +150,12 @@ def test_a_version_that_was_never_verified_does_not_answer(env):
         async with storage.database.transaction(None) as tx:
             await tx.execute(delete(tables.verifications))
         assert await code_of(client, "predict", model="y@2", rows=[ROW]) == "E_UNVERIFIED"
-        assert await code_of(client, "compare_models", first="y@1", second="y@2") == "E_UNVERIFIED"
+        assert await code_of(client, "compare_models", models=["y@1", "y@2"]) == "E_UNVERIFIED"
         health = await told(client, "health_report")
         assert "was never verified" in text_of(health)
         for version in ("y@1", "y@2"):
             assert (await told(client, "verify_model", model=version)).structured_content["verdict"] == "passed"
-        assert await code_of(client, "compare_models", first="y@1", second="y@2") == "ok"
+        assert await code_of(client, "compare_models", models=["y@1", "y@2"]) == "ok"
 
     in_server(env, scene)
 

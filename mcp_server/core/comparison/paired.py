@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Literal
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
+from mcp_server.core.comparison.power import detectable, rows_needed
+from mcp_server.core.comparison.spread import LEVEL, p_of_t, t_half_width
 from mcp_server.core.metrics import PRIMARY, Estimate, Measure, Task, draw, interval, measures
 from mcp_server.core.metrics.measure import FloatArray, IntArray
 from mcp_server.errors import BadSample
@@ -19,12 +21,10 @@ from mcp_server.errors import BadSample
 Verdict = Literal["better", "worse", "no detectable difference"]
 
 RESAMPLES = 2_000
-LEVEL = 0.95
-POWER = 0.8
 MINIMUM_ROWS = 20
 
-_MOST_CELLS = 400_000_000  # rows times resamples: beyond, fewer resamples are drawn, of which fewer are needed
-_NORMAL = NormalDist()
+_MOST_CELLS = 400_000_000  # rows times resamples of two models: beyond, fewer are drawn
+_FEWEST_FOR_BCA = 1_000
 _TITLES = {
     "log_loss": "log loss",
     "brier": "Brier score",
@@ -50,9 +50,11 @@ class Difference:
         difference: how much better the candidate is, in the metric's unit: positive favours the candidate,
             also where lower is better.
         low, high: its 95 % interval; None where the sample is too small to tell.
+        p: two-sided, of no difference: below 5 % where the interval leaves 0 out; None as above.
         verdict: better or worse where the interval leaves 0 out.
         detectable: the smallest true difference that a sample like this shows in 80 % of cases; None as above.
-        sentence: the finding; never says that the two are equal.
+        rows_needed: how many rows would show a true difference of this size in 80 % of cases; None as above, and
+            where there are none or too many.
     """
 
     metric: str
@@ -63,9 +65,25 @@ class Difference:
     difference: float
     low: float | None
     high: float | None
+    p: float | None
     verdict: Verdict
     detectable: float | None
-    sentence: str
+    rows_needed: int | None
+
+    @property
+    def sentence(self) -> str:
+        """The finding; never says that the two are equal."""
+        if self.low is None or self.high is None or self.detectable is None:
+            return f"{self.title}: no difference detected; this sample is too small to show one"
+        if self.detectable == 0.0:
+            return f"{self.title}: no difference detected; both models score every row of this sample alike"
+        if self.verdict == "no detectable difference":
+            return f"{self.title}: no difference detected; this sample would show ± {short_number(self.detectable)}"
+        low, high = sorted((abs(self.low), abs(self.high)))
+        return (
+            f"{self.title}: {self.verdict} by {_digits(abs(self.difference), low, high)}, 95 % interval "
+            f"{_digits(low, low, high)} to {_digits(high, low, high)}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +133,8 @@ def compare_predictions(
         target: shape (n,), n >= 20: as for `metrics.measures`.
         first: the candidate's forecasts, as for `metrics.measures`.
         second: the forecasts that it is measured against, row for row.
-        resamples: paired bootstrap resamples; fewer are drawn from 200,000 rows on.
+        resamples: paired bootstrap resamples; fewer are drawn from 200,000 rows on, and from 400,000 on none for
+            smooth metrics.
     Returns:
         each metric's difference with its interval: BCa, stretched where the t interval reaches further, which keeps
         the share of false findings at 5 % on small samples too; for the calibration error moved percentiles.
@@ -132,75 +151,135 @@ def compare_predictions(
             f"A comparison needs at least {MINIMUM_ROWS} rows with the outcome; there are {rows}.",
             hint="Use a data set version with more rows.",
         )
-    resamples = min(resamples, max(100, _MOST_CELLS // rows))
-    drawn = draw([*ours, *theirs], rows=rows, rng=rng, resamples=resamples)
+    resamples, (first_drawn, second_drawn) = draw_all([ours, theirs], rows=rows, rng=rng, resamples=resamples)
     differences = tuple(
-        _difference(mine, other, drawn[at], drawn[at + len(ours)])
-        for at, (mine, other) in enumerate(zip(ours, theirs, strict=True))
+        difference(*one, rows=rows) for one in zip(ours, theirs, first_drawn, second_drawn, strict=True)
     )
     return Comparison(task, rows, resamples, LEVEL, differences)
 
 
-def _difference(ours: Measure, theirs: Measure, drawn: FloatArray, their_drawn: FloatArray) -> Difference:
+def draw_all(
+    models: Sequence[Sequence[Measure]], *, rows: int, rng: np.random.Generator, resamples: int
+) -> tuple[int, list[list[FloatArray | None]]]:
+    """Each metric of each model on the same resamples.
+
+    Args:
+        models: the metrics of each, on the same `rows` rows.
+        resamples: wanted; as many are drawn as bounded time allows.
+    Returns:
+        how many were drawn, and for each metric of each model an array of that shape. None for a smooth metric of so
+        many rows that under 1,000 resamples are affordable: those would leave p-values coarse, and the normal limit is
+        as good there.
+    """
+    affordable = max(100, _MOST_CELLS * 2 // (rows * len(models)))
+    limited = affordable < min(resamples, _FEWEST_FOR_BCA)
+    resamples = min(resamples, affordable)
+    wanted = [one for measured in models for one in measured if one.influence is None or not limited]
+    drawn = iter(draw(wanted, rows=rows, rng=rng, resamples=resamples))
+    return resamples, [
+        [None if limited and one.influence is not None else next(drawn) for one in measured] for measured in models
+    ]
+
+
+def difference(
+    ours: Measure,
+    theirs: Measure,
+    drawn: FloatArray | None,
+    their_drawn: FloatArray | None,
+    *,
+    rows: int,
+    tests: int = 1,
+) -> Difference:
+    """How much better one model's metric is than another's on the same rows.
+
+    Args:
+        drawn, their_drawn: both on the same resamples, as `draw_all` gives them.
+        rows: of the sample.
+        tests: among how many this one stands: `detectable` and `rows_needed` allow for them.
+    """
     sign = 1.0 if ours.higher_is_better else -1.0
     value = sign * (ours.value - theirs.value)
     influence = None
     if ours.influence is not None and theirs.influence is not None:
         influence = sign * (ours.influence - theirs.influence)
-    found = interval(value, sign * (drawn - their_drawn), influence, level=LEVEL)
-    if influence is not None:
-        found = _stretched(found, influence)
+    resampled = None if drawn is None or their_drawn is None else sign * (drawn - their_drawn)
+    found, p = interval_of(value, resampled, influence), p_value(value, resampled, influence)
     verdict: Verdict = "no detectable difference"
-    detectable = None
-    if found.low is not None and found.high is not None:
+    shown = needed = None
+    if found.low is not None and found.high is not None and p is not None:
         if found.low > 0.0:
             verdict = "better"
         elif found.high < 0.0:
             verdict = "worse"
-        # An interval's half width is what is found half the time; 80 % of the time takes more.
-        reach = _NORMAL.inv_cdf(0.5 + LEVEL / 2.0)
-        detectable = (found.high - found.low) / 2.0 * (reach + _NORMAL.inv_cdf(POWER)) / reach
-    title = _TITLES[ours.name]
+        # Both come from the same resamples, but quantiles and shares of them needn't meet in the last resample.
+        p = max(p, 1.0 - LEVEL) if verdict == "no detectable difference" else min(p, 1.0 - LEVEL)
+        shown = detectable((found.high - found.low) / 2.0, tests=tests)
+        needed = rows_needed(value, shown, rows)
     return Difference(
         metric=ours.name,
-        title=title,
+        title=_TITLES[ours.name],
         higher_is_better=ours.higher_is_better,
         first=ours.value,
         second=theirs.value,
         difference=value,
         low=found.low,
         high=found.high,
+        p=p,
         verdict=verdict,
-        detectable=detectable,
-        sentence=_sentence(title, value, found.low, found.high, verdict, detectable),
+        detectable=shown,
+        rows_needed=needed,
     )
 
 
-def _stretched(found: Estimate, influence: FloatArray) -> Estimate:
-    if found.low is None or found.high is None or found.low == found.high:
+def interval_of(
+    value: float, drawn: FloatArray | None, influence: FloatArray | None, *, level: float = LEVEL
+) -> Estimate:
+    """BCa, stretched where the t interval reaches further; the t interval alone where nothing was drawn."""
+    found = Estimate(value, value, value) if drawn is None else interval(value, drawn, influence, level=level)
+    if influence is None or found.low is None or found.high is None or (drawn is not None and found.low == found.high):
         return found
-    freedom = len(influence) - 1
-    z = _NORMAL.inv_cdf(0.5 + LEVEL / 2.0)
-    # The quantile of Student's t by Cornish and Fisher's expansion: from 19 degrees of freedom right to 1e-4.
-    t = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-    half = t * float(np.sqrt((influence**2).mean() / freedom))
-    return Estimate(found.value, min(found.low, found.value - half), max(found.high, found.value + half))
+    half = t_half_width(influence, level)
+    return Estimate(value, min(found.low, value - half), max(found.high, value + half))
 
 
-def _sentence(
-    title: str, value: float, low: float | None, high: float | None, verdict: Verdict, detectable: float | None
-) -> str:
-    if low is None or high is None or detectable is None:
-        return f"{title}: no difference detected; this sample is too small to show one"
-    if detectable == 0.0:
-        return f"{title}: no difference detected; both models score every row of this sample alike"
-    if verdict == "no detectable difference":
-        return f"{title}: no difference detected; this sample would show ± {short_number(detectable)}"
-    low, high = sorted((abs(low), abs(high)))
-    return (
-        f"{title}: {verdict} by {_digits(abs(value), low, high)}, 95 % interval "
-        f"{_digits(low, low, high)} to {_digits(high, low, high)}"
-    )
+def p_value(value: float, drawn: FloatArray | None, influence: FloatArray | None) -> float | None:
+    """The level at which the interval just reaches 0, two-sided.
+
+    Args:
+        value: the difference.
+        drawn: on resamples, shape (b,), or None.
+        influence: of each row on the difference, or None for a metric that isn't smooth.
+    Returns:
+        None where too many resamples are undefined.
+    Source:
+        DiCiccio & Romano (1988), JRSS B 50(3), for inverting bootstrap limits.
+    """
+    if drawn is None:
+        assert influence is not None
+        return p_of_t(value, influence)
+    usable = drawn[np.isfinite(drawn)]
+    if len(usable) < 0.9 * len(drawn):
+        return None
+    least = 1.0 / (len(usable) + 1.0)
+    if influence is None:
+        beyond = usable - np.median(usable) + value
+        if not np.ptp(beyond):
+            return 1.0 if value == 0.0 else least
+        return max(least, min(1.0, 2.0 * min(_share_below(beyond, 0.0), _share_below(-beyond, 0.0))))
+    of_t = p_of_t(value, influence)
+    below = _share_below(usable, 0.0)
+    if not least <= below <= 1.0 - least or not influence.any():
+        return of_t
+    bias = float(ndtri(np.clip(_share_below(usable, value), least, 1.0 - least)))
+    acceleration = float((influence**3).sum()) / (6.0 * float((influence**2).sum()) ** 1.5)
+    reach = float(ndtri(below)) - bias
+    z = reach / max(1e-6, 1.0 + acceleration * reach) - bias
+    return max(of_t, float(2.0 * ndtr(-abs(z))))
+
+
+def _share_below(values: FloatArray, limit: float) -> float:
+    """The share below a limit; what lies at it counts half."""
+    return float(((values < limit).sum() + (values <= limit).sum()) / (2.0 * len(values)))
 
 
 def short_number(value: float) -> str:

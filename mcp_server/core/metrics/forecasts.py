@@ -50,6 +50,28 @@ def measures(target: Sequence[float] | FloatArray | IntArray, forecast: object, 
     return _regression(target, forecast)
 
 
+def row_losses(target: Sequence[float] | FloatArray | IntArray, forecast: object, *, task: Task) -> FloatArray:
+    """What each row adds to the metric that decides: its log loss in nats, or its squared error, shape (n,).
+
+    Args:
+        target, forecast: as for `measures`.
+    Raises:
+        BadSample: as for `measures`.
+    """
+    if task == "regression":
+        actual, values = numbers(target, "The target"), numbers(forecast, "The forecast")
+        same_length(actual, values)
+        return (values - actual) ** 2
+    if task == "binary":
+        share = probability(forecast)
+        shares = np.column_stack([1.0 - share, share])
+    else:
+        shares = class_probabilities(forecast)
+    indexes = class_indexes(target, shares.shape[1])
+    same_length(indexes, shares)
+    return log_losses(indexes, shares)
+
+
 def log_losses(target: IntArray, probabilities: FloatArray) -> FloatArray:
     """The log loss of each row in nats, shape (n,); a probability of 0 counts as 2.2e-16, as in scikit-learn.
 

@@ -24,6 +24,7 @@ _HOMES = {
     "draw_quality": "drawing",
     "prepare_table": "preparing",
     "compare": "comparing",
+    "retrain": "retraining",
     "plan_training": "fitting",
     "train_algorithm": "fitting",
     "summarise_training": "fitting",

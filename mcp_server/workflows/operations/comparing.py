@@ -1,154 +1,252 @@
-"""Two models, or a model and a column of forecasts, on the same rows."""
+"""Two to eight models and outside forecasts on the same rows."""
 
 from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import polars as pl
+from numpy.typing import NDArray
 
-from mcp_server.charts import forest, reliability, render
-from mcp_server.core.comparison import Comparison, compare_predictions
-from mcp_server.core.contract import Contract, Overrides, apply_overrides, from_dict
-from mcp_server.core.metrics.reliability import CalibrationError, reliability_table
+from mcp_server.core.comparison import Field, Pair, compare_all
+from mcp_server.core.comparison.calibration import calibration_by_chance
+from mcp_server.core.comparison.friedman import friedman
+from mcp_server.core.comparison.groups import groups
+from mcp_server.core.comparison.many import Tested
+from mcp_server.core.comparison.nemenyi import critical_distance
+from mcp_server.core.comparison.slices import Group, Slice, slices, worst_group
+from mcp_server.core.comparison.wording import equivalence_sentence, sentence
+from mcp_server.core.metrics import Task
+from mcp_server.core.metrics.forecasts import row_losses
 from mcp_server.core.predictor import compile_form
-from mcp_server.core.predictor.batch import compile_batch
-from mcp_server.core.training.split import synthetic_rows
-from mcp_server.core.training.target import Target, target_values
-from mcp_server.errors import InvalidInput
-from mcp_server.workflows.operations.reading import row_columns, row_digests, stored_table
+from mcp_server.workflows.operations import comparison_pictures
+from mcp_server.workflows.operations.contestants import Contestants, Rows, read_contestants, read_rows
 
 Report = Callable[[float, str], None]
+FloatArray = NDArray[np.float64]
 
 TIMED_ROWS = 200
-MINIMUM_ROWS = 20
+MOST_SLICES = 8
+FEWEST_SETS = 2
+_DATA = "data set"
 
 
 def compare(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Compare on the rows that were held out from every model.
+    """Compare on the rows that none of the models has seen.
 
     Args:
-        arguments: path (Parquet), contract, forms (one or two paths), held_out (for each form: test_rows.json, the
-            path of its held-out row numbers, or seen_rows.bin, that of the digests of the rows it saw), names,
-            column, picture, seed.
+        arguments: tables (each with dataset, path, contract, and held_out as `contestants.read_rows` takes it), forms
+            (paths, one for each model), names (of the models and of the outside forecasts), outside (column and, of a
+            data set of their own, path and contract; or null), margin (or null), picture, seed.
     Returns:
-        rows, left_out, verdict, sentence, metrics, cost, pictures (base64 PNG).
+        rows, left_out, untold, recurring, verdict, sentence, equivalence, models (the best first), metrics (of the
+        leading pair), pairs, slices, worst, sets (or null) and pictures (base64 PNG).
     """
     report(0.1, "Reading")
-    frame = stored_table(arguments["path"])
-    documents = [orjson.loads(Path(path).read_bytes()) for path in arguments["forms"]]
-    predictors = [compile_batch(document["form"]) for document in documents]
-    form = predictors[0].form
-    unseen = np.logical_and.reduce(
-        [
-            _unseen(held_out, document["form"], frame)
-            for held_out, document in zip(arguments["held_out"], documents, strict=True)
-        ]
-    )
-    unseen &= ~synthetic_rows(frame, from_dict(arguments["contract"]))
-    left_out = int(frame.height - unseen.sum())
-    frame = frame.filter(pl.Series(unseen))
-    column = arguments.get("column")
-    if form.target not in frame.columns:
-        raise InvalidInput("The data doesn't have the models' target.", hint="Compare on data with known outcomes.")
-    if column is not None and (column not in frame.columns or not frame.schema[column].is_numeric()):
-        raise InvalidInput(
-            "The column of forecasts isn't a column of numbers in this data set.",
-            hint="describe_data lists the columns; forecasts are probabilities of the positive class, or values.",
-        )
-    frame = frame.drop_nulls([form.target] + ([column] if column else []))
-    if frame.height < MINIMUM_ROWS:
-        raise InvalidInput(
-            f"Only {frame.height} rows with an outcome were seen by none of the models; {MINIMUM_ROWS} are needed.",
-            hint="Name a dataset with rows that none of the models was trained on.",
-        )
-    report(0.3, "Answering")
-    contract = _contract(arguments["contract"], form.target)
-    target = target_values(
-        frame, contract, Target(form.target, form.task, None if form.classes is None else tuple(form.classes))
-    )
-    known = ~np.isnan(target)
-    frame, target = frame.filter(pl.Series(known)), target[known]
-    first = predictors[0].answer(frame).forecast
-    if column is not None:
-        second = frame.get_column(column).cast(pl.Float64).to_numpy()
-        if form.classes is not None and (len(form.classes) != 2 or second.min() < 0 or second.max() > 1):
-            raise InvalidInput(
-                "The forecasts aren't probabilities between 0 and 1 of two classes.", hint="Name another column."
-            )
-        second_name = "forecasts"
-    else:
-        second, second_name = predictors[1].answer(frame).forecast, arguments["names"][1]
-    report(0.5, "Resampling")
-    comparison = compare_predictions(
-        target, first, second, task=form.task, rng=np.random.default_rng(arguments["seed"])
-    )
-    names = (arguments["names"][0], second_name)
+    contestants = read_contestants(arguments["forms"])
+    task, names = contestants.form.task, arguments["names"]
+    parts = []
+    for number, table in enumerate(arguments["tables"]):
+        parts.append(read_rows(table, contestants, arguments["outside"]))
+        report(0.1 + 0.3 * (number + 1) / len(arguments["tables"]), "Answering")
+    target = np.concatenate([part.target for part in parts])
+    forecasts = [np.concatenate(one) for one in zip(*(part.forecasts for part in parts), strict=True)]
+    report(0.4, "Resampling")
+    rng = np.random.default_rng(arguments["seed"])
+    field = compare_all(target, forecasts, task=task, rng=rng, margin=arguments["margin"])
+    # Of two the first is judged by the second; of more, the best by the next.
+    first, second = (0, 1) if len(names) == 2 else field.order[:2]
+    lead = field.pair(first, second)
+    report(0.7, "Looking into groups")
+    grouped = _groups(parts, [table["dataset"] for table in arguments["tables"]])
+    sliced = slices(target, forecasts[first], forecasts[second], grouped, task=task)
     pictures = []
     if arguments["picture"]:
-        report(0.8, "Drawing")
-        pictures.append(_forest(comparison, names))
-        if form.classes is not None and len(form.classes) == 2:
-            pictures.append(_reliability(target, {names[0]: first, names[1]: second}))
+        report(0.85, "Drawing")
+        pictures = comparison_pictures.draw(field, lead, names, target, forecasts, margin=arguments["margin"])
     return {
-        "rows": frame.height,
-        "left_out": left_out,
-        "verdict": comparison.verdict,
-        "sentence": _sentence(comparison, names),
-        "metrics": [_row(difference) for difference in comparison.differences],
-        "cost": _cost(arguments, documents, frame),
+        "rows": field.rows,
+        "left_out": sum(part.seen for part in parts),
+        "untold": sum(part.untold for part in parts),
+        "recurring": sum(part.recurring for part in parts),
+        "verdict": lead.verdict,
+        "sentence": sentence(field, names),
+        "equivalence": equivalence_sentence(lead, names),
+        "lead": [names[first], names[second]],
+        "models": _models(field, names, target, forecasts, arguments, contestants, parts[0].frame, rng),
+        "metrics": [_metric(one) for one in lead.metrics],
+        "pairs": [_pair(field.pair(*_in_order(field, pair)), names) for pair in field.pairs] if len(names) > 2 else [],
+        "slices": _slices(sliced, grouped),
+        "groups": {"tested": sum(not one.small for one in sliced), "small": sum(one.small for one in sliced)},
+        "worst": _worst(field, names, target, forecasts, grouped, task),
+        "sets": _sets(parts, [table["dataset"] for table in arguments["tables"]], names, task),
         "pictures": [base64.b64encode(png).decode() for png in pictures],
     }
 
 
-def _contract(value: dict[str, Any], target: str) -> Contract:
-    contract = from_dict(value)
-    return contract if contract.target == target else apply_overrides(contract, Overrides(target=target))
+def _in_order(field: Field, pair: Pair) -> tuple[int, int]:
+    """The better of a pair in front."""
+    first, second = sorted((pair.first, pair.second), key=field.order.index)
+    return first, second
 
 
-def _unseen(held_out: dict[str, str], form: dict[str, Any], frame: pl.DataFrame) -> Any:
-    """Which rows a model never saw, shape (n,)."""
-    if "test_rows.json" in held_out:
-        unseen = np.zeros(frame.height, dtype=np.bool_)
-        unseen[orjson.loads(Path(held_out["test_rows.json"]).read_bytes())] = True
-        return unseen
-    seen = np.frombuffer(Path(held_out["seen_rows.bin"]).read_bytes(), dtype=np.uint64)
-    return ~np.isin(row_digests(frame, row_columns(form)), seen)
-
-
-def _row(difference: Any) -> dict[str, Any]:
+def _metric(one: Tested) -> dict[str, Any]:
+    found = one.found
     return {
-        "metric": difference.title,
-        "first": difference.first,
-        "second": difference.second,
-        "difference": difference.difference,
-        "low": difference.low,
-        "high": difference.high,
-        "verdict": difference.verdict,
-        "detectable": difference.detectable,
+        "metric": found.title,
+        "first": found.first,
+        "second": found.second,
+        **_found(one),
+        "p": found.p,
+        "test": one.test,
+        "detectable": found.detectable,
+        "rows_needed": found.rows_needed,
     }
 
 
-def _sentence(comparison: Comparison, names: tuple[str, str]) -> str:
-    return f"{names[0]} against {names[1]} on {comparison.rows:,} rows: {comparison.sentence}"
+def _found(one: Tested) -> dict[str, Any]:
+    found = one.found
+    return {
+        "difference": found.difference,
+        "low": found.low,
+        "high": found.high,
+        "p_holm": one.corrected,
+        "verdict": found.verdict,
+    }
 
 
-def _cost(arguments: dict[str, Any], documents: list[dict[str, Any]], frame: pl.DataFrame) -> dict[str, Any]:
-    """Microseconds a row of the compiled model, measured here, and the bytes of its form."""
-    cost = {}
+def _pair(pair: Pair, names: Sequence[str]) -> dict[str, Any]:
+    """One pair by the deciding metric, the better one first."""
+    held = {} if pair.equivalence is None else {"margin": pair.equivalence.standing}
+    return {"first": names[pair.first], "second": names[pair.second], **_found(pair.primary), **held}
+
+
+def _models(
+    field: Field,
+    names: Sequence[str],
+    target: FloatArray,
+    forecasts: Sequence[FloatArray],
+    arguments: dict[str, Any],
+    contestants: Contestants,
+    frame: pl.DataFrame,
+    rng: np.random.Generator,
+) -> list[dict[str, Any]]:
+    """Each model, the best first: its metrics with intervals, calibration and cost."""
+    told = []
+    for place in field.order:
+        estimates = field.estimates[place]
+        one: dict[str, Any] = {
+            "model": names[place],
+            "metrics": {
+                name: {"value": found.value, "low": found.low, "high": found.high} for name, found in estimates.items()
+            },
+        }
+        if "calibration_error" in estimates:
+            _, share = comparison_pictures.event(target, forecasts[place])
+            by_chance = calibration_by_chance(share, rng=rng)
+            over = estimates["calibration_error"].value > by_chance
+            one["calibration"] = {"by_chance": by_chance, "verdict": "miscalibrated" if over else "within chance"}
+        if place < len(contestants.documents):
+            document, path = contestants.documents[place], arguments["forms"][place]
+            one["cost"] = {"microseconds_a_row": _speed(document, frame), "bytes": Path(path).stat().st_size}
+        told.append(one)
+    return told
+
+
+def _groups(parts: Sequence[Rows], datasets: Sequence[str]) -> list[Group]:
+    """Groups over all data sets; where there are several, each data set is one too."""
+    if len(parts) == 1:
+        return groups(parts[0].frame, parts[0].contract)
+    shared = [column for column in parts[0].frame.columns if all(column in part.frame.columns for part in parts)]
+    whole = pl.concat([part.frame.select(shared) for part in parts], how="vertical_relaxed")
+    ends = np.cumsum([0, *(part.frame.height for part in parts)])
+    place = np.searchsorted(ends, np.arange(whole.height), side="right") - 1
+    sets = [Group(_DATA, dataset, place == number) for number, dataset in enumerate(datasets)]
+    return [*sets, *groups(whole, parts[0].contract)]
+
+
+def _slices(found: Sequence[Slice], grouped: Sequence[Group]) -> list[dict[str, Any]]:
+    return [
+        {
+            "column": grouped[one.group].column,
+            "value": grouped[one.group].value,
+            "rows": one.rows,
+            "small": one.small,
+            "first": one.first,
+            "second": one.second,
+            "difference": one.difference,
+            "low": one.low,
+            "high": one.high,
+            "q": one.q,
+            "verdict": one.verdict,
+        }
+        for one in found[:MOST_SLICES]
+    ]
+
+
+def _worst(
+    field: Field,
+    names: Sequence[str],
+    target: FloatArray,
+    forecasts: Sequence[FloatArray],
+    grouped: Sequence[Group],
+    task: Task,
+) -> list[dict[str, Any]]:
+    """For each model the group on which it's worst, where one is found."""
+    told = []
+    for place in field.order:
+        worst = worst_group(slices(target, forecasts[place], forecasts[place], grouped, task=task))
+        if worst is not None:
+            group = grouped[worst.group]
+            told.append(
+                {
+                    "model": names[place],
+                    "column": group.column,
+                    "value": group.value,
+                    "rows": worst.rows,
+                    "metric": worst.first,
+                    "excess": worst.excess,
+                    "low": worst.excess_low,
+                    "high": worst.excess_high,
+                }
+            )
+    return told
+
+
+def _sets(parts: Sequence[Rows], datasets: Sequence[str], names: Sequence[str], task: Task) -> dict[str, Any] | None:
+    """Ranks over the data sets, where there are several."""
+    if len(parts) < FEWEST_SETS:
+        return None
+    losses = np.array(
+        [[float(row_losses(part.target, forecast, task=task).mean()) for forecast in part.forecasts] for part in parts]
+    )
+    if task == "regression":
+        losses = np.sqrt(losses)
+    found = friedman(losses)
+    return {
+        "datasets": [
+            {"dataset": dataset, "rows": part.frame.height, "losses": row.tolist()}
+            for dataset, part, row in zip(datasets, parts, losses, strict=True)
+        ],
+        "ranks": dict(zip(names, found.ranks.tolist(), strict=True)),
+        "p": found.f_p,
+        "p_chi_squared": found.p,
+        "critical_distance": critical_distance(len(names), len(parts)),
+    }
+
+
+def _speed(document: dict[str, Any], frame: pl.DataFrame) -> float:
+    """Microseconds a row of the compiled model, measured here."""
+    predictor = compile_form(document["form"])
     sample = frame.head(TIMED_ROWS)
-    for name, path, document in zip(arguments["names"], arguments["forms"], documents, strict=True):
-        predictor = compile_form(document["form"])
-        known = [column for column in predictor.required if column in sample.columns]
-        rows = [{k: _plain(v) for k, v in row.items()} for row in sample.select(known).to_dicts()]
-        best = min(_timed(predictor, rows) for _ in range(3))
-        cost[name] = {"microseconds_a_row": round(best / len(rows) * 1e6, 1), "bytes": Path(path).stat().st_size}
-    return cost
+    known = [column for column in predictor.required if column in sample.columns]
+    rows = [{k: _plain(v) for k, v in row.items()} for row in sample.select(known).to_dicts()]
+    best = min(_timed(predictor, rows) for _ in range(3))
+    return round(best / len(rows) * 1e6, 1)
 
 
 def _plain(value: Any) -> Any:
@@ -160,72 +258,3 @@ def _timed(predictor: Any, rows: list[dict[str, Any]]) -> float:
     for row in rows:
         predictor.answer(row)
     return time.perf_counter() - started
-
-
-def _forest(comparison: Comparison, names: tuple[str, str]) -> bytes:
-    rows = [
-        forest.ForestRow(
-            label=row.title[:1].upper() + row.title[1:],
-            reference=row.second,
-            candidate=row.first,
-            difference=row.difference,
-            low=row.low,
-            high=row.high,
-            verdict=row.verdict,
-        )
-        for row in comparison.differences
-        # One axis, one unit: R2 has none, beside errors in the target's.
-        if row.metric != "r2"
-    ]
-    title = {
-        "better": f"{names[0]} is better than {names[1]}",
-        "worse": f"{names[0]} is worse than {names[1]}",
-        "no detectable difference": f"No difference detected between {names[0]} and {names[1]}",
-    }[comparison.verdict]
-    spec = forest.forest(
-        rows,
-        title=title,
-        subtitle=f"Paired bootstrap, {comparison.resamples:,} resamples of {comparison.rows:,} rows, "
-        "signed so that right is better · bar is 95 % CI",
-        reference=names[1],
-        candidate=names[0],
-    )
-    return render.render_png(spec)
-
-
-def _reliability(target: Any, forecasts: dict[str, Any]) -> bytes:
-    curves = []
-    for name, forecast in forecasts.items():
-        happened = target == 1
-        error = CalibrationError(happened, forecast).value
-        points = tuple(
-            reliability.CurvePoint(
-                predicted=row.forecast,
-                observed=row.observed,
-                low=row.observed_low,
-                high=row.observed_high,
-                rows=row.rows,
-            )
-            for row in reliability_table(happened, forecast)
-        )
-        counts = np.histogram(forecast, bins=10, range=(0.0, 1.0))[0]
-        curves.append(reliability.Curve(name, error, points, tuple(int(count) for count in counts)))
-    errors = " vs ".join(f"{curve.error:.3f}" for curve in curves)
-    spec = reliability.reliability(
-        curves,
-        title=_finding(curves),
-        subtitle=f"Reliability, bins of equal rows, 95 % Wilson bands · {len(target):,} held-out rows · ECE {errors}",
-    )
-    return render.render_png(spec)
-
-
-def _finding(curves: list[reliability.Curve]) -> str:
-    """What the curves show, beyond what chance would: a point whose band leaves the diagonal out counts."""
-    for curve in curves:
-        over = sum(point.predicted > point.high for point in curve.points)
-        under = sum(point.predicted < point.low for point in curve.points)
-        # About one band in twenty leaves the truth out by chance.
-        if over + under > max(1, len(curve.points) // 10):
-            does = "over-predicts" if not under else "under-predicts" if not over else "misses"
-            return f"{curve.name} {does} in {over + under} of {len(curve.points)} bins"
-    return "Predicted and observed rates agree within their bands"
