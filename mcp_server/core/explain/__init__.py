@@ -1,0 +1,22 @@
+"""Why a model answers as it does: contributions to one answer, what matters overall, what would change an answer."""
+
+from mcp_server.core.explain.attribution import TOLERANCE, Attribution, Explainer, background_size, calibration_effect
+from mcp_server.core.explain.counterfactual import Change, Counterfactual, Search
+from mcp_server.core.explain.movable import Movable, movable_columns
+from mcp_server.core.explain.permutation import Importance, given_inputs, permutation_importance
+
+__all__ = [
+    "TOLERANCE",
+    "Attribution",
+    "Change",
+    "Counterfactual",
+    "Explainer",
+    "Importance",
+    "Movable",
+    "Search",
+    "background_size",
+    "calibration_effect",
+    "given_inputs",
+    "movable_columns",
+    "permutation_importance",
+]

@@ -1,0 +1,149 @@
+"""How much worse a model gets when one column is shuffled among rows that it never saw.
+
+A column here is one that a caller gives: what is derived or encoded from it is shuffled with it.
+
+Source: Breiman (2001), Machine Learning 45, sect. 10; Fisher, Rudin & Dominici (2019), JMLR 20(177), for the expected
+loss of a shuffled column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from mcp_server.core.expressions import parse
+from mcp_server.core.metrics import draw, interval, log_losses
+from mcp_server.core.metrics.measure import MeanLoss, Measure, RootMeanSquare
+from mcp_server.core.predictor.batch import BatchAnswers, BatchPredictor
+from mcp_server.core.predictor.form import Form, Linear, Trees
+
+FloatArray = NDArray[np.float64]
+
+REPEATS = 5
+RESAMPLES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Importance:
+    """One column.
+
+    Args:
+        column: its name.
+        increase: of the loss where its values are shuffled: log loss in nats, or RMSE in the target's unit. Near 0 for
+            a column that the model doesn't need, also where another one says the same.
+        low, high: its 95 % interval; None where the sample is too small to tell.
+    """
+
+    column: str
+    increase: float
+    low: float | None
+    high: float | None
+
+
+def permutation_importance(
+    predictor: BatchPredictor,
+    frame: pl.DataFrame,
+    target: FloatArray,
+    *,
+    columns: Sequence[str],
+    rng: np.random.Generator,
+    repeats: int = REPEATS,
+) -> list[Importance]:
+    """Shuffle each column `repeats` times.
+
+    Args:
+        frame: rows that the model wasn't trained on, with its inputs, shape (n, any), n >= 20.
+        target: shape (n,): class indexes or numbers.
+        columns: given inputs; others aren't asked about.
+    Returns:
+        one for each column, the most important first. The interval is of the rows' mean losses over the repeats, so it
+        holds for new rows like these.
+    """
+    given = given_rows(predictor.form, frame)
+    usual = _losses(predictor.answer(given), target)
+    used = used_inputs(predictor.form)
+    found = []
+    for column in columns:
+        if column not in used:
+            found.append(Importance(column, 0.0, 0.0, 0.0))
+            continue
+        total = np.zeros(len(target))
+        for _ in range(repeats):
+            shuffled = given.get_column(column).gather(rng.permutation(given.height).tolist())
+            total += _losses(predictor.answer(given.with_columns(shuffled.alias(column))), target)
+        found.append(_importance(column, usual, total / repeats, predictor.form, rng))
+    return sorted(found, key=lambda one: -one.increase)
+
+
+def given_rows(form: Form, frame: pl.DataFrame) -> pl.DataFrame:
+    """The columns that a caller gives, so that derived ones are computed from them anew."""
+    return frame.select(given_inputs(form))
+
+
+def given_inputs(form: Form) -> list[str]:
+    """The inputs of a form that no expression computes."""
+    derived = {column.name for column in form.derived}
+    return [column.name for column in form.inputs if column.name not in derived]
+
+
+def used_inputs(form: Form) -> frozenset[str]:
+    """The given inputs that can move an answer: a branch or a coefficient other than 0 depends on them."""
+    sources = {column.name: parse(column.expression).columns for column in form.derived}
+    at, waiting = 0, []
+    live = _live(form)
+    for encoding in form.encoder:
+        if live[at : at + encoding.width].any():
+            waiting.append(encoding.column)
+        at += encoding.width
+    used: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name not in used:
+            used.add(name)
+            waiting += sources.get(name, frozenset())
+    return frozenset(used)
+
+
+def _live(form: Form) -> NDArray[np.bool_]:
+    """Which encoded columns the estimator looks at, shape (form.width,)."""
+    live = np.zeros(form.width, dtype=np.bool_)
+    if isinstance(form.estimator, Linear):
+        live |= (np.array(form.estimator.coefficients) != 0.0).any(axis=0)
+    else:
+        live[_features(form.estimator)] = True
+    return live
+
+
+def _features(estimator: Trees) -> list[int]:
+    return sorted({node["f"] for tree in estimator.trees for node in tree if "f" in node})
+
+
+def _losses(answers: BatchAnswers, target: FloatArray) -> FloatArray:
+    if answers.probabilities is None:
+        return (answers.values - target) ** 2
+    return log_losses(target.astype(np.int64), answers.probabilities)
+
+
+def _importance(
+    column: str, usual: FloatArray, shuffled: FloatArray, form: Form, rng: np.random.Generator
+) -> Importance:
+    measures: list[Measure] = (
+        [RootMeanSquare(shuffled), RootMeanSquare(usual)]
+        if form.classes is None
+        else [MeanLoss("log_loss", shuffled), MeanLoss("log_loss", usual)]
+    )
+    with_it, without = draw(measures, rows=len(usual), rng=rng, resamples=RESAMPLES)
+    first, second = measures
+    assert first.influence is not None
+    assert second.influence is not None
+    found = interval(first.value - second.value, with_it - without, first.influence - second.influence)
+    return Importance(column, found.value, found.low, found.high)
+
+
+def most_moved(values: Mapping[str, float], count: int) -> list[str]:
+    """The names of the largest numbers, the largest first; of equal ones in the given order."""
+    return sorted(values, key=lambda name: -values[name])[:count]
