@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 MOST_LISTED = 100
 MOST_PLAN = 4_000
 SOURCE = (
-    *("kind", "uri", "query", "time", "name", "bytes", "digest", "encoding", "delimiter"),
+    *("kind", "uri", "query", "time", "name", "bytes", "digest", "md5", "tracked_by"),
+    *("encoding", "delimiter"),
     *("plan", "plan_digest", "inputs", "seed", "fitted"),
 )
 

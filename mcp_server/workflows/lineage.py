@@ -18,8 +18,8 @@ MOST_LISTED = 20
 MOST_ANCESTORS = 20
 LONGEST = 256
 # Of a source: what is ours to say, and what a file or a person called it.
-_FACTS = ("kind", "digest", "bytes", "rows", "format", "encoding", "mode")
-_NAMED = ("name", "files", "uri", "url", "query", "plan")
+_FACTS = ("kind", "digest", "md5", "bytes", "rows", "format", "encoding", "mode")
+_NAMED = ("name", "tracked_by", "files", "uri", "url", "query", "plan")
 
 
 async def trace(app: App, reference: str) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def made_from(record: DatasetVersion) -> str:
         line = f"Made by a plan of {counted(len(source['plan']), 'step')} from {_together(record.parents)}."
     else:
         kind = {"file": "a file", "files": "several files", "text": "inline text", "url": "an address"}
-        what = (kind | {"sql": "a query"}).get(str(source.get("kind")), "a source")
+        what = (kind | {"sql": "a query", "dvc": "a file under DVC"}).get(str(source.get("kind")), "a source")
         size = f" of {source['bytes']:,} bytes" if isinstance(source.get("bytes"), int) else ""
         digest = f" ({str(source['digest'])[:19]}…)" if "digest" in source else ""
         line = f"Made from {what}{size}{digest}" + (f" and {record.parent}" if record.parent else "") + "."
