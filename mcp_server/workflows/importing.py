@@ -392,7 +392,7 @@ def _promises_told(parsed: dict[str, Any], before: Before) -> list[str]:
     told = []
     reference = "" if before.record is None else f"{before.record.name}@{before.record.version}"
     if parsed.get("kept"):
-        told.append(f"Held to {counted(parsed['kept'], 'promise')} that {reference} states; they go on.")
+        told.append(f"{counted(parsed['kept'], 'promise')} of {reference} go on: rows that break them are refused.")
     if parsed.get("lost"):
         told.append(f"Not held to {counted(parsed['lost'], 'promise')} of {reference}: the columns aren't there.")
     return told

@@ -65,9 +65,8 @@ def anyio_backend():
 async def running(tmp_path_factory, anyio_backend):
     folder = tmp_path_factory.mktemp("bad files")
     env = environment(folder, rate_per_second="1000", rate_burst="1000")
-    others = (
-        children(os.getpid()) if PROCESSES else set()
-    )  # such as a worker that a test before this one in this process had started
+    # Such as a worker that a test before this one in this process had started.
+    others = children(os.getpid()) if PROCESSES else set()
     async with stdio_client(["-m", "mcp_server", "serve"], env, "auto", folder / "stderr.log") as client:
         await told(client, "describe_data")
         [pid] = children(os.getpid()) - others if PROCESSES else [0]
