@@ -56,6 +56,7 @@ CODES: dict[str, Code] = {
     "E_PERMISSION": Code("The file, address or table may not be read.", "import-refused"),
     "E_IO": Code("The file could not be read to its end.", "import-refused"),
     "E_CHANGED": Code("The file changed while it was read.", "import-refused"),
+    "E_DIGEST": Code("The file isn't the one whose digest is stated.", "import-refused"),
     "E_URL": Code("The address has a form that isn't read, or leads to what isn't public.", "remote-source"),
     "E_NAME": Code("The name isn't allowed.", "invalid-request"),
     "E_EMPTY": Code("The file has no content.", "import-refused"),

@@ -57,6 +57,7 @@ class Telemetry:
         self._outcomes: set[str] = set()
         self._errors: deque[dict[str, str]] = deque(maxlen=MOST_ERRORS)
         self._running = 0
+        self._dropped = 0
         self._lags: deque[float] = deque(maxlen=RECENT_LAGS)
 
     def record_call(
@@ -86,6 +87,11 @@ class Telemetry:
         with self._lock:
             self._retries[self._known(tool, self._retries)] += 1
 
+    def record_dropped_event(self) -> None:
+        """Count one lineage event that its collector didn't get."""
+        with self._lock:
+            self._dropped += 1
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """Count a call as in flight while inside."""
@@ -104,6 +110,11 @@ class Telemetry:
             asleep = loop.time()
             await asyncio.sleep(interval)
             self._lags.append(max(0.0, loop.time() - asleep - interval))
+
+    @property
+    def dropped_events(self) -> int:
+        """Lineage events that no collector got."""
+        return self._dropped
 
     @property
     def in_flight(self) -> int:
@@ -163,8 +174,11 @@ class Telemetry:
         for tool, count in retries.items():
             retried.add_metric([tool], count)
         running = GaugeMetricFamily("courtside_in_flight", "Calls that run now.", value=self._running)
+        dropped = CounterMetricFamily(
+            "courtside_lineage_events_dropped", "OpenLineage events that the collector didn't get.", value=self._dropped
+        )
         lag = GaugeMetricFamily("courtside_event_loop_lag_seconds", "How late the loop woke.", value=self.loop_lag)
-        return total, throttled, durations, retried, running, lag
+        return total, throttled, durations, retried, dropped, running, lag
 
     @staticmethod
     def _known(label: str, labels: Any) -> str:
@@ -184,6 +198,7 @@ def _cumulative(buckets: list[int]) -> list[tuple[str, float]]:
 _process = Telemetry()
 record_call = _process.record_call
 record_retry = _process.record_retry
+record_dropped_event = _process.record_dropped_event
 running = _process.running
 watch_loop = _process.watch_loop
 recent_errors = _process.recent_errors

@@ -28,6 +28,7 @@ from mcp_server.settings import MIB, Settings
 from mcp_server.storage import sqlite_library
 
 if TYPE_CHECKING:
+    from mcp_server.integrations.openlineage import Sink
     from mcp_server.jobs.steps import JobRun
     from mcp_server.jobs.supervisor import Supervisor, Workflow
     from mcp_server.storage import Storage
@@ -106,6 +107,7 @@ async def _serve(
     from mcp_server.jobs.durable import Durable, system_database
     from mcp_server.jobs.supervisor import Supervisor
     from mcp_server.storage import idempotency, open_storage, sqlite_file
+    from mcp_server.workflows.app import lineage_sink
 
     clock = SystemClock()
     storage = await open_storage(database_url=settings.database, data_dir=settings.data_dir, clock=clock)
@@ -125,9 +127,10 @@ async def _serve(
             nice=NICE,
         )
 
+    sink = lineage_sink(settings)
     supervisor = Supervisor(
         storage=storage,
-        workflows=_told_outside(workflows, settings.openlineage_file),
+        workflows=workflows if sink is None else _told_outside(workflows, sink),
         make_compute=make_compute,
         scratch=places.job_folders,
         clock=clock,
@@ -148,14 +151,14 @@ async def _serve(
     finally:
         bounding.cancel()
         await durable.close()
+        if sink is not None:
+            await sink.close()
         await storage.close()
     log.info("worker %s ends", version)
 
 
-def _told_outside(workflows: Mapping[str, Workflow], file: Path | None) -> Mapping[str, Workflow]:
-    """The workflows; where the settings ask for it, each also writes its OpenLineage events."""
-    if file is None:
-        return workflows
+def _told_outside(workflows: Mapping[str, Workflow], sink: Sink) -> Mapping[str, Workflow]:
+    """The workflows, each of which also tells its OpenLineage events."""
     from mcp_server.integrations import openlineage
 
     def told(workflow: Workflow) -> Workflow:
@@ -170,7 +173,7 @@ def _told_outside(workflows: Mapping[str, Workflow], file: Path | None) -> Mappi
 
             async def tell(kind: openlineage.EventType, outputs: list[dict[str, Any]]) -> None:
                 event = openlineage.run_event(kind, at=run.clock.now(), outputs=outputs, **facts)
-                await asyncio.to_thread(openlineage.append, file, [event])
+                await sink.tell([event])
 
             await tell("START", [])
             try:

@@ -33,7 +33,8 @@ async def read_rows(url: str, query: Query, target: Path, bounds: Bounds) -> Que
     Raises:
         InvalidInput: the statement isn't one that reads, or isn't understood.
         BadConfiguration: the URL can't be used, or the account isn't let in or may do more than it should.
-        DataRejected: `E_ROWS`, `E_SIZE`, `E_LINE`, `E_CELL`, `E_DEADLINE`; `E_PERMISSION` where the account may not read that.
+        DataRejected: `E_ROWS`, `E_SIZE`, `E_LINE`, `E_CELL`, `E_DEADLINE`; `E_PERMISSION` where the account may not
+            read that.
         Transient: the database can't be reached.
         Unsupported: the driver isn't installed.
     """

@@ -15,6 +15,7 @@ from mcp_server.context import Clock
 from mcp_server.settings import MIB, Settings
 
 if TYPE_CHECKING:
+    from mcp_server.integrations.openlineage import Sink
     from mcp_server.jobs.compute import Compute
     from mcp_server.jobs.queue import JobQueue
     from mcp_server.serving.predictors import Predictors
@@ -39,6 +40,7 @@ class App:
         self._compute: Compute | None = None
         self._queue: JobQueue | None = None
         self._predictors: Predictors | None = None
+        self._lineage: Sink | None = None
 
     @property
     def opened(self) -> Storage | None:
@@ -103,10 +105,31 @@ class App:
             self._predictors = Predictors(storage, self.clock)
         return self._predictors
 
+    def lineage(self) -> Sink | None:
+        """Where OpenLineage events go; None where the settings name nothing."""
+        if self._lineage is None:
+            self._lineage = lineage_sink(self.settings)
+        return self._lineage
+
     async def close(self) -> None:
         """End the child and close the storage; waits for predictions that are being written."""
+        if self._lineage is not None:
+            await self._lineage.close()
         if self._compute is not None:
             await self._compute.close()
         if self._storage is not None:
             await self._storage.close()
-        self._compute = self._queue = self._predictors = self._storage = None
+        self._compute = self._queue = self._predictors = self._storage = self._lineage = None
+
+
+def lineage_sink(settings: Settings) -> Sink | None:
+    """Where the settings have OpenLineage events go; None where nowhere."""
+    if settings.openlineage_file is None and settings.openlineage_url is None:
+        return None
+    from mcp_server.integrations.openlineage import Sink
+    from mcp_server.log import register_secret
+
+    key = None if settings.openlineage_key is None else settings.openlineage_key.get_secret_value()
+    if key:
+        register_secret(key)
+    return Sink(file=settings.openlineage_file, url=settings.openlineage_url, key=key)

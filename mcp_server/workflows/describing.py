@@ -19,7 +19,8 @@ MOST_LISTED = 100
 MOST_PLAN = 4_000
 COMPARING_SECONDS = 120.0
 SOURCE = (
-    *("kind", "uri", "query", "time", "name", "bytes", "digest", "encoding", "delimiter"),
+    *("kind", "uri", "query", "time", "name", "bytes", "digest", "md5", "tracked_by"),
+    *("encoding", "delimiter"),
     *("plan", "plan_digest", "inputs", "seed", "fitted"),
 )
 

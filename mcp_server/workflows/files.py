@@ -118,6 +118,20 @@ def copy_allowed(
     return copies
 
 
+def copy_file(path: Path, allowed: Sequence[Path], target: Path, *, most_bytes: int) -> Copied:
+    """Copy one plain file that may be imported; no folder, no pattern.
+
+    Raises:
+        DataRejected: as for `copy_allowed`.
+    """
+    root, parts = locate(str(path), allowed)
+    descriptor = _open_beneath(root, parts)
+    try:
+        return _copied(descriptor, parts[-1], target, most_bytes, None)
+    finally:
+        os.close(descriptor)
+
+
 def _located(text: str, allowed: Sequence[Path]) -> tuple[Path, tuple[str, ...], str | None]:
     """As `locate`, and the pattern for names where the last part is one and isn't a file's name itself."""
     try:

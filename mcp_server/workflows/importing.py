@@ -13,7 +13,7 @@ from mcp_server.context import CallContext
 from mcp_server.core.labels import label
 from mcp_server.core.names import check_name
 from mcp_server.errors import ComputeFailed, Conflict, CorruptArtefact, DataRejected, InvalidInput, NotFound
-from mcp_server.workflows import remote
+from mcp_server.workflows import remote, tracked
 from mcp_server.workflows.app import App
 from mcp_server.workflows.compatibility import against_previous
 from mcp_server.workflows.data_answers import Imported
@@ -136,9 +136,9 @@ async def _before(app: App, name: str) -> Before:
 
 
 async def told_outside(app: App, call: CallContext, answer: Imported, source: dict[str, Any]) -> None:
-    """Write the import's OpenLineage events, where the settings ask for them."""
-    file = app.settings.openlineage_file
-    if file is None:
+    """Tell the import's OpenLineage events, where the settings ask for them."""
+    sink = app.lineage()
+    if sink is None:
         return
     from mcp_server.integrations import openlineage
 
@@ -153,7 +153,7 @@ async def told_outside(app: App, call: CallContext, answer: Imported, source: di
         openlineage.run_event("START", at=app.clock.now(), **facts),
         openlineage.run_event("COMPLETE", at=app.clock.now(), outputs=[made], **facts),
     ]
-    await asyncio.to_thread(openlineage.append, file, events)
+    await sink.tell(events)
 
 
 async def _parse(app: App, call: CallContext, arguments: dict[str, Any], reads: list[Path]) -> dict[str, Any]:
@@ -214,12 +214,11 @@ async def _bring(app: App, call: CallContext, request: ImportRequest, folder: Pa
     if request.text is not None:
         return await _bring_text(app, request.text, folder)
     assert request.path is not None
+    most_bytes = app.settings.max_import_mib * 1024 * 1024
+    if tracked.is_tracked(request.path):
+        return await tracked.bring(request.path, app.settings.allowed_dirs, folder, most_bytes=most_bytes)
     copies = await asyncio.to_thread(
-        copy_allowed,
-        request.path,
-        app.settings.allowed_dirs,
-        folder,
-        most_bytes=app.settings.max_import_mib * 1024 * 1024,
+        copy_allowed, request.path, app.settings.allowed_dirs, folder, most_bytes=most_bytes
     )
     if len(copies) == 1:
         one = copies[0]
@@ -393,7 +392,7 @@ def _promises_told(parsed: dict[str, Any], before: Before) -> list[str]:
     told = []
     reference = "" if before.record is None else f"{before.record.name}@{before.record.version}"
     if parsed.get("kept"):
-        told.append(f"Held to {counted(parsed['kept'], 'promise')} that {reference} states; they go on.")
+        told.append(f"{counted(parsed['kept'], 'promise')} of {reference} go on: rows that break them are refused.")
     if parsed.get("lost"):
         told.append(f"Not held to {counted(parsed['lost'], 'promise')} of {reference}: the columns aren't there.")
     return told

@@ -24,9 +24,16 @@ MOST_DRAWN = 8
 DRAWING_SECONDS = 30.0
 LONGEST = 256
 # Of a source: what is ours to say, and what a file or a person called it.
-_FACTS = ("kind", "digest", "bytes", "rows", "format", "encoding", "mode")
-_NAMED = ("name", "files", "uri", "url", "query", "plan")
-_SOURCES = {"file": "a file", "files": "several files", "text": "inline text", "url": "an address", "sql": "a query"}
+_FACTS = ("kind", "digest", "md5", "bytes", "rows", "format", "encoding", "mode")
+_NAMED = ("name", "tracked_by", "files", "uri", "url", "query", "plan")
+_SOURCES = {
+    "file": "a file",
+    "files": "several files",
+    "text": "inline text",
+    "url": "an address",
+    "sql": "a query",
+    "dvc": "a file under DVC",
+}
 
 
 async def trace(app: App, reference: str) -> dict[str, Any]:

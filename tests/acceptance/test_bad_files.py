@@ -4,13 +4,18 @@ import asyncio
 import json
 import os
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from mcp import Client
 
 from acceptance.processes import environment, refused, stdio_client, text_of, told
 from core.ingest.bad_files import CSV, JSON, PACKED, PARQUET, UNPACKED
 
+pytestmark = pytest.mark.anyio
+
+PROCESSES = Path("/proc/self/task").exists()
 CHOSEN = {
     "1 blanks only": ("a.csv", lambda: b" \n\n", "E_EMPTY"),
     "15 a longer row": ("a.csv", lambda: b"a,b\n1,2,3\n", "E_RAGGED"),
@@ -21,148 +26,140 @@ CHOSEN = {
 }
 
 
-def server(tmp_path, scene, **settings):
-    async def run():
-        env = environment(tmp_path, rate_per_second="1000", rate_burst="1000", **settings)
-        async with stdio_client(["-m", "mcp_server", "serve"], env, "auto", tmp_path / "stderr.log") as client:
-            return await scene(client)
+@dataclass(frozen=True)
+class Running:
+    """One server for every case here: starting it costs more than most of them."""
 
-    return asyncio.run(run())
+    client: Client
+    pid: int
+    folder: Path
+
+    @property
+    def files(self) -> Path:
+        return self.folder / "files"
+
+    def put(self, name: str, content: bytes) -> str:
+        (self.files / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.files / name).write_bytes(content)
+        return name
+
+    def scratch(self) -> list[str]:
+        """The files that are left; the folder of a child that's ending may stand empty for a moment."""
+        return [str(path) for path in (self.folder / "data" / "scratch").rglob("*") if not path.is_dir()]
+
+    async def stored(self) -> list[str]:
+        listed = await told(self.client, "describe_data")
+        return [one["dataset"] for one in listed.structured_content["datasets"]]
 
 
 def children(of: int) -> set[int]:
     return {int(pid) for task in Path(f"/proc/{of}/task").iterdir() for pid in (task / "children").read_text().split()}
 
 
-def scratch(tmp_path) -> list[str]:
-    """The files that are left; the folder of a child that's ending may stand empty for a moment."""
-    return [str(path) for path in (tmp_path / "data" / "scratch").rglob("*") if not path.is_dir()]
+@pytest.fixture(scope="module")
+def anyio_backend():
+    return "asyncio"
 
 
-async def nothing_stored(client) -> bool:
-    listed = await told(client, "describe_data")
-    return listed.structured_content["datasets"] == []
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at the server's processes in /proc")
-def test_a_refused_file_leaves_the_server_as_it_was(tmp_path):
-    files = tmp_path / "files"
-    others = children(os.getpid())  # such as a worker that a test before this one in this process had started
-
-    async def scene(client):
+@pytest.fixture(scope="module")
+async def running(tmp_path_factory, anyio_backend):
+    folder = tmp_path_factory.mktemp("bad files")
+    env = environment(folder, rate_per_second="1000", rate_burst="1000")
+    # Such as a worker that a test before this one in this process had started.
+    others = children(os.getpid()) if PROCESSES else set()
+    async with stdio_client(["-m", "mcp_server", "serve"], env, "auto", folder / "stderr.log") as client:
         await told(client, "describe_data")
-        [pid] = children(os.getpid()) - others
-        before, wrong = children(pid), []
-        for name, (file, build, code) in CHOSEN.items():
-            (files / file).write_bytes(build())
-            error = await refused(client, "import_data", name="t", path=file)
-            (files / file).unlink()
-            if error["code"] != code:
-                wrong.append((name, code, error["code"]))
-        assert not wrong
-        assert await nothing_stored(client)
-        assert children(os.getpid()) - others == {pid}, "the server is the process that it was"
-        for _ in range(100):  # a process that was ended is gone a moment later
-            if children(pid) <= before:
-                break
-            await told(client, "describe_data")
-        assert children(pid) <= before, "no reading process is left"
-        (files / "good.csv").write_bytes(CSV)
-        good = await told(client, "import_data", name="good", path="good.csv")
-        assert good.structured_content["rows"] == 2
-        assert scratch(tmp_path) == []
-
-    files.mkdir(parents=True)
-    server(tmp_path, scene)
+        [pid] = children(os.getpid()) - others if PROCESSES else [0]
+        yield Running(client, pid, folder)
 
 
-def test_what_is_not_a_plain_file_is_refused(tmp_path):
+@pytest.mark.skipif(not PROCESSES, reason="looks at the server's processes in /proc")
+async def test_a_refused_file_leaves_the_server_as_it_was(running):
+    client, stored = running.client, await running.stored()
+    before, ours = children(running.pid), children(os.getpid())
+    paths = {name: running.put(f"{at}/{file}", build()) for at, (name, (file, build, _)) in enumerate(CHOSEN.items())}
+    errors = await asyncio.gather(*(refused(client, "import_data", name="t", path=path) for path in paths.values()))
+    codes = {name: error["code"] for name, error in zip(paths, errors, strict=True)}
+    assert codes == {name: code for name, (_, _, code) in CHOSEN.items()}
+    assert await running.stored() == stored
+    assert children(os.getpid()) == ours, "the server is the process that it was"
+    assert running.pid in ours
+    for _ in range(100):  # a process that was ended is gone a moment later
+        if children(running.pid) <= before:
+            break
+        await told(client, "describe_data")
+    assert children(running.pid) <= before, "no reading process is left"
+    good = await told(client, "import_data", name="good", path=running.put("good.csv", CSV))
+    assert good.structured_content["rows"] == 2
+    assert running.scratch() == []
+
+
+async def test_what_is_not_a_plain_file_is_refused(running):
     """66 to 68: nothing outside the allowed folders, no device, no pipe, no link, and nothing without permission."""
-    files = tmp_path / "files"
-    files.mkdir()
-    (tmp_path / "secret.csv").write_bytes(CSV)
-    (files / "link.csv").symlink_to(tmp_path / "secret.csv")
+    files = running.files
+    (running.folder / "secret.csv").write_bytes(CSV)
+    (files / "link.csv").symlink_to(running.folder / "secret.csv")
     os.mkfifo(files / "pipe.csv")
-    (files / "closed.csv").write_bytes(CSV)
-    (files / "closed.csv").chmod(0)
-
-    async def scene(client):
-        codes = {}
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(files / "socket.csv"))
-            for path in (
-                "link.csv",
-                "pipe.csv",
-                "socket.csv",
-                "closed.csv",
-                "/dev/zero",
-                "/proc/self/environ",
-                "*.json",
-            ):
-                result = await client.call_tool("import_data", {"name": "t", "path": path})
-                codes[path] = result.structured_content["error"]["code"] if result.is_error else "read"
-        readable = codes.pop("closed.csv")
-        assert readable == ("read" if os.geteuid() == 0 else "E_PERMISSION")
-        assert set(codes.values()) == {"E_PATH"}
-        assert scratch(tmp_path) == []
-
-    server(tmp_path, scene)
+    (files / running.put("closed.csv", CSV)).chmod(0)
+    named = ("link.csv", "pipe.csv", "socket.csv", "closed.csv", "/dev/zero", "/proc/self/environ", "*.json")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(files / "socket.csv"))
+        calls = (running.client.call_tool("import_data", {"name": "p", "path": path}) for path in named)
+        results = await asyncio.gather(*calls)
+    codes = {
+        path: result.structured_content["error"]["code"] if result.is_error else "read"
+        for path, result in zip(named, results, strict=True)
+    }
+    readable = codes.pop("closed.csv")
+    assert readable == ("read" if os.geteuid() == 0 else "E_PERMISSION")
+    assert set(codes.values()) == {"E_PATH"}
+    assert running.scratch() == []
 
 
-def test_files_are_read_whatever_holds_them(tmp_path):
-    files = tmp_path / "files"
-    files.mkdir()
-
-    async def scene(client):
-        digests = set()
-        for name in ("72 gzip of several members", "zip", "zstd", "lines of JSON in a zip", "Parquet"):
-            file, build = UNPACKED[name]
-            (files / file).write_bytes(build())
-            result = await told(client, "import_data", name="t", path=file)
-            digests.add(result.structured_content["digest"])
-        assert len(digests) == 1, "the same table, whatever held it"
-        assert scratch(tmp_path) == []
-
-    server(tmp_path, scene)
+async def test_files_are_read_whatever_holds_them(running):
+    names = ("72 gzip of several members", "zip", "zstd", "lines of JSON in a zip", "Parquet")
+    paths = [running.put(f"held-{at}/{UNPACKED[name][0]}", UNPACKED[name][1]()) for at, name in enumerate(names)]
+    results = await asyncio.gather(
+        *(told(running.client, "import_data", name=f"held-{at}", path=path) for at, path in enumerate(paths))
+    )
+    digests = {result.structured_content["digest"] for result in results}
+    assert len(digests) == 1, "the same table, whatever held it"
+    assert running.scratch() == []
 
 
-def test_a_folder_becomes_one_table_and_a_later_file_its_next_version(tmp_path):
-    files = tmp_path / "files"
-    (files / "seasons").mkdir(parents=True)
+async def test_a_folder_becomes_one_table_and_a_later_file_its_next_version(running):
+    client, files = running.client, running.files
+    (files / "seasons").mkdir()
     (files / "seasons" / "season-2.csv").write_text("score,id\n12,3\n9,4\n")
     (files / "seasons" / "season-1.csv").write_text("id,score\n1,10\n2,11\n")
     (files / "seasons" / "notes.csv").write_text("id,comment\n1,x\n")
     (files / "more.json").write_text(json.dumps([{"id": 4, "score": 8}, {"id": 5, "score": 7}]))
     (files / "broken.csv").write_text("id,score\n6,\n7,high\n")
 
-    async def scene(client):
-        whole = await told(
-            client, "import_data", name="games", path="seasons/season-*.csv", roles={"id": "key"}, target="score"
-        )
-        assert whole.structured_content["rows"] == 4
-        assert whole.structured_content["untrusted"]["files"] == [["season-1.csv", 2], ["season-2.csv", 2]]
-        error = await refused(client, "import_data", name="games", path="seasons")
-        assert (error["code"], error["details"]["file"]) == ("E_SHAPE", 2)
+    whole = await told(
+        client, "import_data", name="games", path="seasons/season-*.csv", roles={"id": "key"}, target="score"
+    )
+    assert whole.structured_content["rows"] == 4
+    assert whole.structured_content["untrusted"]["files"] == [["season-1.csv", 2], ["season-2.csv", 2]]
+    error = await refused(client, "import_data", name="games", path="seasons")
+    assert (error["code"], error["details"]["file"]) == ("E_SHAPE", 2)
 
-        error = await refused(client, "import_data", name="games", path="more.json", mode="append")
-        assert (error["code"], error["details"]["rows"]) == ("E_CONTRACT", [1])
-        error = await refused(client, "import_data", name="games", path="broken.csv", mode="append")
-        assert (error["code"], error["details"]["column"], error["details"]["rows"]) == ("E_CONTRACT", 2, [2])
-        error = await refused(client, "import_data", name="games", path="more.json", mode="append", target="id")
-        assert error["code"] == "E_ARG"
-        error = await refused(client, "import_data", name="other", path="more.json", mode="append")
-        assert error["code"] == "E_NOT_FOUND"
+    error = await refused(client, "import_data", name="games", path="more.json", mode="append")
+    assert (error["code"], error["details"]["rows"]) == ("E_CONTRACT", [1])
+    error = await refused(client, "import_data", name="games", path="broken.csv", mode="append")
+    assert (error["code"], error["details"]["column"], error["details"]["rows"]) == ("E_CONTRACT", 2, [2])
+    error = await refused(client, "import_data", name="games", path="more.json", mode="append", target="id")
+    assert error["code"] == "E_ARG"
+    error = await refused(client, "import_data", name="other", path="more.json", mode="append")
+    assert error["code"] == "E_NOT_FOUND"
 
-        new = await told(client, "import_data", name="games", path="more.json", mode="upsert")
-        assert (new.structured_content["dataset"], new.structured_content["rows"]) == ("games@2", 5)
-        assert "1 row added to games@1, 1 replaced" in text_of(new)
-        assert new.structured_content["target"] == "score"
-        again = await told(client, "import_data", name="games", path="more.json", mode="append", since="id")
-        assert again.structured_content["dataset"] == "games@2"
-        assert again.structured_content["existing"] is True
-        assert "No row is beyond" in text_of(again)
-        listed = (await told(client, "describe_data")).structured_content["datasets"]
-        assert [one["dataset"] for one in listed] == ["games@2"]
-        assert scratch(tmp_path) == []
-
-    server(tmp_path, scene)
+    new = await told(client, "import_data", name="games", path="more.json", mode="upsert")
+    assert (new.structured_content["dataset"], new.structured_content["rows"]) == ("games@2", 5)
+    assert "1 row added to games@1, 1 replaced" in text_of(new)
+    assert new.structured_content["target"] == "score"
+    again = await told(client, "import_data", name="games", path="more.json", mode="append", since="id")
+    assert again.structured_content["dataset"] == "games@2"
+    assert again.structured_content["existing"] is True
+    assert "No row is beyond" in text_of(again)
+    assert [one for one in await running.stored() if one.startswith(("games", "other"))] == ["games@2"]
+    assert running.scratch() == []

@@ -183,7 +183,10 @@ def test_what_was_stated_is_held_to_on_the_way_in(env):
     assert "prepare_data" in errors[0]["hint"]
     assert '{"promises": "drop"}' in errors[1]["hint"]
     assert "held@2" in [one["dataset"] for one in listed], "nothing was stored"
-    assert (fine["dataset"], fine["notes"][0]) == ("held@3", "Held to 6 promises that held@2 states; they go on.")
+    assert (fine["dataset"], fine["notes"][0]) == (
+        "held@3",
+        "6 promises of held@2 go on: rows that break them are refused.",
+    )
     assert states["row_bounds"] == {"maximum": 202}
     assert next(one for one in states["columns"] if one["name"] == "home")["stated"] == ["minimum", "maximum"]
     assert free["dataset"] == "held@4"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sqlite3
 import subprocess
 import sys
@@ -172,6 +171,17 @@ def shop(tmp_path: Path) -> dict[str, str]:
     return {**env, "COURTSIDE_SQL_SOURCES": sources}
 
 
+def peak_of_the_server() -> int:
+    """The most memory that the server that this process started has had, in KiB."""
+    running = [(task / "children").read_text().split() for task in Path("/proc/self/task").iterdir()]
+    peaks = []
+    for pid in (pid for pids in running for pid in pids):
+        if b"serve" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+            status = Path(f"/proc/{pid}/status").read_text()
+            peaks += [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")]
+    return max(peaks)
+
+
 def test_a_query_becomes_a_version_and_nothing_else_is_read(tmp_path, shop):
     async def scene() -> None:
         async with stdio_client(["-m", "mcp_server", "serve"], shop, "auto", tmp_path / "stderr.log") as client:
@@ -214,11 +224,7 @@ def test_a_query_becomes_a_version_and_nothing_else_is_read(tmp_path, shop):
             wide = {"query": "SELECT hex(zeroblob(200000000)) AS x", "options": {"parameters": []}}
             error = await refused(client, "import_data", name="b", **{**given, **wide})
             assert error["code"] in ("E_CELL", "E_LINE", "E_SIZE")
-            [server] = (
-                task / "children" for task in Path("/proc/self/task").iterdir() if (task / "children").read_text()
-            )
-            peak = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{server.read_text().split()[0]}/status").read_text())
-            assert int(peak[1]) < 350_000, "a row is never in the server's memory"
+            assert peak_of_the_server() < 350_000, "a row is never in the server's memory"
             nobody = {**given, "options": {"parameters": ["1999"]}}
             assert "The query gave no rows" in (await refused(client, "import_data", name="b", **nobody))["message"]
             numbers = {**given, "options": {"parameters": [2011]}}

@@ -10,8 +10,9 @@ import pytest
 from mcp import Client
 
 from acceptance.processes import environment, refused, text_of, told
-from mcp_server import settings
-from mcp_server.integrations.openlineage import append, dataset, run_event
+from mcp_server import settings, telemetry
+from mcp_server.errors import BadConfiguration
+from mcp_server.integrations.openlineage import MOST_WAITING, RETRIES, Sink, append, dataset, run_event
 from mcp_server.server import build_server
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -82,6 +83,122 @@ def test_the_same_id_is_the_same_run_and_another_is_another():
     assert first == again
     assert first["run"] != other["run"]
     assert is_event(run_event("COMPLETE", at=AT, run="j1", job="x", outputs=[dataset("games@1", rows=3)]))
+
+
+class Collector:
+    """A collector that answers with the statuses that it's given, then with 201, and keeps what it took."""
+
+    def __init__(self, *statuses: int) -> None:
+        self.statuses = list(statuses)
+        self.taken: list[tuple[str, dict[str, str], dict]] = []
+        self.tries = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+                headers = {name.lower(): text for name, _, text in (line.partition(": ") for line in lines)}
+                body = json.loads(await reader.readexactly(int(headers["content-length"])))
+                self.tries += 1
+                status = self.statuses.pop(0) if self.statuses else 201
+                if status == 201:
+                    self.taken.append((first, headers, body))
+                writer.write(f"HTTP/1.1 {status} X\r\nlocation: /elsewhere\r\ncontent-length: 0\r\n\r\n".encode())
+        except asyncio.IncompleteReadError:
+            writer.close()
+
+
+EVENTS = [run_event("START", at=AT, run="j", job="x"), run_event("COMPLETE", at=AT, run="j", job="x")]
+
+
+async def sent(collector: Collector, events: list[dict], **how) -> list[float]:
+    """Have a sink send events to a collector; returns the waits between its attempts."""
+    waits: list[float] = []
+
+    async def wait(seconds: float) -> None:
+        waits.append(seconds)
+
+    async with await asyncio.start_server(collector.serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        sink = Sink(file=None, url=f"http://127.0.0.1:{port}/api/v1/lineage", sleep=wait, **how)
+        await sink.tell(events)
+        await sink.close(20.0)
+    return waits
+
+
+def test_events_are_posted_in_order_with_the_key():
+    collector = Collector()
+    asyncio.run(sent(collector, EVENTS, key="s3cret"))
+    assert [body for _, _, body in collector.taken] == EVENTS
+    first, headers, _ = collector.taken[0]
+    assert first.startswith("POST /api/v1/lineage ")
+    assert (headers["authorization"], headers["content-type"]) == ("Bearer s3cret", "application/json")
+
+
+def test_what_may_pass_is_tried_again_with_growing_waits_and_nothing_is_lost():
+    before = telemetry._process.dropped_events
+    collector = Collector(503, 429, 500)
+    waits = asyncio.run(sent(collector, EVENTS))
+    assert [body for _, _, body in collector.taken] == EVENTS
+    assert all(least <= wait <= 1.1 * least for wait, least in zip(waits, (0.5, 1.0, 2.0), strict=True))
+    assert telemetry._process.dropped_events == before
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 302, 307])
+def test_what_wont_pass_is_dropped_counted_and_holds_up_nothing(status):
+    before = telemetry._process.dropped_events
+    collector = Collector(status)
+    assert asyncio.run(sent(collector, EVENTS)) == []
+    assert [body for _, _, body in collector.taken] == EVENTS[1:]
+    assert (collector.tries, telemetry._process.dropped_events - before) == (2, 1)
+    assert b"courtside_lineage_events_dropped_total" in telemetry.render()
+
+
+def test_a_collector_that_never_comes_back_costs_its_events_only():
+    before = telemetry._process.dropped_events
+    collector = Collector(*[503] * 20)
+    waits = asyncio.run(sent(collector, EVENTS))
+    assert len(waits) == 2 * RETRIES
+    assert telemetry._process.dropped_events - before == 2
+
+
+def test_only_so_many_events_wait():
+    before = telemetry._process.dropped_events
+    collector = Collector()
+    asyncio.run(sent(collector, EVENTS[:1] * (MOST_WAITING + 3)))
+    assert len(collector.taken) == MOST_WAITING
+    assert telemetry._process.dropped_events - before == 3
+
+
+def test_an_import_is_stored_whatever_the_collector_does(tmp_path):
+    """A collector that takes connections and never answers: the call doesn't wait for it, nor does the end."""
+
+    async def silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async def run():
+        async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            env = environment(tmp_path, openlineage_url=f"http://127.0.0.1:{port}/", openlineage_key="s3cret")
+            async with Client(build_server(settings.load(env))) as client:
+                return await told(client, "import_data", name="games", text=TABLE, target="y")
+
+    before = telemetry._process.dropped_events
+    assert asyncio.run(run()).structured_content["dataset"] == "games@1"
+    assert telemetry._process.dropped_events - before == 2
+
+
+@pytest.mark.parametrize("url", ["ftp://a/", "http://", "http://user:word@a/", "http://a/?key=1", "http://a b/"])
+def test_an_address_that_no_collector_has_is_refused_at_start(url):
+    with pytest.raises(BadConfiguration):
+        settings.load({"COURTSIDE_OPENLINEAGE_URL": url})
+
+
+def test_in_production_a_key_never_goes_unencrypted():
+    env = {"COURTSIDE_PROFILE": "production", "COURTSIDE_OPENLINEAGE_KEY": "k", "COURTSIDE_ALLOWED_DIRS": "/srv/data"}
+    with pytest.raises(BadConfiguration, match="OPENLINEAGE_URL must be https"):
+        settings.load(env | {"COURTSIDE_OPENLINEAGE_URL": "http://lineage.example.org/"})
+    settings.load(env | {"COURTSIDE_OPENLINEAGE_URL": "https://lineage.example.org/"})
 
 
 def test_a_file_that_cant_be_written_stops_nothing(tmp_path):

@@ -304,8 +304,7 @@ async def test_a_database_that_is_written_to_while_nothing_locks_it_is_refused(d
     target = tmp_path / "rows.csv"
     bounds = Bounds(rows=1_000_000_000, size=1_000_000_000, seconds=3.0)
     reading = asyncio.create_task(asyncio.to_thread(sqlite.unlocked, database, Query.of(endless), target, bounds))
-    while not target.exists():
-        await asyncio.sleep(0)
+    await asyncio.to_thread(lambda: [None for _ in iter(target.exists, True)])
     os.utime(database, ns=(1, 1))
     with pytest.raises(DataRejected) as caught:
         await reading
