@@ -51,6 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     worker = commands.add_parser("worker", help="run jobs until idle; the server starts one by itself")
     worker.set_defaults(command=_worker)
 
+    retention = commands.add_parser("retention", help="remove what was kept longer than the settings say, now")
+    retention.add_argument("--dry-run", action="store_true", help="only count what would be removed")
+    retention.set_defaults(command=_retention)
+
     demo = commands.add_parser("demo", help="the whole path on simulated or your own games")
     demo.add_argument("--games", type=Path, metavar="FILE", help="a CSV of real games instead of the simulated ones")
     demo.add_argument("--keep", type=Path, metavar="DIR", help="keep data and pictures in this folder")
@@ -135,6 +139,24 @@ def _worker(_: argparse.Namespace) -> int:
     from mcp_server import settings, worker
 
     return worker.run(settings.load())
+
+
+def _retention(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from mcp_server import settings
+    from mcp_server.storage import sqlite_library
+    from mcp_server.workflows import retention
+
+    sqlite_library.install()
+    loaded = settings.load()
+    counts = asyncio.run(retention.counted_here(loaded) if arguments.dry_run else retention.run_here(loaded))
+    print("Would be removed:" if arguments.dry_run else "Removed:")
+    for kind, count in counts.items():
+        print(f"{count:>12,}  {kind}")
+    if not retention.days_kept(loaded):
+        print("No COURTSIDE_KEEP_..._DAYS is set, so every record is kept; docs/settings.md has them.")
+    return 0
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,6 +17,7 @@ from mcp_server.guard.server import GuardedServer
 from mcp_server.guard.spec import ToolSpec
 from mcp_server.settings import Settings
 from mcp_server.storage import sqlite_library
+from mcp_server.workflows import retention
 from mcp_server.workflows.app import App
 
 INSTRUCTIONS = """\
@@ -47,11 +49,18 @@ def build_server(settings: Settings, *, clock: Clock | None = None, conformance:
     log.configure(settings.log_level, debug=settings.debug)
     app = App(settings, clock or SystemClock())
 
+    async def ask() -> None:
+        if await retention.request_daily(await app.storage(), settings) is not None:
+            await (await app.queue()).ensure_worker()
+
     @asynccontextmanager
     async def lifespan(_: MCPServer[App]) -> AsyncIterator[App]:
+        asking = asyncio.create_task(retention.keep_asking(ask)) if retention.days_kept(settings) else None
         try:
             yield app
         finally:
+            if asking is not None:
+                asking.cancel()
             await app.close()
 
     offered = tools.specs(read_only=settings.read_only, toolsets=settings.offered)

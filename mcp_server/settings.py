@@ -147,6 +147,18 @@ class Settings(BaseModel):
     worker_idle_seconds: float = Field(
         300.0, ge=1, le=86_400, description="How long the worker process waits without a job before it ends."
     )
+    keep_predictions_days: int = Field(
+        0, ge=0, le=36_500, description="Days that stored predictions are kept; 0 keeps them for good."
+    )
+    keep_validations_days: int = Field(
+        0, ge=0, le=36_500, description="Days that the quality history of data sets is kept; 0 keeps it for good."
+    )
+    keep_runs_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="Days that ended jobs, and runs whose models are gone, are kept; 0 keeps them for good.",
+    )
 
     @model_validator(mode="after")
     def _safe_in_production(self) -> Self:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 WORKFLOWS = "mcp_server.workflows.registry:WORKFLOWS"
 OPERATIONS = "mcp_server.workflows.operations"
+MAKE_NOTHING = ("retention",)
 
 LOCK_SECONDS = 2.0
 POLL_SECONDS = 0.1
@@ -107,12 +108,18 @@ async def _serve(
     from mcp_server.jobs.durable import Durable, system_database
     from mcp_server.jobs.supervisor import Supervisor
     from mcp_server.storage import idempotency, open_storage, sqlite_file
+    from mcp_server.workflows import retention
     from mcp_server.workflows.app import lineage_sink
 
     clock = SystemClock()
     storage = await open_storage(database_url=settings.database, data_dir=settings.data_dir, clock=clock)
     async with storage.database.transaction() as tx:
         await idempotency.forget_expired(tx)
+
+    async def ask() -> None:
+        await retention.request_daily(storage, settings)
+
+    await ask()
     url = system_database(settings.database, settings.data_dir)
     if url.startswith("sqlite"):
         await asyncio.to_thread(sqlite_file.prepare, places.steps)
@@ -144,12 +151,13 @@ async def _serve(
     )
     durable = Durable(url, executor=places.executor(), run_job=supervisor.run_job)
     _stop_on_signals(supervisor)
-    bounding = asyncio.create_task(_bound_log())
+    beside = [asyncio.create_task(_bound_log()), asyncio.create_task(retention.keep_asking(ask))]
     log.info("worker %s has the data folder", version)
     try:
         await supervisor.run(durable)
     finally:
-        bounding.cancel()
+        for task in beside:
+            task.cancel()
         await durable.close()
         if sink is not None:
             await sink.close()
@@ -158,7 +166,7 @@ async def _serve(
 
 
 def _told_outside(workflows: Mapping[str, Workflow], sink: Sink) -> Mapping[str, Workflow]:
-    """The workflows, each of which also tells its OpenLineage events."""
+    """The workflows; each that makes something also tells its OpenLineage events."""
     from mcp_server.integrations import openlineage
 
     def told(workflow: Workflow) -> Workflow:
@@ -187,7 +195,7 @@ def _told_outside(workflows: Mapping[str, Workflow], sink: Sink) -> Mapping[str,
 
         return run_told
 
-    return {kind: told(workflow) for kind, workflow in workflows.items()}
+    return {kind: workflow if kind in MAKE_NOTHING else told(workflow) for kind, workflow in workflows.items()}
 
 
 async def _take_folder(places: Places, version: str) -> FolderLock | None:

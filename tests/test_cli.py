@@ -148,3 +148,30 @@ def test_two_api_keys_of_one_name_or_one_key_of_two_names_are_refused(keys):
     with pytest.raises(BadConfiguration, match="name or the key of an earlier one") as refused:
         settings.load({"COURTSIDE_API_KEYS": keys})
     assert "key-123" not in refused.value.message
+
+
+def test_what_was_kept_long_enough_is_counted_and_then_removed(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,x\n2,y\n")
+    assert courtside("call", "import_data", "name=t", "path=t.csv", folder=tmp_path).returncode == 0
+    assert courtside("call", "validate_data", "dataset=t@1", folder=tmp_path).returncode == 0
+    loose = tmp_path / "data" / "artefacts" / "sha256" / "ab" / ("c" * 62)
+    loose.parent.mkdir(exist_ok=True)
+    loose.write_bytes(b"left by a failed job")
+    os.utime(loose, (1_000_000_000, 1_000_000_000))
+    kept = {"COURTSIDE_KEEP_VALIDATIONS_DAYS": "30", "COURTSIDE_WORKER_IDLE_SECONDS": "1"}
+    done = courtside("retention", "--dry-run", folder=tmp_path, **kept)
+    assert done.returncode == 0, done.stderr
+    assert [line.split() for line in done.stdout.splitlines()] == [
+        ["Would", "be", "removed:"],
+        ["0", "validations"],
+        ["0", "answers"],
+        ["1", "files"],
+        ["20", "bytes"],
+    ]
+    assert loose.exists()
+    done = courtside("retention", folder=tmp_path, **kept)
+    assert done.returncode == 0, done.stderr
+    assert ["1", "files"] in [line.split() for line in done.stdout.splitlines()]
+    assert not loose.exists()
+    assert "t@1: 2 rows" in courtside("call", "describe_data", "dataset=t@1", folder=tmp_path).stdout
+    assert "No COURTSIDE_KEEP" in courtside("retention", "--dry-run", folder=tmp_path).stdout

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SETTLED = timedelta(hours=24)
 """How long an artefact may wait for the transaction that refers to it: longer than any import or job takes."""
+BATCH = 500
+"""Files that go under one lock."""
 
 
 async def note(tx: Transaction, digests: Iterable[str]) -> None:
@@ -67,10 +69,21 @@ async def collect(database: Database, artefacts: Artefacts) -> int:
     Returns:
         how many were removed.
     """
-    async with database.transaction() as tx:
-        old = await artefacts.listed(before=tx.now - SETTLED)
-        loose = set(old) - await referred(tx) if old else set()
-        return sum([await artefacts.remove(digest) for digest in sorted(loose)])
+    removed = 0
+    while True:
+        async with database.transaction() as tx:
+            some = sorted(await loose(tx))[:BATCH]
+            gone = sum([await artefacts.remove(digest) for digest in some])
+        removed += gone
+        if gone < BATCH:
+            return removed
+
+
+async def loose(tx: Transaction) -> dict[str, int]:
+    """The artefacts that `collect` would remove, with their sizes in bytes."""
+    old = await tx.artefacts.listed(before=tx.now - SETTLED)
+    named = await referred(tx) if old else set()
+    return {digest: size for digest, size in old.items() if digest not in named}
 
 
 async def referred(tx: Transaction) -> set[str]:

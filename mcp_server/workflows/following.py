@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcp_server.context import CallContext
 from mcp_server.errors import NotFound
+from mcp_server.workflows import retention
 from mcp_server.workflows.app import App
 from mcp_server.workflows.model_answers import JobReport
 from mcp_server.workflows.reply import Apart
@@ -44,13 +45,14 @@ async def cancel(app: App, call: CallContext, job: str) -> JobReport:
 
 
 async def find(app: App, job: str | None) -> Job:
-    """By id, the newest job of the model of that name, or the newest of all. Raises NotFound."""
+    """By id, the newest job of the model of that name, or the newest that somebody asked for. Raises NotFound."""
     from mcp_server.storage import jobs
 
     storage = await app.storage()
     async with storage.database.reading() as tx:
         page = await jobs.list_page(tx, limit=MOST_SEARCHED)
-        newest = next((one for one in page.items if job in (None, one.id, one.arguments.get("model"))), None)
+        asked = [one for one in page.items if one.kind != retention.KIND]
+        newest = next((one for one in asked if job in (None, one.id, one.arguments.get("model"))), None)
         if newest is not None:
             return newest
         if job is None:
@@ -90,6 +92,8 @@ def _error(error: dict[str, Any], apart: Apart) -> dict[str, Any]:
 def _next(job: Job) -> str:
     if job.state == "succeeded" and job.result:
         return str(job.result.get("next", "search_models"))
+    if job.kind == retention.KIND and job.ended:
+        return "It is asked for again within a day; courtside retention does it now. See runbook://job-failed."
     if job.state == "failed":
         return "Follow the hint, then call train_model again. See runbook://job-failed."
     if job.state == "cancelled":

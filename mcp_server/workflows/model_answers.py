@@ -10,7 +10,7 @@ MOST_TOLD = 10
 
 
 class JobReport(Reply):
-    """A training job, with its result once it has one."""
+    """A job, with its result once it has one."""
 
     job: str
     state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -21,10 +21,11 @@ class JobReport(Reply):
 
     def lines(self) -> list[str]:
         if self.state == "succeeded" and self.result:
-            return [f"Job {self.job} succeeded.", *trained_lines(self.result)]
+            told = removed_lines if "removed" in self.result else trained_lines
+            return [f"Job {self.job} succeeded.", *told(self.result)]
         if self.state == "failed" and self.error:
-            told = [f"Job {self.job} failed with {self.error.get('code')}: {self.error.get('message')}"]
-            return told + ([f"Hint: {self.error['hint']}"] if self.error.get("hint") else [])
+            failed = [f"Job {self.job} failed with {self.error.get('code')}: {self.error.get('message')}"]
+            return failed + ([f"Hint: {self.error['hint']}"] if self.error.get("hint") else [])
         return [f"Job {self.job} is {self.state} ({self.progress:.0%}{', ' + self.message if self.message else ''})."]
 
 
@@ -43,6 +44,11 @@ def trained_lines(result: dict[str, Any]) -> list[str]:
         told.append(f"- {version['model']} ({', '.join(state)}): {shown}")
     told.append(result["sentence"])
     return told
+
+
+def removed_lines(result: dict[str, Any]) -> list[str]:
+    """What a retention job removed, in a sentence."""
+    return ["Removed: " + ", ".join(f"{count:,} {kind}" for kind, count in result["removed"].items()) + "."]
 
 
 class Verified(Reply):
