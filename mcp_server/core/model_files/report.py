@@ -146,5 +146,5 @@ class Reading:
 
 
 def quoted(name: str) -> str:
-    """A name from the file for a sentence of ours."""
-    return repr(label(name, 96))
+    """A name from the file for a sentence of ours; letters that only look like others are written out."""
+    return ascii(label(name, 96))

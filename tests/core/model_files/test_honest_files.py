@@ -1,0 +1,89 @@
+"""Ordinary models, in every form in which they're kept: none is refused."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import joblib
+import pytest
+import skops.io
+
+from core.model_files.hostile_formats import honest_formats
+from core.model_files.zoo import models
+from mcp_server.core.model_files import ModelFileReport, read_model_file
+
+
+def by_joblib(compress: Any) -> Callable[[Any], bytes]:
+    def dump(model: Any) -> bytes:
+        kept = io.BytesIO()
+        joblib.dump(model, kept, compress=compress)
+        return kept.getvalue()
+
+    return dump
+
+
+def by_pickle(protocol: int) -> Callable[[Any], bytes]:
+    return lambda model: pickle.dumps(model, protocol)
+
+
+FORMS: dict[str, tuple[str, Callable[[Any], bytes]]] = {
+    **{f"pickle {protocol}": ("pickle", by_pickle(protocol)) for protocol in range(6)},
+    "pickle in gzip": ("pickle (gzip)", lambda model: gzip.compress(pickle.dumps(model))),
+    "joblib": ("joblib", by_joblib(0)),
+    "joblib zlib": ("joblib (zlib)", by_joblib(("zlib", 3))),
+    "joblib gzip": ("joblib (gzip)", by_joblib(("gzip", 3))),
+    "joblib bz2": ("joblib (bzip2)", by_joblib(("bz2", 3))),
+    "joblib lzma": ("joblib (lzma)", by_joblib(("lzma", 3))),
+    "joblib xz": ("joblib (xz)", by_joblib(("xz", 3))),
+    "skops": ("skops", skops.io.dumps),
+}
+
+
+def told(report: ModelFileReport) -> str:
+    return f"{report.kind}, {report.verdict}: {[(one.code, one.where, one.what) for one in report.findings[:3]]}"
+
+
+def test_there_are_models_of_every_kind() -> None:
+    assert len(models()) >= 100
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_ordinary_model_is_refused(form: str) -> None:
+    kind, write = FORMS[form]
+    problems = []
+    for name, model in models().items():
+        report = read_model_file(write(model))
+        # What holds no array is a plain pickle, however it was written.
+        if (
+            report.verdict != "data-only"
+            or report.findings
+            or report.kind not in (kind, kind.replace("joblib", "pickle"))
+        ):
+            problems.append(f"{name}: {told(report)}")
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("name", honest_formats())
+def test_sound_files_of_other_formats_pass(name: str) -> None:
+    report = read_model_file(honest_formats()[name])
+    assert report.verdict == "data-only", told(report)
+
+
+def test_a_report_tells_what_the_file_holds_and_what_was_not_looked_at() -> None:
+    content = pickle.dumps(models()["classifier StandardScaler LogisticRegression"])
+    report = read_model_file(content)
+    assert report.holds == ("Pipeline", "StandardScaler", "LogisticRegression")
+    assert report.counts["bytes"] == len(content)
+    assert report.counts["arrays"] >= 5
+    assert report.digest.startswith("sha256:")
+    assert any("good one" in sentence for sentence in report.unchecked)
+
+
+def test_a_name_says_nothing_about_a_file() -> None:
+    """The kind is told by the content: the reader isn't even given a name."""
+    assert read_model_file(skops.io.dumps(models()["regressor Ridge"])).kind == "skops"
+    assert read_model_file(pickle.dumps(models()["regressor Ridge"], 2)).kind == "pickle"

@@ -1,0 +1,208 @@
+"""Whatever the bytes, there's a report: no crash, no endless work, and no pass for what was changed into a call."""
+
+from __future__ import annotations
+
+import _compat_pickle
+import io
+import pickle
+import pickletools
+import sys
+import tracemalloc
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+import skops.io
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.model_files.assembling import call, name, stream, value
+from core.model_files.hostile_formats import honest_formats, zipped
+from core.model_files.zoo import models
+from mcp_server.core.model_files import CODES, read_model_file, report
+from mcp_server.core.model_files.allowed import ALLOWED, OLD_MODULES
+from mcp_server.core.model_files.opcodes import OPCODES
+
+
+def by_joblib(model: Any) -> bytes:
+    kept = io.BytesIO()
+    joblib.dump(model, kept)
+    return kept.getvalue()
+
+
+def samples() -> list[bytes]:
+    model = models()["columns"]
+    return [
+        pickle.dumps(model, 0),
+        pickle.dumps(model, 5),
+        by_joblib(model),
+        skops.io.dumps(models()["regressor Ridge"]),
+        *honest_formats().values(),
+    ]
+
+
+SAMPLES = samples()
+
+
+def sound(content: bytes) -> str:
+    found = read_model_file(content)
+    assert (found.verdict == "data-only") == (not found.findings)
+    assert found.found >= len(found.findings) <= report.MOST_FINDINGS
+    assert {one.code for one in found.findings} <= set(CODES)
+    assert all(len(one.what) < 400 and one.what.isprintable() for one in found.findings)
+    return found.verdict
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_have_a_report(content: bytes) -> None:
+    sound(content)
+
+
+@given(
+    st.binary(max_size=200),
+    st.sampled_from([b"\x80\x04", b"PK\x03\x04", b"\x93NUMPY\x01\x00", b"\x08\x09", b"x\x9c", b"{"]),
+)
+def test_any_bytes_behind_a_known_start_have_a_report(content: bytes, start: bytes) -> None:
+    sound(start + content)
+
+
+@given(st.lists(st.sampled_from(sorted(OPCODES)), max_size=60), st.binary(max_size=60))
+def test_any_opcodes_have_a_report(opcodes: list[int], tail: bytes) -> None:
+    sound(b"\x80\x04" + bytes(opcodes) + tail + b".")
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_a_changed_file_has_a_report(data: st.DataObject) -> None:
+    content = bytearray(data.draw(st.sampled_from(SAMPLES)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        change = data.draw(st.sampled_from(["set", "drop", "double", "cut"]))
+        if change == "set":
+            content[at] = data.draw(st.integers(0, 255))
+        elif change == "drop":
+            del content[at : at + data.draw(st.integers(1, 20))]
+        elif change == "double":
+            content[at:at] = content[at : at + data.draw(st.integers(1, 20))]
+        else:
+            del content[at:]
+        if not content:
+            break
+    sound(bytes(content))
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(SAMPLES), st.integers(1, 200))
+def test_a_file_that_is_cut_off_never_passes(content: bytes, left_out: int) -> None:
+    if not content.startswith((b"tree", b"<?xml")):
+        assert sound(content[:-left_out]) != "data-only"
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(SAMPLES), st.binary(min_size=1, max_size=40))
+def test_a_file_with_something_behind_it_never_passes(content: bytes, more: bytes) -> None:
+    if more.strip():
+        assert sound(content + b"\0" + more) != "data-only"
+
+
+@given(
+    st.from_regex(r"[a-z_]{1,12}(\.[a-z_]{1,12}){0,2}", fullmatch=True),
+    st.from_regex(r"[A-Za-z_]{1,16}(\.[a-z]{1,8})?", fullmatch=True),
+    st.integers(2, 5),
+)
+def test_no_name_outside_the_list_passes(module: str, qualified: str, protocol: int) -> None:
+    old = OLD_MODULES.get(module, module) if protocol < 3 else module
+    passed = sound(stream(name(module, qualified), protocol)) == "data-only"
+    assert passed == ((old, qualified) in ALLOWED)
+
+
+def test_a_change_of_letters_makes_a_listed_name_foreign() -> None:
+    for module, qualified in ALLOWED:
+        for other in (qualified + "_", qualified.swapcase(), f"{qualified}.__init__", f" {qualified}"):
+            if (module, other) not in ALLOWED:
+                assert sound(stream(name(module, other))) == "unsafe", (module, other)
+
+
+def test_what_python_renames_on_loading_is_not_on_the_list() -> None:
+    """Protocols below 3 have some names changed by the unpickler: none of ours becomes another one."""
+    for module, qualified in ALLOWED:
+        assert (module, qualified) not in _compat_pickle.NAME_MAPPING
+        assert module not in _compat_pickle.IMPORT_MAPPING
+    for old, new in OLD_MODULES.items():
+        assert _compat_pickle.IMPORT_MAPPING[old] == new
+        for module, qualified in ALLOWED:
+            if module == new:
+                assert _compat_pickle.NAME_MAPPING.get((old, qualified), (new, qualified)) == (new, qualified)
+
+
+def test_every_opcode_of_the_language_is_known() -> None:
+    ours = {bytes([code]).decode("latin-1"): known[0] for code, known in OPCODES.items()}
+    assert ours == {one.code: one.name for one in pickletools.opcodes}
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_opcodes_and_arguments_are_read_as_the_library_reads_them(protocol: int) -> None:
+    content = pickle.dumps(models()["columns"], protocol)
+    assert read_model_file(content).counts["opcodes"] == len(list(pickletools.genops(content)))
+
+
+def test_work_and_memory_are_bounded() -> None:
+    """Each of these asks for more than there is."""
+    for content in (
+        b"\x80\x04" + b"(" * 2_000_000,
+        b"\x80\x04" + b"N" * (report.MOST_OPCODES + 10),
+        b"\x80\x04N" + b"\x85" * 1_000_000 + b".",
+        stream(b"]" + b"2a" * 500_000),
+        stream(call(name("builtins", "bytearray"), 2**30)),
+        b"[" * 1_000_000,
+        b'{"a":' * 100_000,
+        b"<?xml version='1.0'?><PMML xmlns='http://www.dmg.org/PMML-4_4'>" + b"<a>" * 100_000,
+        b"\x93NUMPY\x01\x00" + (20_000).to_bytes(2, "little") + b"(" * 20_000,
+        b"\x08\x09" + b"\x3a\x02" * 100_000,
+    ):
+        tracemalloc.start()
+        sound(content)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 300_000_000 + 30 * len(content)
+
+
+def test_deep_tuples_are_no_recursion() -> None:
+    depth = sys.getrecursionlimit() * 20
+    deep = b"N" + b"\x85" * depth
+    assert sound(stream(deep)) == "data-only"
+    assert sound(stream(call(name("numpy", "dtype"), "f8", False) + b"0" + deep)) == "unsafe"
+    assert sound(stream(b"}" + deep + b"Ns")) == "unsafe"
+
+
+def test_a_file_beyond_the_limit_is_not_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = read_model_file(bytes(256 * 1024 * 1024 + 1))
+    assert (found.verdict, found.findings[0].code) == ("not understood", "too_large")
+
+
+def test_many_findings_are_counted_and_few_are_told() -> None:
+    body = b"".join(bytes(name("house.models", f"Model{number}")) + b"0" for number in range(500))
+    found = read_model_file(stream(body + value(1)))
+    assert found.found == 500
+    assert len(found.findings) == report.MOST_FINDINGS
+
+
+def test_names_from_a_file_are_cleaned_and_cut() -> None:
+    found = read_model_file(stream(name("os", "x\x1b[31m" + "y" * 400)))
+    assert "\x1b" not in found.findings[0].what
+    assert len(found.findings[0].what) < 200
+    twin = read_model_file(stream(name("sklеarn.pipeline", "Pipeline")))
+    assert "\\u0435" in twin.findings[0].what
+
+
+def test_the_place_of_a_nested_finding_is_the_way_to_it() -> None:
+    found = read_model_file(zipped({"readme.npy": b"", "models/a.pkl": stream(name("os", "system"))}))
+    assert ("foreign_name", "models/a.pkl > byte 2") in {(one.code, one.where) for one in found.findings}
+
+
+def test_nothing_in_the_reader_could_load_a_pickle() -> None:
+    assert np.lib.format.read_magic  # the library is here; the reader's modules don't use its loader
+    loaded = [module for key, module in sys.modules.items() if key.startswith("mcp_server.core.model_files")]
+    assert len(loaded) > 10
+    assert not [module for module in loaded if {"pickle", "joblib", "sklearn"} & vars(module).keys()]
