@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from mcp_server.core.screening.forests import expected_numbers
 from mcp_server.core.screening.half_sample import Floats
 from mcp_server.core.screening.table import Bools
 
@@ -77,10 +77,9 @@ def doubt_numbers(matrix: Floats, target: Floats, rng: np.random.Generator) -> N
     with threadpool_limits(limits=1):
         for learn, judge in KFold(_FOLDS, shuffle=True, random_state=seed).split(matrix):
             linear[judge] = _linear(matrix[learn], goal[learn]).predict(matrix[judge])
-            trees = ExtraTreesRegressor(
-                n_estimators=_TREES, min_samples_leaf=2, random_state=seed, n_jobs=1, max_features=features
+            forest[judge] = expected_numbers(
+                matrix[learn], goal[learn], matrix[judge], seed=seed, trees=_TREES, leaf=2, features=features
             )
-            forest[judge] = trees.fit(matrix[learn], goal[learn]).predict(matrix[judge])
     errors = [float(np.median(np.abs(goal - prediction))) for prediction in (linear, forest)]
     better, other = (linear, forest) if errors[0] <= errors[1] else (forest, linear)
     away = (goal - better) / _usual(goal - better, better, matrix)
