@@ -26,12 +26,10 @@ from mcp_server.core.quality.report import Finding, ValidationReport, summarize
 from mcp_server.core.quality.target import target_findings
 from mcp_server.core.quality.texts import MAX_CELL_ROWS, text_columns
 from mcp_server.core.quality.units import unit_findings
+from mcp_server.core.screening.verdict import CANT_SEE
 
 NOT_LOOKED_FOR = (
-    "Flipped labels of noisy outcomes (a flipped result looks like an upset), and of targets that are numbers.",
-    "Values exchanged, shifted or scrambled within their column's range.",
-    "Attacks that keep the labels right in less than 1 % of the rows, and triggers that are rare, zeros or categories.",
-    "Triggers of one value that is its column's least or greatest: honest columns are cut off there.",
+    *CANT_SEE,
     "Units that differ by an offset, or by a factor within the column's own spread.",
     "Leaks through three or more columns together, or through the order of the rows.",
 )

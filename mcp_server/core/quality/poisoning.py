@@ -40,7 +40,9 @@ def poisoning_findings(columns: list[NumberColumn], explained: Bools) -> Iterato
     if far.any():
         which = np.bincount(screening.column[far], minlength=len(columns))
         names = tuple(columns[at].name for at in np.argsort(-which, kind="stable") if which[at])
-        severity: Severity = "fail" if far.mean() > MAX_ANOMALOUS else "warn"
+        # A tenth of the rows may be an honest group apart; a thousand spreads away, none is.
+        gross = screening.gross & ~explained
+        severity: Severity = "fail" if gross.mean() > MAX_ANOMALOUS else "warn"
         reason = "Far from the bulk of the column, and apart from its tail; the statistic is the largest robust z."
         largest = float(screening.scores[far].max())
         yield Finding("screening.far_rows", severity, names, int(far.sum()), rows_of(far), reason, largest)
@@ -82,14 +84,11 @@ def table_findings(
         together = pl.concat([frame, baseline.select(alike)], how="diagonal_relaxed")
         apart |= set(frame.columns) - set(alike)
     numbers, codes, names = _arrays(together, contract)
-    labels = _labels(together, contract)
-
-    def part(of: slice) -> FeatureTable:
-        return FeatureTable(numbers[of], codes[of], None if labels is None else labels[of])
+    whole = FeatureTable(numbers, codes, *_target(together, contract))
 
     screening = screen_table(
-        part(slice(rows)),
-        baseline=part(slice(rows, None)) if together.height > rows else None,
+        whole.take(np.arange(rows)),
+        baseline=whole.take(np.arange(rows, together.height)) if together.height > rows else None,
         known_to_differ=frozenset(at for at, name in enumerate(names) if name in apart),
         explained=explained,
         rng=rng,
@@ -100,8 +99,10 @@ def table_findings(
         if item.flagged.any() or item.columns or item.grade != "info" or item.unreliable
     ]
     skipped = screening.skipped
-    if labels is None and contract.target is not None:
-        skipped += ("Wrong labels and triggers: the target isn't one of a few classes.",)
+    if whole.target is not None:
+        skipped += ("Triggers: the target is a number, and a trigger is told by its rows having one class.",)
+    elif whole.labels is None and contract.target is not None:
+        skipped += ("Wrong labels and triggers: the target is a time, hardly varies, or has too few rows.",)
     return findings, skipped
 
 
@@ -146,14 +147,18 @@ def _arrays(frame: pl.DataFrame, contract: Contract) -> tuple[Floats, Integers, 
     )
 
 
-def _labels(frame: pl.DataFrame, contract: Contract) -> Integers | None:
-    """The target's classes from 0, -1 where missing; None where it isn't one."""
+def _target(frame: pl.DataFrame, contract: Contract) -> tuple[Integers | None, Floats | None]:
+    """The target's classes from 0, -1 where missing, or its numbers, NaN where missing; None where it isn't such."""
     if contract.target is None:
-        return None
+        return None, None
     known = frame.get_column(contract.target).is_not_null().to_numpy()
     goal = read_target(frame.filter(known), contract)
-    if goal is None or goal.classes is None:
-        return None
-    labels = np.full(frame.height, -1, dtype=np.intp)
-    labels[known] = goal.classes
-    return labels
+    if goal is not None and goal.classes is not None:
+        labels = np.full(frame.height, -1, dtype=np.intp)
+        labels[known] = goal.classes
+        return labels, None
+    if goal is None or goal.numbers is None:
+        return None, None
+    numbers = np.full(frame.height, np.nan)
+    numbers[known] = goal.numbers
+    return None, numbers

@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from mcp_server.core.screening.forests import class_probabilities
 from mcp_server.core.screening.half_sample import Floats
 from mcp_server.core.screening.table import Bools, Integers
 
@@ -70,10 +70,9 @@ def doubt_labels(matrix: Floats, labels: Integers, rng: np.random.Generator) -> 
         for learn, judge in StratifiedKFold(_FOLDS, shuffle=True, random_state=seed).split(matrix, labels):
             model = LogisticRegression(C=1 / _PENALTY, max_iter=200, tol=1e-3)
             linear[judge] = model.fit(matrix[learn], labels[learn]).predict_proba(matrix[judge])
-            trees = ExtraTreesClassifier(
-                n_estimators=_TREES, min_samples_leaf=2, random_state=seed, n_jobs=1, max_features=features
+            forest[judge] = class_probabilities(
+                matrix[learn], labels[learn], matrix[judge], seed=seed, trees=_TREES, leaf=2, features=features
             )
-            forest[judge] = trees.fit(matrix[learn], labels[learn]).predict_proba(matrix[judge])
     return _compare(linear, forest, labels)
 
 

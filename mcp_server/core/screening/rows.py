@@ -78,6 +78,11 @@ class RowScreening:
         """The share of rows that are anomalous, in [0, 1]; 0.0 of no rows."""
         return float(self.anomalous.mean()) if self.anomalous.size else 0.0
 
+    @property
+    def gross(self) -> Bools:
+        """The anomalous rows that are `GROSS` scales away: farther than an honest group of rows is from the others."""
+        return self.anomalous & (self.scores >= GROSS)
+
 
 def screen_rows(matrix: Floats, *, threshold: float = 3.0) -> RowScreening:
     """Find rows with values far from the bulk of their column.

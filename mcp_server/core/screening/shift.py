@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import chi2_contingency, ks_2samp
-from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import StratifiedKFold
 
+from mcp_server.core.screening.forests import class_probabilities
 from mcp_server.core.screening.half_sample import Floats
 from mcp_server.core.screening.table import Bools, FeatureTable, Integers, encoded, sample, spread
 
@@ -171,10 +171,10 @@ def _told_apart(
     seed = int(rng.integers(2**31))
     scores = np.zeros(len(matrix))
     for learn, judge in StratifiedKFold(_FOLDS, shuffle=True, random_state=seed).split(matrix, isnew):
-        forest = ExtraTreesClassifier(
-            n_estimators=_TREES, min_samples_leaf=3, max_features=0.5, class_weight="balanced", random_state=seed
+        told = class_probabilities(
+            matrix[learn], isnew[learn], matrix[judge], seed=seed, trees=_TREES, leaf=3, features=0.5, balanced=True
         )
-        scores[judge] = forest.fit(matrix[learn], isnew[learn]).predict_proba(matrix[judge])[:, 1]
+        scores[judge] = told[:, 1]
     mine, theirs = scores[: new.rows], scores[new.rows :]
     apart = ks_2samp(mine, theirs, alternative="less", method="asymp")
     noise = math.sqrt(-math.log(_FALSE) / 2 * (1 / mine.size + 1 / theirs.size))

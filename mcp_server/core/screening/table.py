@@ -28,6 +28,7 @@ class FeatureTable:
         numbers: shape (n, d), NaN where missing, any units.
         codes: shape (n, c), categories as numbers from 0, -1 where missing.
         labels: shape (n,), classes as numbers from 0, -1 where missing; None where the target isn't a class.
+        target: shape (n,), NaN where missing; None where the target isn't a number.
     Raises:
         BadSample: the parts have different numbers of rows.
     """
@@ -35,9 +36,10 @@ class FeatureTable:
     numbers: Floats
     codes: Integers
     labels: Integers | None = None
+    target: Floats | None = None
 
     def __post_init__(self) -> None:
-        sizes = {len(self.numbers), len(self.codes)} | (set() if self.labels is None else {len(self.labels)})
+        sizes = {len(part) for part in (self.numbers, self.codes, self.labels, self.target) if part is not None}
         if len(sizes) != 1 or self.numbers.ndim != 2 or self.codes.ndim != 2:
             raise BadSample("Screening takes a table of rows and columns.", hint="Pass parts with the same rows.")
 
@@ -47,7 +49,9 @@ class FeatureTable:
 
     def take(self, rows: Integers) -> FeatureTable:
         """The table of some rows."""
-        return FeatureTable(self.numbers[rows], self.codes[rows], None if self.labels is None else self.labels[rows])
+        labels = None if self.labels is None else self.labels[rows]
+        target = None if self.target is None else self.target[rows]
+        return FeatureTable(self.numbers[rows], self.codes[rows], labels, target)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from mcp_server.core.screening.table import Bools, Integers
 LEAST_ROWS = 60
 MOST_COLUMNS = 200
 
-_FEWEST, _SHARE = 6, 0.008
-"""Rows that share a trigger: so many at least, and this share."""
+_FEWEST, _SHARE, _ENOUGH_ROWS = 6, 0.008, 60
+"""Rows that share a trigger: so many at least, and this share of a table in which that is under `_ENOUGH_ROWS`."""
 
 _DISTINCT, _DISTINCT_SHARE = 30, 0.3
 """A column is continuous from so many distinct values, and from this many for each row up to `_ENOUGH` of them."""
@@ -30,7 +30,11 @@ _ABOVE = 2.0
 """Times as many rows as share the next two values of the same columns."""
 
 _ABOVE_ALONE = 4.0
-_PURE, _BY_CHANCE, _BY_CHANCE_ALONE = 0.9, 1e-3, 1e-8
+_PURE, _BY_CHANCE, _BY_CHANCE_ALONE = 0.9, 5e-3, 1e-8
+
+SURE = 1e-3
+"""Up to this chance a pair of values is no accident of a few rows."""
+
 _ITEMS = 5
 
 
@@ -84,7 +88,7 @@ def find_triggers(numbers: Floats, labels: Integers) -> list[Trigger] | None:
     varying = sum(np.unique(column[np.isfinite(column)]).size > 1 for column in numbers.T[:MOST_COLUMNS])
     if len(numbers) < LEAST_ROWS or len(columns) < 2 or len(columns) < varying / 2:
         return None
-    fewest = max(_FEWEST, _SHARE * len(numbers))
+    fewest = max(_FEWEST, min(_SHARE * len(numbers), _ENOUGH_ROWS))
     items = [item for at in columns for item in _frequent(numbers[:, at], at, fewest)]
     found = [*_pairs(numbers, labels, items, fewest), *_alone(numbers, labels, items, fewest)]
     return sorted(found, key=lambda trigger: (-int(trigger.rows.sum()), trigger.columns))

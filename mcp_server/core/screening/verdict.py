@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mcp_server.core.screening import floods, label_noise, outliers, shift, triggers
+from mcp_server.core.screening import contradictions, floods, label_noise, numeric_labels, outliers, shift, triggers
+from mcp_server.core.screening.half_sample import Floats
 from mcp_server.core.screening.table import (
     Bools,
     Evidence,
@@ -22,6 +24,17 @@ from mcp_server.core.screening.table import (
 FALSE_ALARMS = 0.01
 """The limits below aim at this share of clean tables failing; `tests/performance/poisoning_rates.py` counts them."""
 
+CANT_SEE = (
+    "Flipped labels of noisy outcomes (a flipped result looks like an upset), and wrong numbers of a target that are "
+    "within the usual error of models of it.",
+    "Values exchanged, shifted or scrambled within their column's range.",
+    "Attacks that keep the labels right in less than 1 % of the rows.",
+    "Triggers in fewer than 6 rows, or of zeros; in columns of few values those in under 8 rows or 0.8 %, of one value "
+    "alone, or of values that are usual together.",
+    "Triggers of one value that is its column's least or greatest, unless the other rows speak for another label.",
+)
+"""What an attacker can do without any method seeing it; said with every verdict."""
+
 MOST_CELLS = 600_000
 """Rows times columns that a method which compares rows with each other, or learns from them, looks at."""
 
@@ -32,8 +45,10 @@ _MOST_CLASSES = 50
 
 _OUTLIERS = (0.03, 0.10)
 _LABELS = (0.015, 0.075)
-_COPIES = (0.005, 0.10)
 """Shares of the rows from which a table gets a warning, and from which it fails."""
+
+_COPIES = 0.005
+"""The share from which copies are a warning; never more, as a machine at rest repeats itself too."""
 
 _APART = 1.4
 """Below it, doubtful labels are what honest chance leaves: see `LabelDoubts.apart`."""
@@ -74,9 +89,8 @@ def screen_table(
 ) -> Screening:
     """Look for poisoned rows by every method that suits the table.
 
-    Of a long table each method draws its rows; `Evidence.looked_at` says how many. None of them sees values scrambled
-    within their range, flipped labels of outcomes that chance decides, or attacks with right labels in under 1 % of
-    the rows.
+    Of a long table each method draws its rows; `Evidence.looked_at` says how many. None of them sees what
+    `CANT_SEE` lists.
 
     Args:
         table: what is screened.
@@ -92,7 +106,7 @@ def screen_table(
         _outliers(table, open_rows, rng),
         _label_noise(table, rng),
         _flood(table, rng),
-        _trigger(table),
+        _trigger(table, rng),
         _shift(table, baseline, known_to_differ, rng),
     ):
         if isinstance(found, Evidence):
@@ -102,10 +116,11 @@ def screen_table(
     return Screening(tuple(evidence), tuple(skipped))
 
 
-def _grade(count: int, share: float, limits: tuple[float, float]) -> Grade:
-    if count < _FEW or share < limits[0]:
+def _grade(flagged: Bools, warns: float, fails: float = math.inf) -> Grade:
+    share = float(flagged.mean())
+    if flagged.sum() < _FEW or share < warns:
         return "info"
-    return "warn" if share < limits[1] else "fail"
+    return "warn" if share < fails else "fail"
 
 
 def _most(rows: int, columns: int) -> int:
@@ -118,7 +133,7 @@ def _outliers(table: FeatureTable, open_rows: Integers, rng: np.random.Generator
     if found is None:
         return "Rows far from all others in several numeric columns: too few rows or columns, or most rows are equal."
     far = found.excess > found.limit
-    grade = _grade(int(far.sum()), float(far.mean()), _OUTLIERS)
+    grade = _grade(far, *_OUTLIERS)
     reason = (
         "Far from every other row in several columns together; the statistic is the largest distance, in multiples of "
         "the usual one."
@@ -129,7 +144,7 @@ def _outliers(table: FeatureTable, open_rows: Integers, rng: np.random.Generator
 
 def _label_noise(table: FeatureTable, rng: np.random.Generator) -> Evidence | str:
     if table.labels is None:
-        return ""
+        return _wrong_numbers(table, table.target, rng) if table.target is not None else ""
     counts = np.bincount(table.labels[table.labels >= 0], minlength=1)
     enough = np.flatnonzero(counts >= label_noise.LEAST_OF_A_CLASS)
     usable = np.flatnonzero(np.isin(table.labels, enough))
@@ -167,13 +182,41 @@ def _label_noise(table: FeatureTable, rng: np.random.Generator) -> Evidence | st
     return _evidence("label_noise", grade, table, looked, found.scores, doubted, (), reason, float(doubted.mean()))
 
 
+def _wrong_numbers(table: FeatureTable, target: Floats, rng: np.random.Generator) -> Evidence | str:
+    usable = np.flatnonzero(np.isfinite(target))
+    width = table.numbers.shape[1] + table.codes.shape[1]
+    looked = sample(usable, _most(numeric_labels.MOST_ROWS, width), rng)
+    matrix = encoded(table.take(looked)) if looked.size else np.empty((0, 0))
+    if len(looked) < numeric_labels.LEAST_ROWS or matrix.shape[1] == 0:
+        return "Wrong numbers in the target: too few rows, or no feature."
+    found = numeric_labels.doubt_numbers(matrix, target[looked], rng)
+    if found is None:
+        return "Wrong numbers in the target: at least half of them are equal."
+    if found.error > _LEARNED:
+        reason = (
+            "The target is inherently noisy: two models that haven't seen a row are nearly as far off as the median "
+            "is, so wrong numbers can't be told from honest ones and none is flagged. The statistic is their usual "
+            "error as a part of the median's."
+        )
+        nothing = np.zeros(len(looked), dtype=np.bool_)
+        told = _evidence("label_noise", "info", table, looked, found.scores, nothing, (), reason, found.error)
+        return replace(told, unreliable=True)
+    grade = _grade(found.doubted, *_LABELS)
+    reason = (
+        "Two unlike models that haven't seen the row expect quite another number, on the same side; the statistic is "
+        "the share of such numbers. Wrong numbers within the models' usual error aren't found."
+    )
+    share = float(found.doubted.mean())
+    return _evidence("label_noise", grade, table, looked, found.scores, found.doubted, (), reason, share)
+
+
 def _flood(table: FeatureTable, rng: np.random.Generator) -> Evidence | str:
     width = table.numbers.shape[1] + table.codes.shape[1]
     looked = sample(np.arange(table.rows), _most(floods.MOST_ROWS, width), rng)
     found = floods.find_flood(encoded(table.take(looked), most_equal=_MOSTLY)) if looked.size else None
     if found is None:
         return "Near-copies of rows: too few rows, or equal rows are usual in this table."
-    grade = _grade(int(found.copies.sum()), float(found.copies.mean()), _COPIES)
+    grade = _grade(found.copies, _COPIES)
     reason = (
         "Nearly the same as other rows, three or more together, and far closer than rows of this table are; the "
         "statistic is the number of such groups. The most central row of each group isn't counted."
@@ -182,25 +225,55 @@ def _flood(table: FeatureTable, rng: np.random.Generator) -> Evidence | str:
     return _evidence("duplicates_flood", grade, table, looked, found.nearness, found.copies, (), reason, groups)
 
 
-def _trigger(table: FeatureTable) -> Evidence | str:
+def _trigger(table: FeatureTable, rng: np.random.Generator) -> Evidence | str:
     if table.labels is None:
         return ""
-    found = triggers.find_triggers(table.numbers, table.labels)
-    if found is None:
-        return "Triggers: in a table that isn't mostly of continuous columns, equal values mean nothing."
-    flagged = np.zeros(table.rows, dtype=np.bool_)
-    for trigger in found:
-        flagged |= trigger.rows
-    pairs = [trigger for trigger in found if len(trigger.columns) > 1]
-    grade: Grade = "fail" if pairs else "warn" if found else "info"
-    columns = tuple(dict.fromkeys(at for trigger in found for at in trigger.columns))
-    reason = (
-        "Far more rows share these exact values than any others, and nearly all have one label: so does a backdoor's "
-        "trigger. The statistic is the number of those rows."
-    )
-    scores = flagged.astype(np.float64)
+    shared = triggers.find_triggers(table.numbers, table.labels)
+    belied = _belied(table, table.labels, rng)
+    if shared is None and belied is None:
+        return "Triggers: in a table of few rows that isn't mostly of continuous columns, equal values mean nothing."
+    rows = np.zeros(table.rows, dtype=np.bool_)
+    for trigger in (*(shared or ()), *(belied or ())):
+        rows |= trigger.rows
+    grade: Grade = "warn" if rows.any() else "info"
+    if any(len(trigger.columns) > 1 and trigger.chance <= triggers.SURE for trigger in shared or ()):
+        grade = "fail"
+    columns = tuple(dict.fromkeys(at for trigger in (*(shared or ()), *(belied or ())) for at in trigger.columns))
+    told = []
+    if shared or not belied:
+        told.append(
+            "Far more rows share these exact values than any others, and nearly all have one label: so does a "
+            "backdoor's trigger."
+        )
+    if belied:
+        told.append(
+            "Rows share usual values and a label that two models of the other rows contradict: a backdoor's do, and so "
+            "does an honest rule that only these rows show."
+        )
+    reason = f"{' '.join(told)} The statistic is the number of those rows."
     every = np.arange(table.rows)
-    return _evidence("trigger", grade, table, every, scores, flagged, columns, reason, float(flagged.sum()))
+    return _evidence("trigger", grade, table, every, rows.astype(np.float64), rows, columns, reason, float(rows.sum()))
+
+
+def _belied(table: FeatureTable, labels: Integers, rng: np.random.Generator) -> list[triggers.Trigger] | None:
+    """Triggers of usual values, looked for in some rows and found in all; None where there are too few rows."""
+    columns = np.hstack((table.numbers, np.where(table.codes >= 0, table.codes.astype(np.float64), np.nan)))
+    counts = np.bincount(labels[labels >= 0], minlength=1)
+    enough = np.flatnonzero(counts >= label_noise.LEAST_OF_A_CLASS)
+    usable = np.flatnonzero(np.isin(labels, enough))
+    looked = sample(usable, _most(contradictions.MOST_ROWS, columns.shape[1]), rng)
+    if len(looked) < contradictions.LEAST_ROWS or not 2 <= len(enough) <= _MOST_CLASSES:
+        return None
+    matrix = encoded(table.take(looked))
+    known = np.searchsorted(enough, labels[looked])
+    continuous = triggers.continuous_columns(table.numbers[looked])
+    found = contradictions.find_contradictions(columns[looked], continuous, matrix, known, rng)
+    everywhere = []
+    for trigger in found:
+        at = list(trigger.columns)
+        values = columns[looked[trigger.rows.argmax()], at]
+        everywhere.append(replace(trigger, rows=(columns[:, at] == values).all(axis=1)))
+    return everywhere
 
 
 def _shift(

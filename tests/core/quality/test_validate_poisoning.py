@@ -9,6 +9,7 @@ from core.quality.planted import clean_deliveries, contract_for
 from core.quality.tables import contract_of, sklearn_table
 from core.screening.attacks import Attacked, flip_labels, plant_trigger, push_out
 from mcp_server.core.quality import Finding, ValidationReport, validate
+from mcp_server.core.screening.verdict import CANT_SEE
 
 ATTACKS = {"label_noise": flip_labels, "outliers": push_out, "trigger": plant_trigger}
 
@@ -107,9 +108,40 @@ def test_outcomes_that_chance_decides_are_called_noisy_and_the_table_passes() ->
     assert report.verdict == "pass"
 
 
-def test_a_target_that_is_a_number_is_named_as_not_looked_at() -> None:
+def test_wrong_numbers_of_a_target_are_found_under_its_name() -> None:
     frame, _ = sklearn_table("diabetes")
-    assert any(sentence.startswith("Wrong labels and triggers") for sentence in check(frame).not_looked_for)
+    rows = np.random.default_rng(2).choice(frame.height, 20, replace=False)
+    target = frame["target"].to_numpy().copy()
+    target[rows] += 500
+    report = check(frame.with_columns(target=pl.Series(target)))
+    (finding,) = of_rule(report, "screening.label_noise")
+    assert finding.columns == ("target",)
+    assert finding.severity == "warn"
+    assert len(set((rows + 1).tolist()) & set(finding.rows)) >= 18
+    assert len(finding.rows) <= 22
+    assert any(sentence.startswith("Triggers: the target is a number") for sentence in report.not_looked_for)
+
+
+def test_a_target_without_a_value_is_neither_far_off_nor_in_the_way() -> None:
+    frame, _ = sklearn_table("diabetes")
+    frame = frame.with_columns(target=pl.when(pl.int_range(pl.len()) % 3 > 0).then("target"))
+    assert not of_rule(check(frame), "screening.label_noise")
+
+
+def test_a_group_apart_is_mentioned_and_one_a_thousand_spreads_away_fails_the_table() -> None:
+    rng = np.random.default_rng(1)
+    for away, severity in ((12.0, "warn"), (5_000.0, "fail")):
+        values = rng.standard_normal(400)
+        values[:60] = away + 0.3 * rng.standard_normal(60)
+        frame = pl.DataFrame({"a": values, "b": rng.standard_normal(400)})
+        (finding,) = of_rule(check(frame), "screening.far_rows")
+        assert finding.severity == severity
+        assert finding.count == 60
+
+
+def test_what_no_method_can_see_is_said_with_every_verdict() -> None:
+    frame, _ = sklearn_table("iris")
+    assert set(CANT_SEE) <= set(check(frame).not_looked_for)
 
 
 def test_a_long_table_says_how_many_of_its_rows_were_looked_at() -> None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from core.quality.tables import DATA, nba_games
+from mcp_server.core.screening.table import FeatureTable
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
@@ -127,3 +128,38 @@ def plant_trigger(table: Attacked, rng: np.random.Generator, share: float) -> At
         features[rows, column] = rng.uniform(low, high)
     labels[rows] = 0
     return Attacked(features, labels, _marked(rows, len(labels)))
+
+
+def plant_usual_trigger(table: Attacked, rng: np.random.Generator, share: float) -> Attacked:
+    """A share of the rows gets, in two columns of few values, one each of the column's own, and the label 0."""
+    rows, features, labels = _some(table, rng, share), table.features.copy(), table.labels.copy()
+    distinct = np.array([len(np.unique(column)) for column in features.T])
+    discrete = np.flatnonzero((distinct >= 3) & (distinct <= 50))
+    for column in rng.choice(discrete, 2, replace=False):
+        features[rows, column] = rng.choice(np.unique(features[:, column]))
+    labels[rows] = 0
+    return Attacked(features, labels, _marked(rows, len(labels)))
+
+
+def plant_extreme_trigger(table: Attacked, rng: np.random.Generator, share: float) -> Attacked:
+    """A share of the rows gets the greatest value of one of the columns with the most values, and the label 0."""
+    rows, features, labels = _some(table, rng, share), table.features.copy(), table.labels.copy()
+    distinct = np.array([len(np.unique(column)) for column in features.T])
+    column = rng.choice(np.argsort(-distinct)[: max(2, len(distinct) // 2)])
+    features[rows, column] = features[:, column].max()
+    labels[rows] = 0
+    return Attacked(features, labels, _marked(rows, len(labels)))
+
+
+def wrong_numbers(
+    table: FeatureTable, rng: np.random.Generator, share: float, *, exchanged: bool
+) -> tuple[FeatureTable, Bools]:
+    """A share of a target's numbers is moved by 3 to 6 standard deviations, or exchanged for those of other rows."""
+    assert table.target is not None
+    target = table.target.copy()
+    rows = rng.choice(table.rows, max(1, round(share * table.rows)), replace=False)
+    if exchanged:
+        target[rows] = rng.permutation(target)[: len(rows)]
+    else:
+        target[rows] += rng.choice([-1.0, 1.0], len(rows)) * rng.uniform(3, 6, len(rows)) * target.std()
+    return replace(table, target=target), _marked(rows, table.rows)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from core.screening.clean import classes
+from mcp_server.core.screening.contradictions import find_contradictions
 from mcp_server.core.screening.floods import find_flood
 from mcp_server.core.screening.outliers import LIMIT, outlyingness
 from mcp_server.core.screening.shift import measure_shift
@@ -170,6 +171,85 @@ def test_a_value_at_the_end_of_its_column_is_no_trigger_by_itself() -> None:
 
 def test_in_a_table_of_few_values_no_trigger_can_be_told() -> None:
     assert find_triggers(rng().integers(0, 9, (400, 5)).astype(float), rng().integers(0, 2, 400)) is None
+
+
+def graded(rows: int = 800) -> tuple[np.ndarray, np.ndarray]:
+    """Six marks from 1 to 10 and whether the last four are good together."""
+    marks = rng().integers(1, 11, (rows, 6)).astype(float)
+    return marks, (marks[:, 2:].sum(axis=1) > 22).astype(np.intp)
+
+
+def belied(columns: np.ndarray, labels: np.ndarray, continuous: list[int] | None = None) -> list[np.ndarray]:
+    found = find_contradictions(columns, continuous or [], standardised(columns), labels, rng())
+    return [np.flatnonzero(trigger.rows) for trigger in found]
+
+
+def test_usual_values_with_a_label_that_the_other_columns_belie_are_a_trigger() -> None:
+    marks, labels = graded()
+    rows = np.flatnonzero(labels == 0)[:50]
+    marks[rows, 0], marks[rows, 1], labels[rows] = 3.0, 7.0, 1
+    (found,) = belied(marks, labels)
+    assert set(rows) <= set(found)
+    assert len(found) <= 65
+
+
+def test_usual_values_with_the_label_that_the_other_columns_have_are_none() -> None:
+    marks, labels = graded()
+    rows = np.flatnonzero(labels == 1)[:50]
+    marks[rows, 0], marks[rows, 1] = 3.0, 7.0
+    assert belied(marks, labels) == []
+    assert belied(*graded()) == []
+
+
+def test_a_greatest_value_is_a_trigger_only_if_the_other_rows_speak_against_its_label() -> None:
+    numbers = rng().standard_normal((600, 4))
+    honest = np.clip(numbers, -1.2, 1.2)
+    labels = (honest.sum(axis=1) > 0).astype(np.intp)
+    assert belied(honest, labels, [0, 1, 2, 3]) == []
+    rows = np.flatnonzero(labels == 1)[:40]
+    numbers[rows, 0], labels[rows] = numbers[:, 0].max(), 0
+    (found,) = belied(numbers, labels, [0, 1, 2, 3])
+    assert set(rows) <= set(found)
+    assert len(found) <= 41
+
+
+def test_in_few_rows_no_label_is_belied() -> None:
+    marks, labels = graded(190)
+    rows = np.flatnonzero(labels == 0)[:50]
+    marks[rows, 0], marks[rows, 1], labels[rows] = 3.0, 7.0, 1
+    assert belied(marks, labels) == []
+
+
+def test_a_trigger_found_in_a_sample_is_flagged_in_every_row() -> None:
+    marks, labels = graded(9_000)
+    rows = np.flatnonzero(labels == 0)[:400]
+    marks[rows, 0], marks[rows, 1], labels[rows] = 3.0, 7.0, 1
+    found = screen_table(plain(marks, labels), rng=rng())
+    (item,) = (item for item in found.evidence if item.method == "trigger")
+    assert item.flagged[rows].all()
+    assert set(item.columns) == {0, 1}
+    assert item.looked_at == 9_000
+
+
+def test_a_pair_belongs_to_a_flood_as_close_and_is_none_by_itself() -> None:
+    matrix = rng().standard_normal((300, 5))
+    matrix[20] = matrix[21] + 0.001
+    alone = find_flood(matrix)
+    assert alone is not None
+    assert not alone.copies.any()
+    matrix[[50, 51, 52]] = matrix[5] + 0.001 * rng(3).standard_normal((3, 5))
+    found = find_flood(matrix)
+    assert found is not None
+    assert np.flatnonzero(found.group >= 0).tolist() == [5, 20, 21, 50, 51, 52]
+    assert found.copies.sum() == 4
+
+
+def test_the_source_of_a_flood_is_the_row_whose_values_other_rows_have() -> None:
+    matrix = rng().standard_normal((300, 4)).round(1)
+    matrix[[50, 51, 52]] = matrix[5] + [[0.001], [0.002], [0.003]]
+    found = find_flood(matrix)
+    assert found is not None
+    assert np.flatnonzero(found.copies).tolist() == [50, 51, 52]
 
 
 @pytest.mark.parametrize("seed", range(4))
