@@ -24,6 +24,8 @@ _HOMES = {
     "train_algorithm": "fitting",
     "summarise_training": "fitting",
     "verify_model": "loading",
+    "suggest_labels": "labelling",
+    "measure_labels": "labelling",
 }
 
 __all__ = list(_HOMES)
