@@ -218,7 +218,7 @@ async def _record(
     parsed: dict[str, Any],
     artefact: str,
     parent: DatasetVersion | None,
-    labels: labelling.NewLabels,
+    labels: labelling.ArrivedLabels,
 ) -> Imported:
     from mcp_server.storage import datasets, removal
 

@@ -34,7 +34,7 @@ _SPREAD = "There are too few labels to ask models: the rows are spread over the 
 
 
 @dataclass(frozen=True, slots=True)
-class NewLabels:
+class ArrivedLabels:
     """What the labels gained that a table brings for rows that were suggested.
 
     Args:
@@ -92,7 +92,7 @@ async def suggest(app: App, call: CallContext, dataset: str, pool: str | None, *
     return answer
 
 
-async def gained_by(app: App, call: CallContext, name: str, table: Path, contract: dict[str, Any]) -> NewLabels:
+async def gained_by(app: App, call: CallContext, name: str, table: Path, contract: dict[str, Any]) -> ArrivedLabels:
     """What the labels gained in a table that is about to become a data set's next version.
 
     It takes a minute at most, and half of the call's time. Where that isn't enough, or it fails in another way, the
@@ -103,12 +103,12 @@ async def gained_by(app: App, call: CallContext, name: str, table: Path, contrac
     try:
         return await _measured(app, call, name, {"path": str(table), "contract": contract}, seconds=seconds)
     except CourtsideError as refused:
-        return NewLabels([], refused.code)
+        return ArrivedLabels([], refused.code)
 
 
 async def _measured(
     app: App, call: CallContext, name: str, table: dict[str, Any], *, seconds: float | None
-) -> NewLabels:
+) -> ArrivedLabels:
     from mcp_server.storage import suggestions
 
     storage = await app.storage()
@@ -119,7 +119,7 @@ async def _measured(
             if records is not None:
                 asked.append((one, records))
     if not asked:
-        return NewLabels([])
+        return ArrivedLabels([])
     listed = [
         {
             "id": str(one.id),
@@ -132,7 +132,7 @@ async def _measured(
     ]
     arguments = {**table, "seed": 0, "suggestions": listed}
     done = await (await app.compute()).run("measure_labels", arguments, timeout=seconds, progress=call.report)
-    return NewLabels([(one, done["gains"][str(one.id)]) for one, _ in asked if str(one.id) in done["gains"]])
+    return ArrivedLabels([(one, done["gains"][str(one.id)]) for one, _ in asked if str(one.id) in done["gains"]])
 
 
 async def _as_they_were(tx: Transaction, one: Suggestion) -> tuple[DatasetVersion, DatasetVersion | None] | None:
@@ -201,9 +201,7 @@ def _next(record: DatasetVersion, pool: DatasetVersion | None) -> str:
     """How the labels come back; their gain is measured then."""
     keyed = any(column["role"] == "key" for column in record.contract["columns"])
     if pool is None and not keyed:
-        return (
-            f"Label the rows, then import all of {record.name} again; with a key, mode upsert takes rows alone."
-        )
+        return f"Label the rows, then import all of {record.name} again; with a key, mode upsert takes rows alone."
     mode = "upsert" if pool is None else "append"
     return f"Label the rows, then import_data with name {record.name}, mode {mode} and these rows with their labels."
 

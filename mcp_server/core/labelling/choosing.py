@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from mcp_server.core.labelling.committee import Committee, FloatArray, Forecasts, Goal, IntArray
+from mcp_server.core.labelling.committee import Committee, FloatArray, ForecastKind, Forecasts, IntArray
 
 Why = Literal["undecided", "disagreement", "spread"]
 
@@ -50,7 +50,7 @@ class Chosen:
     likeliest: IntArray
 
 
-def can_ask_models(target: FloatArray, goal: Goal) -> bool:
+def can_ask_models(target: FloatArray, goal: ForecastKind) -> bool:
     """Whether there are labels enough for models whose doubts mean something."""
     if not goal.classes:
         return len(target) >= LEAST_ROWS
@@ -59,7 +59,13 @@ def can_ask_models(target: FloatArray, goal: Goal) -> bool:
 
 
 def choose(
-    matrix: FloatArray, target: FloatArray, candidates: FloatArray, goal: Goal, *, count: int, rng: np.random.Generator
+    matrix: FloatArray,
+    target: FloatArray,
+    candidates: FloatArray,
+    goal: ForecastKind,
+    *,
+    count: int,
+    rng: np.random.Generator,
 ) -> Chosen:
     """Choose rows to label.
 
@@ -109,7 +115,7 @@ def choose_spread(candidates: FloatArray, *, count: int, rng: np.random.Generato
     return Chosen(rows, tuple(why), none, none, alike, np.empty((len(rows), 0), dtype=np.int64))
 
 
-def doubts(said: Forecasts, target: FloatArray, goal: Goal) -> tuple[FloatArray, FloatArray]:
+def doubts(said: Forecasts, target: FloatArray, goal: ForecastKind) -> tuple[FloatArray, FloatArray]:
     """Uncertainty and disagreement of each row, shape (n,), as `Chosen` has them; `target` gives a number's unit."""
     mean = said.mean
     if goal.classes:

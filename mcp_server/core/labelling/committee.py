@@ -20,6 +20,7 @@ IntArray = NDArray[np.int64]
 
 FOLDS = 3
 _TREES = 60
+_TRIED_COLUMNS = 32  # at a split of numbers
 _PENALTY = 1.0
 _FARTHEST = 12.0
 """Standard deviations at which a value is far enough; a linear forecast beyond is no forecast."""
@@ -28,7 +29,7 @@ _LEAST = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Goal:
+class ForecastKind:
     """What is forecast.
 
     Args:
@@ -68,7 +69,7 @@ class Committee:
         rng: draws the folds and the forest's seed.
     """
 
-    def __init__(self, matrix: FloatArray, target: FloatArray, goal: Goal, rng: np.random.Generator) -> None:
+    def __init__(self, matrix: FloatArray, target: FloatArray, goal: ForecastKind, rng: np.random.Generator) -> None:
         self.goal = goal
         seed = int(rng.integers(2**31 - 1))
         with threadpool_limits(limits=1):
@@ -109,7 +110,7 @@ def dealt(target: FloatArray, folds: int, rng: np.random.Generator) -> IntArray:
     return fold
 
 
-def _fitted(matrix: FloatArray, target: FloatArray, goal: Goal, seed: int) -> tuple[Any, Any, Any]:
+def _fitted(matrix: FloatArray, target: FloatArray, goal: ForecastKind, seed: int) -> tuple[Any, Any, Any]:
     scale = StandardScaler().fit(matrix)
     scaled = _scaled(scale, matrix)
     linear: Any
@@ -120,11 +121,16 @@ def _fitted(matrix: FloatArray, target: FloatArray, goal: Goal, seed: int) -> tu
         trees = ExtraTreesClassifier(n_estimators=_TREES, random_state=seed, n_jobs=1)
     else:
         linear = Ridge(alpha=_PENALTY)
-        trees = ExtraTreesRegressor(n_estimators=_TREES, min_samples_leaf=2, random_state=seed, n_jobs=1)
+        share = min(1.0, _TRIED_COLUMNS / matrix.shape[1])
+        trees = ExtraTreesRegressor(
+            n_estimators=_TREES, min_samples_leaf=2, max_features=share, random_state=seed, n_jobs=1
+        )
     return scale, linear.fit(scaled, target), trees.fit(matrix, target)
 
 
-def _raw(models: tuple[Any, Any, Any], matrix: FloatArray, goal: Goal) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _raw(
+    models: tuple[Any, Any, Any], matrix: FloatArray, goal: ForecastKind
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     scale, linear, trees = models
     scaled = _scaled(scale, matrix)
     if not goal.classes:

@@ -11,7 +11,7 @@ from scipy.stats import t as student
 from mcp_server.core.comparison import Comparison, compare_predictions
 from mcp_server.core.comparison.paired import MINIMUM_ROWS
 from mcp_server.core.labelling.choosing import can_ask_models, choose_with
-from mcp_server.core.labelling.committee import Committee, FloatArray, Goal, IntArray, dealt
+from mcp_server.core.labelling.committee import Committee, FloatArray, ForecastKind, IntArray, dealt
 from mcp_server.core.metrics import PRIMARY, Estimate, measures
 
 REPEATS = 8
@@ -61,7 +61,7 @@ class ExpectedGain:
 def expected_gain(
     matrix: FloatArray,
     target: FloatArray,
-    goal: Goal,
+    goal: ForecastKind,
     *,
     count: int,
     labels: int | None = None,
@@ -122,7 +122,7 @@ def expected_gain(
 def measured_gain(
     matrix: FloatArray,
     target: FloatArray,
-    goal: Goal,
+    goal: ForecastKind,
     *,
     before: int,
     moments: IntArray | None = None,
@@ -172,14 +172,14 @@ def scores(committee: Committee, matrix: FloatArray, target: FloatArray) -> Floa
     return np.array([measure.value if measure.higher_is_better else -measure.value for measure in chosen])
 
 
-def _judged_by(goal: Goal) -> tuple[str, ...]:
+def _judged_by(goal: ForecastKind) -> tuple[str, ...]:
     return (PRIMARY[goal.task], "accuracy") if goal.classes else (PRIMARY[goal.task],)
 
 
 def _tried(
     matrix: FloatArray,
     target: FloatArray,
-    goal: Goal,
+    goal: ForecastKind,
     known: IntArray,
     pool: IntArray,
     judge: IntArray,
@@ -227,11 +227,11 @@ def mean_of_repeats(values: FloatArray, ratio: float) -> Estimate:
     return Estimate(middle, middle - half, middle + half)
 
 
-def _as_metrics_take_it(said: FloatArray, goal: Goal) -> FloatArray:
+def _as_metrics_take_it(said: FloatArray, goal: ForecastKind) -> FloatArray:
     if goal.task == "multiclass":
         return said
     return said[:, 1] if goal.task == "binary" else said[:, 0]
 
 
-def _typed(target: FloatArray, goal: Goal) -> FloatArray | IntArray:
+def _typed(target: FloatArray, goal: ForecastKind) -> FloatArray | IntArray:
     return target.astype(np.int64) if goal.classes else target

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from mcp_server.core.contract import Contract
-from mcp_server.core.labelling.committee import FloatArray, Goal, IntArray
+from mcp_server.core.labelling.committee import FloatArray, ForecastKind, IntArray
 from mcp_server.core.training.prepare import Preparation, prepare
 from mcp_server.core.training.split import row_moments, synthetic_rows
 from mcp_server.core.training.target import Target, describe_target, target_values
@@ -39,11 +39,11 @@ class LabelTable:
     moments: IntArray | None
 
     @property
-    def goal(self) -> Goal:
+    def goal(self) -> ForecastKind:
         """What the models forecast; two classes where nothing is known yet."""
         if self.target is None:
-            return Goal("binary", 2)
-        return Goal(self.target.task, 0 if self.target.classes is None else len(self.target.classes))
+            return ForecastKind("binary", 2)
+        return ForecastKind(self.target.task, 0 if self.target.classes is None else len(self.target.classes))
 
     def preparation(self) -> Preparation:
         """How a row becomes numbers, learned from the labelled rows; from all where there are none.

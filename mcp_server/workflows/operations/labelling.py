@@ -15,12 +15,13 @@ from mcp_server.core.contract import Contract, from_dict
 from mcp_server.core.labelling import (
     Chosen,
     ExpectedGain,
-    Goal,
+    ForecastKind,
     can_ask_models,
     choose,
     expected_gain,
     measured_gain,
 )
+from mcp_server.core.labelling.gain import LEAST_LABELS
 from mcp_server.core.labelling.table import LabelTable, encode, given_columns, label_table
 from mcp_server.core.training.prepare import Preparation
 from mcp_server.core.training.split import row_moments
@@ -37,6 +38,8 @@ MOST_TRIED = 1_000
 MOST_JUDGED = 2_000
 MOST_CANDIDATES = 10_000
 MOST_CELLS = 20_000_000
+# Rows times columns times classes of one fit, so that wide tables are done in time too.
+MOST_LEARNED_CELLS, MOST_TRIED_CELLS = 10_000_000, 2_000_000
 MOST_MEASURED = 3
 LONGEST = 256
 # Each use of randomness has its own stream, so that adding one doesn't move the others.
@@ -67,8 +70,8 @@ def suggest_labels(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
             hint="Name a pool: a data set with the same columns and rows without labels.",
         )
     rng = np.random.default_rng([arguments["seed"], SAMPLE])
-    learned = _sample(table.labelled, MOST_LEARNED, rng)
     width = max(1, preparation.table_encoder().width)
+    learned = _sample(table.labelled, _affordable(MOST_LEARNED, MOST_LEARNED_CELLS, width, table.goal), rng)
     looked = _sample(candidates, max(arguments["count"], min(MOST_CANDIDATES, MOST_CELLS // width)), rng)
     matrix, target = encode(preparation, table.frame, learned), table.values[learned]
     report(0.1, "Choosing")
@@ -125,7 +128,8 @@ def _expected(
     table: LabelTable, learned: IntArray, matrix: NDArray[np.float64], arguments: Mapping[str, Any]
 ) -> ExpectedGain | str:
     rng = np.random.default_rng([arguments["seed"], TRIAL])
-    tried = _sample(np.arange(len(learned)), MOST_TRIED, rng)
+    most = _affordable(MOST_TRIED, MOST_TRIED_CELLS, matrix.shape[1], table.goal)
+    tried = _sample(np.arange(len(learned)), most, rng)
     rows = learned[tried]
     return expected_gain(
         matrix[tried],
@@ -161,6 +165,11 @@ def _different(table: LabelTable, pool: LabelTable, names: list[str]) -> IntArra
     known = row_digests(table.frame[table.labelled.tolist()], names)
     mine = row_digests(pool.frame[pool.unlabelled.tolist()], names)
     return pool.unlabelled[~np.isin(mine, known)]
+
+
+def _affordable(rows: int, cells: int, width: int, goal: ForecastKind) -> int:
+    """How many rows can be learned from in the time that there is."""
+    return min(rows, max(LEAST_LABELS, cells // (width * max(1, goal.classes))))
 
 
 def _sample(rows: IntArray, most: int, rng: np.random.Generator) -> IntArray:
@@ -208,13 +217,14 @@ def _gained(
     told: dict[str, Any] = {"labelled": int(there.sum())}
     if told["labelled"] <= one["known"]:
         return None
-    known = _sample(table.labelled, MOST_JUDGED, rng)
+    width = max(1, preparation.table_encoder().width)
+    known = _sample(table.labelled, _affordable(MOST_JUDGED, MOST_TRIED_CELLS, width, table.goal), rng)
     came = places[there]
     both = pl.concat([table.frame.get_column(name)[known.tolist()], labels.filter(pl.Series(there))]).to_frame(name)
     if both.get_column(name).n_unique() < 2:
         return told | {"untold": "There is still but one label, so that nothing can be learned."}
     target = describe_target(both, table.contract)
-    goal = Goal(target.task, 0 if target.classes is None else len(target.classes))
+    goal = ForecastKind(target.task, 0 if target.classes is None else len(target.classes))
     matrix = np.concatenate([encode(preparation, table.frame, known), encode(preparation, pool.frame, came)])
     moments = _moments(table, pool, known, came)
     values = target_values(both, table.contract, target)

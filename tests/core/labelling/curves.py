@@ -11,7 +11,7 @@ from scipy.stats import t as student
 from sklearn.datasets import load_digits
 
 from core.quality.tables import nba_games
-from mcp_server.core.labelling import Committee, Goal, choose_with, scores
+from mcp_server.core.labelling import Committee, ForecastKind, choose_with, scores
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -30,7 +30,7 @@ class Study:
 
     matrix: FloatArray
     target: FloatArray
-    goal: Goal
+    goal: ForecastKind
     judge: IntArray | int
     pool: IntArray | None = None
     most: int = 2_000
@@ -41,7 +41,7 @@ class Study:
 
 def digits(**changes: int) -> Study:
     matrix, target = load_digits(return_X_y=True)
-    return Study(matrix, target.astype(np.float64), Goal("multiclass", 10), **({"judge": 600} | changes))
+    return Study(matrix, target.astype(np.float64), ForecastKind("multiclass", 10), **({"judge": 600} | changes))
 
 
 def games(**changes: int) -> Study:
@@ -58,7 +58,7 @@ def games(**changes: int) -> Study:
     return Study(
         features.cast(pl.Float64).to_numpy(),
         won,
-        Goal("binary", 2),
+        ForecastKind("binary", 2),
         judge=np.flatnonzero(late),
         pool=np.flatnonzero(~late),
         **changes,

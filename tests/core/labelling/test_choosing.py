@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcp_server.core.labelling import Committee, Forecasts, Goal, choose, choose_spread
+from mcp_server.core.labelling import Committee, ForecastKind, Forecasts, choose, choose_spread
 from mcp_server.core.labelling.choosing import doubts
 from mcp_server.core.labelling.committee import dealt
 
-TWO = Goal("binary", 2)
-NUMBERS = Goal("regression", 0)
+TWO = ForecastKind("binary", 2)
+NUMBERS = ForecastKind("regression", 0)
 
 
 def two_groups(rows: int, rng: np.random.Generator):
@@ -60,7 +60,7 @@ def test_whatever_is_asked_the_rows_differ_are_candidates_and_have_doubts_within
     rng = np.random.default_rng(seed)
     matrix, pool = rng.normal(size=(rows, 2)), rng.normal(size=(candidates, 2)).round(1)
     target = rng.integers(0, classes, rows).astype(float)
-    goal = Goal("binary" if classes == 2 else "multiclass", classes)
+    goal = ForecastKind("binary" if classes == 2 else "multiclass", classes)
     found = choose(matrix, target, pool, goal, count=count, rng=np.random.default_rng(seed))
     assert 1 <= len(found.rows) <= min(count, candidates)
     assert len(set(found.rows.tolist())) == len(found.rows) == len(found.why)
@@ -108,7 +108,7 @@ def test_each_class_is_dealt_out_evenly(target, folds, seed):
 def test_a_class_without_a_row_is_unlikely_and_not_impossible():
     rng = np.random.default_rng(5)
     matrix, target = two_groups(60, rng)
-    said = Committee(matrix, target, Goal("multiclass", 3), rng).forecasts(matrix)
+    said = Committee(matrix, target, ForecastKind("multiclass", 3), rng).forecasts(matrix)
     assert said.mean.sum(axis=1) == pytest.approx(np.ones(60))
     assert (said.mean[:, 2] > 0).all()
     assert said.mean[:, 2].max() < 0.02

@@ -7,9 +7,9 @@ import pytest
 
 from core.labelling.curves import area, curves, digits, paired
 from mcp_server.core.comparison import Comparison
-from mcp_server.core.labelling import ExpectedGain, Goal, expected_gain, measured_gain
+from mcp_server.core.labelling import ExpectedGain, ForecastKind, expected_gain, measured_gain
 
-TWO = Goal("binary", 2)
+TWO = ForecastKind("binary", 2)
 
 
 def ring(rows: int, seed: int):
@@ -125,7 +125,7 @@ def test_numbers_are_judged_by_rmse():
     rng = np.random.default_rng(7)
     matrix = rng.normal(size=(500, 3))
     target = np.sin(2 * matrix[:, 0]) + 0.1 * rng.normal(size=500)
-    found = measured_gain(matrix, target, Goal("regression", 0), before=100, rng=rng)
+    found = measured_gain(matrix, target, ForecastKind("regression", 0), before=100, rng=rng)
     assert isinstance(found, Comparison)
     assert (found.primary.metric, found.verdict) == ("rmse", "better")
 
