@@ -74,6 +74,7 @@ bench: $(DEV) $(PACKAGE) ## print figures; asserts no times
 	cd tests && ../$(BIN)/python performance/import_rates.py
 	cd tests && ../$(BIN)/python -m performance.source_rates
 	cd tests && ../$(BIN)/python -m performance.screening_rates
+	cd tests && ../$(BIN)/python -m performance.learning_curves
 	cd tests && for part in '' --outliers --false-alarms; do ../$(BIN)/python -m performance.poisoning_rates $$part || exit 1; done
 
 build: $(RUNTIME) ## wheel and source distribution in dist/

@@ -21,7 +21,7 @@ from mcp_server.errors import BadConfiguration
 
 PREFIX = "COURTSIDE_"
 DEFAULT_TOOLSETS = ("data", "models", "serving", "monitoring", "jobs")
-FURTHER_TOOLSETS = ("admin",)
+FURTHER_TOOLSETS = ("labels", "admin")
 MIB = 1024 * 1024
 _SQL_SCHEMES = ("postgresql://", "postgres://", "mysql://", "mariadb://", "sqlite:///")
 
@@ -120,8 +120,8 @@ class Settings(BaseModel):
     read_only: bool = Field(False, description="Hide and refuse every tool that writes.")
     toolsets: Names = Field(
         ("default",),
-        description="Groups of tools to offer: default stands for data, models, serving, monitoring and jobs; admin "
-        "(erase_subject, delete_item) is further to be named.",
+        description="Groups of tools to offer: default stands for data, models, serving, monitoring and jobs; labels "
+        "(suggest_labels) and admin (erase_subject, delete_item) are further to be named.",
     )
     api_keys: SecretStr | None = Field(
         None, description="Keys for HTTP as name:role:key, separated by commas; role is viewer, operator or admin."

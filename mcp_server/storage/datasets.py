@@ -9,7 +9,7 @@ from sqlalchemy import Text, and_, cast, delete, func, or_, select, update
 
 from mcp_server.core.names import check_name, fold_name, parse_reference
 from mcp_server.errors import Conflict, NotFound
-from mcp_server.storage import versions
+from mcp_server.storage import suggestions, versions
 from mcp_server.storage.pages import contains, number_after, page_of, rows_wanted, text_after
 from mcp_server.storage.records import DatasetSummary, DatasetVersion, Json, Page
 from mcp_server.storage.tables import datasets, validations
@@ -161,9 +161,10 @@ async def replace(tx: Transaction, new: DatasetVersion, *, expected: str) -> Non
 
 
 async def remove(tx: Transaction, record: DatasetVersion) -> None:
-    """Delete a version with what its validations said; its number isn't given again."""
+    """Delete a version with what its validations said and what was suggested of it; its number isn't given again."""
     folded = fold_name(record.name)
     await tx.execute(delete(validations).where(validations.c.folded == folded, validations.c.version == record.version))
+    await suggestions.forget(tx, record)
     await versions.remove(tx, datasets, record)
 
 

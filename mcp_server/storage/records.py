@@ -96,6 +96,39 @@ class Validation:
 
 
 @dataclass(frozen=True, slots=True)
+class Suggestion:
+    """Rows that were suggested to be labelled.
+
+    Args:
+        dataset: `name@version` whose labelled rows the models learned from; digest: the one that it had.
+        pool: `name@version` whose rows were chosen, with its digest; None where they're those of `dataset`.
+        rows: their numbers, from 1, the worthiest first.
+        expected: the gain tried out on labelled rows; None where that couldn't be told.
+        gain: what the labels gained that came, and how many came (`labelled`); None before any did.
+    """
+
+    id: int
+    dataset: str
+    digest: str
+    pool: str | None
+    pool_digest: str | None
+    rows: tuple[int, ...]
+    expected: Json | None
+    gain: Json | None
+    at: datetime
+
+    @property
+    def labelled(self) -> int:
+        """How many of the rows had a label when the gain was last measured."""
+        return 0 if self.gain is None else int(self.gain["labelled"])
+
+    @property
+    def open(self) -> bool:
+        """Whether further labels may come."""
+        return self.labelled < len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelVersion:
     """An immutable version of a model.
 

@@ -116,6 +116,25 @@ validations = Table(
     Index(None, "folded", "id"),
 )
 
+suggestions = Table(
+    "suggestions",
+    metadata,
+    Column("id", _big, primary_key=True, autoincrement=True),
+    _required("folded", _name),
+    _required("dataset", String(80)),
+    _required("digest", _digest),
+    _required("pool", String(80)),
+    _required("pool_digest", _digest),
+    _required("count", Integer),
+    _required("seed", BigInteger),
+    _required("rows", _exact_json()),
+    Column("expected", _exact_json()),
+    Column("gain", _exact_json()),
+    _required("at", UtcDateTime),
+    UniqueConstraint("folded", "digest", "pool", "pool_digest", "count", "seed"),
+    Index(None, "folded", "id"),
+)
+
 models = Table(
     "models",
     metadata,

@@ -4,9 +4,12 @@ from collections.abc import Collection
 
 from mcp_server.guard.spec import ToolSpec
 from mcp_server.settings import DEFAULT_TOOLSETS
-from mcp_server.tools import admin, data, jobs, models, monitoring, serving
+from mcp_server.tools import admin, data, jobs, labels, models, monitoring, serving
 
-TOOLSETS = (data.toolset, models.toolset, serving.toolset, monitoring.toolset, jobs.toolset, admin.toolset)
+TOOLSETS = (
+    *(data.toolset, models.toolset, serving.toolset, monitoring.toolset, jobs.toolset),
+    *(labels.toolset, admin.toolset),
+)
 
 
 def specs(*, read_only: bool = False, toolsets: Collection[str] = DEFAULT_TOOLSETS) -> list[ToolSpec]:

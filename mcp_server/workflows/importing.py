@@ -13,7 +13,7 @@ from mcp_server.context import CallContext
 from mcp_server.core.labels import label
 from mcp_server.core.names import check_name
 from mcp_server.errors import ComputeFailed, Conflict, CorruptArtefact, DataRejected, InvalidInput, NotFound
-from mcp_server.workflows import remote, tracked
+from mcp_server.workflows import labelling, remote, tracked
 from mcp_server.workflows.app import App
 from mcp_server.workflows.compatibility import against_previous
 from mcp_server.workflows.data_answers import Imported
@@ -91,11 +91,13 @@ async def import_data(app: App, call: CallContext, request: ImportRequest) -> Im
         held = None if request.options.get(PROMISES) == "drop" else before.promises
         arguments = _arguments(app, request, brought, folder, table) | {"extends": extends, "before": held}
         parsed = await _parse(app, call, arguments, reads)
-        artefact = "" if parsed.get("nothing_new") else await storage.artefacts.put_file(table)
-    if parent is not None and parsed.get("nothing_new"):
-        return await _as_before(app, call, parent, "No row is beyond the largest value of since; nothing was added.")
+        if parent is not None and parsed.get("nothing_new"):
+            note = "No row is beyond the largest value of since; nothing was added."
+            return await _as_before(app, call, parent, note)
+        labels = await labelling.gained_by(app, call, name, table, parsed["contract"])
+        artefact = await storage.artefacts.put_file(table)
     parsed["notes"] = [*brought.notes, *parsed["notes"]]
-    answer = await _record(app, call, name, brought.source, parsed, artefact, parent, before)
+    answer = await _record(app, call, name, brought.source, parsed, artefact, parent, before, labels)
     await told_outside(app, call, answer, brought.source)
     return answer
 
@@ -270,6 +272,7 @@ async def _record(
     artefact: str,
     parent: DatasetVersion | None,
     before: Before,
+    labels: labelling.ArrivedLabels,
 ) -> Imported:
     from mcp_server.storage import datasets, removal
 
@@ -304,11 +307,12 @@ async def _record(
             parent=None if parent is None else f"{parent.name}@{parent.version}",
             created_by=call.caller.id,
         )
+        gained = await labels.record(tx, f"{version.name}@{version.version}")
         compared = await against_previous(tx, version)
         answer = _answer(
             version,
             existing=version.created_at != tx.now,
-            notes=[*_told(parsed, parent), *_promises_told(parsed, before), *compared.notes],
+            notes=[*_told(parsed, parent), *_promises_told(parsed, before), *gained, *compared.notes],
             untrusted={**_untrusted(parsed), **compared.apart},
         )
         tx.answer(answer.model_dump(mode="json", exclude_none=True))

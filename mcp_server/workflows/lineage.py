@@ -11,6 +11,7 @@ from mcp_server.core.labels import label
 from mcp_server.core.names import parse_reference
 from mcp_server.errors import NotFound
 from mcp_server.workflows.app import App
+from mcp_server.workflows.label_answers import earlier
 from mcp_server.workflows.reply import counted, token
 
 if TYPE_CHECKING:
@@ -169,11 +170,12 @@ async def _dataset(tx: Transaction, told: _Told, reference: str) -> DatasetVersi
 
 
 async def _tell(tx: Transaction, told: _Told, record: DatasetVersion) -> None:
-    from mcp_server.storage import datasets, models
+    from mcp_server.storage import datasets, models, suggestions
 
     reference = f"{record.name}@{record.version}"
     children = await datasets.children(tx, reference)
     trained = [_reference(one) for one in await models.trained_on(tx, [reference])]
+    labels = earlier(await suggestions.newest(tx, record.name, limit=MOST_LISTED), of=reference)
     told.datasets[reference] = {
         "digest": record.digest,
         "rows": record.rows,
@@ -185,6 +187,7 @@ async def _tell(tx: Transaction, told: _Told, record: DatasetVersion) -> None:
         "children": children[:MOST_LISTED],
         "models": trained[:MOST_LISTED],
         "counts": {"children": len(children), "models": len(trained)},
+        **({"labels": labels} if labels else {}),
         **({"inputs": record.source["inputs"][:MOST_LISTED]} if "inputs" in record.source else {}),
         **({"erased": record.source["erased"][-MOST_LISTED:]} if "erased" in record.source else {}),
     }

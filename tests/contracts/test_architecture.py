@@ -30,7 +30,7 @@ HOMES = {
     "httpx": ("integrations",),
     "obstore": ("storage",),
     "dbos": ("jobs", "worker"),
-    "sklearn": ("core/training", "core/screening", "core/preparing"),
+    "sklearn": ("core/training", "core/screening", "core/preparing", "core/labelling"),
     "skops": ("core/training",),
     "vl_convert": ("charts",),
 }

@@ -28,6 +28,7 @@ CALLS = {
     "health_report": {},
     "get_job": {"job": "games"},
     "cancel_job": {"job": "games"},
+    "suggest_labels": {"dataset": "games@1"},
     "erase_subject": {"column": "a", "value": "1"},
     "delete_item": {"kind": "dataset", "item": "games@1"},
 }
@@ -36,7 +37,7 @@ WAYS = [(transport, era) for transport in TRANSPORTS for era in ERAS]
 
 @asynccontextmanager
 async def served(tmp_path: Path, transport: str, era: str, fault: str, **settings: str):
-    env, log = environment(tmp_path, toolsets="default,admin", **settings), tmp_path / "stderr.log"
+    env, log = environment(tmp_path, toolsets="default,labels,admin", **settings), tmp_path / "stderr.log"
     if transport == "stdio":
         async with stdio_client([FAULTY, "stdio", fault], env, era, log) as client:
             yield client

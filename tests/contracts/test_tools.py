@@ -52,7 +52,8 @@ def test_the_tools_are_these_in_this_order(listed):
 def test_the_settings_know_every_toolset_and_the_rest_is_off(listed, every):
     known = tuple(toolset.name for toolset in tools.TOOLSETS)
     assert known == (*settings.DEFAULT_TOOLSETS, *settings.FURTHER_TOOLSETS)
-    assert {tool.name for tool in every} - {tool.name for tool in listed} == {"erase_subject", "delete_item"}
+    further = {tool.name for tool in every} - {tool.name for tool in listed}
+    assert further == {"suggest_labels", "erase_subject", "delete_item"}
     assert [tool.name for tool in tools_of({"COURTSIDE_TOOLSETS": "jobs"})] == ["get_job", "cancel_job"]
 
 

@@ -128,7 +128,7 @@ def plan_split(
     if isinstance(test, str) and _SHARE.fullmatch(test.strip()):
         test = float(test)
     values = target_values(frame, contract, target)
-    moments = _moments(frame, contract)
+    moments = row_moments(frame, contract)
     synthetic = synthetic_rows(frame, contract)
     labelled = ~np.isnan(values) & ~synthetic
     parts = np.full(frame.height, _UNUSED, dtype=np.uint8)
@@ -276,7 +276,7 @@ def _calibration_size(rows: int, task: str) -> int:
     return wanted if wanted <= _MOST_CALIBRATION * rows else 0
 
 
-def _moments(frame: pl.DataFrame, contract: Contract) -> IntArray | None:
+def row_moments(frame: pl.DataFrame, contract: Contract) -> IntArray | None:
     """Microseconds since 1 January of the year 1 for each row, -1 where missing; None without a time column."""
     if contract.time is None:
         return None

@@ -30,6 +30,8 @@ _HOMES = {
     "summarise_training": "fitting",
     "verify_model": "loading",
     "read_model": "inspecting",
+    "suggest_labels": "labelling",
+    "measure_labels": "labelling",
 }
 
 __all__ = list(_HOMES)
