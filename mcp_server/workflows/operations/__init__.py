@@ -24,6 +24,9 @@ _HOMES = {
     "train_algorithm": "fitting",
     "summarise_training": "fitting",
     "verify_model": "loading",
+    "explain_rows": "explaining",
+    "explain_overall": "explaining",
+    "judge_groups": "grouping",
 }
 
 __all__ = list(_HOMES)
