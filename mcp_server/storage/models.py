@@ -12,7 +12,7 @@ from mcp_server.errors import Conflict, NotFound
 from mcp_server.storage import versions
 from mcp_server.storage.pages import contains, number_after, page_of, rows_wanted
 from mcp_server.storage.records import Json, ModelSummary, ModelVersion, Page, Verdict, Verification
-from mcp_server.storage.tables import models, verifications
+from mcp_server.storage.tables import assessments, models, verifications
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -134,10 +134,9 @@ async def of_run(tx: Transaction, run_id: str) -> list[str]:
 
 
 async def remove(tx: Transaction, record: ModelVersion) -> None:
-    """Delete a version and its verifications; its number isn't given again, and its predictions stay."""
-    await tx.execute(
-        delete(verifications).where(verifications.c.name == record.name, verifications.c.version == record.version)
-    )
+    """Delete a version, its verifications and assessments; its number isn't given again, and its predictions stay."""
+    for table in (verifications, assessments):
+        await tx.execute(delete(table).where(table.c.name == record.name, table.c.version == record.version))
     await versions.remove(tx, models, record)
 
 

@@ -159,6 +159,24 @@ class ModelVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class Assessment:
+    """How a model version treats the groups of some columns.
+
+    Args:
+        name, version: of the model.
+        dataset: `name@version` of the rows that it was judged on.
+        found: `rows`, `positive` and `columns`, as the operation `judge_groups` tells them; names of groups are from
+            the data, but for those of personal columns.
+    """
+
+    name: str
+    version: int
+    dataset: str
+    at: datetime
+    found: Json
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSummary:
     """A version of a model, without what is large, and what its last verification said.
 

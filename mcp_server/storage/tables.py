@@ -172,6 +172,20 @@ verifications = Table(
     Index(None, "name", "version", "id"),
 )
 
+assessments = Table(
+    "assessments",
+    metadata,
+    Column("id", _big, primary_key=True, autoincrement=True),
+    _required("name", _name),
+    _required("version", Integer),
+    _required("dataset", String(80)),
+    _required("at", UtcDateTime),
+    _required("found", _exact_json()),
+    _required("request_id", String(128)),
+    UniqueConstraint("request_id"),
+    Index(None, "name", "version", "id"),
+)
+
 runs = Table(
     "runs",
     metadata,

@@ -1,4 +1,4 @@
-"""Models: train, compare, verify, find."""
+"""Models: train, compare, verify, explain, find."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pydantic import Field
 
 from mcp_server.context import CallContext
 from mcp_server.guard.spec import ADDS, CHECKS, READ_ONLY
-from mcp_server.tools.params import Column, Cursor, DatasetRef, Expression, Limit, ModelRef, NewName
+from mcp_server.tools.params import Cell, Column, Cursor, DatasetRef, Expression, Limit, ModelRef, NewName
 from mcp_server.tools.toolset import Toolset
-from mcp_server.workflows import comparing, searching, training, verifying
+from mcp_server.workflows import comparing, explaining, searching, training, verifying
 from mcp_server.workflows.app import App
 from mcp_server.workflows.comparison_answers import Compared
+from mcp_server.workflows.explanation_answers import Explained
 from mcp_server.workflows.model_answers import JobReport, Models, Verified
 
 toolset = Toolset("models")
@@ -84,6 +85,37 @@ async def verify_model(app: App, call: CallContext, model: Annotated[str, Field(
     Nothing is run; a version that fails can't predict. Next: predict, or train again.
     """
     return await verifying.verify(app, call, model)
+
+
+@toolset.tool(title="Explain model", scope="read", hints=READ_ONLY, seconds=120.0)
+async def explain_model(
+    app: App,
+    call: CallContext,
+    model: ModelRef,
+    rows: Annotated[list[dict[str, Cell]] | None, Field(min_length=1, max_length=20)] = None,
+    dataset: DatasetRef | None = None,
+    fixed: Annotated[list[Column] | None, Field(max_length=100, description="not to change")] = None,
+    move: Annotated[float | None, Field(description="of a number, by how much")] = None,
+    groups: Annotated[list[Column] | None, Field(min_length=1, max_length=3)] = None,
+    limits: Annotated[dict[str, float] | None, Field(max_length=10, description='{"selection_rate": 0.8}')] = None,
+    picture: bool = True,
+) -> Explained:
+    """Say which columns matter on unseen rows; of `rows`, what moved each answer and the nearest change that flips it.
+
+    With `groups` (columns): rates and gaps between groups with intervals, proxies, conflicts, and gates by `limits`.
+    Use before relying on a model. Next: predict with the changed row.
+    """
+    request = explaining.ExplainingRequest(
+        model=model,
+        rows=rows,
+        dataset=dataset,
+        fixed=fixed or [],
+        move=move,
+        groups=groups,
+        limits=limits or {},
+        picture=picture,
+    )
+    return await explaining.explain(app, call, request)
 
 
 @toolset.tool(title="Search models", scope="read", hints=READ_ONLY)

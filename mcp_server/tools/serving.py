@@ -8,15 +8,13 @@ from pydantic import Field
 
 from mcp_server.context import CallContext
 from mcp_server.guard.spec import ADDS
-from mcp_server.tools.params import DatasetRef, Limit, ModelRef
+from mcp_server.tools.params import Cell, DatasetRef, Limit, ModelRef
 from mcp_server.tools.toolset import Toolset
 from mcp_server.workflows import predicting
 from mcp_server.workflows.app import App
 from mcp_server.workflows.model_answers import Predicted
 
 toolset = Toolset("serving")
-
-Cell = str | float | int | bool | None
 
 
 @toolset.tool(title="Predict", scope="predict", hints=ADDS, keyed=True)

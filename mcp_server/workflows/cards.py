@@ -6,24 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 from mcp_server.core.names import parse_reference
 from mcp_server.workflows.app import App
+from mcp_server.workflows.explaining import column_apart
+from mcp_server.workflows.explanation_answers import fairness_lines
 from mcp_server.workflows.reply import Apart, bounds, number, token
 
 if TYPE_CHECKING:
-    from mcp_server.storage.records import ModelVersion, Verification
+    from mcp_server.storage.records import Assessment, ModelVersion, Verification
 
 
 async def card(app: App, reference: str) -> str:
     """The card of a version; of the newest where none is named. Raises NotFound."""
-    from mcp_server.storage import models
+    from mcp_server.storage import assessments, models
 
     storage = await app.storage()
     async with storage.database.reading() as tx:
         record = await models.get(tx, *parse_reference(reference))
         verification = await models.latest_verification(tx, record.name, record.version)
-    return render(record, verification)
+        assessment = await assessments.latest(tx, record.name, record.version)
+    return render(record, verification, assessment)
 
 
-def render(record: ModelVersion, verification: Verification | None) -> str:
+def render(record: ModelVersion, verification: Verification | None, assessment: Assessment | None) -> str:
     """The card as Markdown; names from data that aren't plain words appear by their position."""
     manifest, metrics = record.manifest, record.metrics
     features = manifest["parameters"]["features"]
@@ -59,6 +62,7 @@ def render(record: ModelVersion, verification: Verification | None) -> str:
     lines += [f"- {token(feature, f'feature {index}')}" for index, feature in enumerate(features[:50], start=1)]
     if len(features) > 50:
         lines.append(f"- and {len(features) - 50} more")
+    lines += [] if assessment is None else _groups(assessment)
     lines += [
         "",
         "## Limits",
@@ -66,9 +70,21 @@ def render(record: ModelVersion, verification: Verification | None) -> str:
         f"- It was tested on {metrics['rows']['test']:,} rows; differences smaller than the intervals aren't known.",
         "- Outside the ranges and categories of its data it answers with a flag, without a promise.",
         *_leaks(manifest["parameters"]),
-        "- Groups of rows were not looked at one by one; an average can hide a bad group.",
+        "- Groups of rows were not looked at one by one; an average can hide a bad group."
+        if assessment is None
+        else "- Groups of other columns than those above were not looked at.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _groups(assessment: Assessment) -> list[str]:
+    """What the latest comparison of groups found; names that aren't plain words appear by a number."""
+    apart = Apart()
+    lines = ["", f"## Groups ({assessment.dataset}, {assessment.found['rows']:,} rows, {_day(assessment.at)})"]
+    for column in assessment.found["columns"]:
+        told, *rest = fairness_lines(column_apart(column, apart))
+        lines += ["", told, "", *(line if line.startswith("- ") else f"- {line}" for line in rest)]
+    return lines
 
 
 def _baseline(metrics: dict[str, Any]) -> str:

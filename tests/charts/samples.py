@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from mcp_server.charts.contributions import Bar, Part, bars, leader, waterfall
 from mcp_server.charts.forest import ForestRow, forest
 from mcp_server.charts.history import RunPoint, history
 from mcp_server.charts.lineage import Node, lineage
@@ -114,7 +115,24 @@ def a_lineage() -> Spec:
     return lineage(nodes, edges, title="games@3 comes from 1 source", subtitle="1 model trained on it")
 
 
+def a_waterfall(parts: list[Part] | None = None, *, form: Form = "wide", **other: Any) -> Spec:
+    given = [Part("home_elo = 1612", 0.82), Part("rest_days = 1", -0.33), Part("neutral = False", 0.12)]
+    words = {"title": "home_elo = 1612 speaks most for win", "subtitle": "games@2 · exact Shapley values, in log-odds"}
+    parts = given if parts is None else parts
+    settings: dict[str, Any] = {"rest": 0.04, "base": 0.21, "output": 0.25 + sum(part.value for part in parts)}
+    return waterfall(parts, form=form, **{**words, **settings, **other})
+
+
+def some_bars(rows: list[Bar] | None = None, *, form: Form = "wide", **other: Any) -> Spec:
+    given = [Bar("home_elo", 0.061, 0.052, 0.07), Bar("noise", -0.0004, -0.0014, 0.0006), Bar("rare", 0.01, None, None)]
+    rows = given if rows is None else rows
+    words = {"title": leader(rows), "subtitle": "games@2 · rise of log loss when a column is shuffled"}
+    return bars(rows, form=form, **{**words, **other})
+
+
 EVERY_CHART = {
     f"{make.__name__}-{form}": make(form=form)  # type: ignore[operator]
-    for make, form in itertools.product((a_forest, a_reliability, a_history, a_trend), ("wide", "narrow"))
+    for make, form in itertools.product(
+        (a_forest, a_reliability, a_history, a_trend, a_waterfall, some_bars), ("wide", "narrow")
+    )
 } | {"a_lineage": a_lineage()}

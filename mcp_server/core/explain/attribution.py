@@ -18,7 +18,10 @@ IntArray = NDArray[np.int64]
 TOLERANCE = 1e-6
 MOST_BACKGROUND = 100
 LEAST_BACKGROUND = 10
-_AFFORDABLE = 6_000_000  # path columns times background rows: a second or so for a row
+MOST_SUMMARISED = 200
+LEAST_SUMMARISED = 20
+_AFFORDABLE = 6_000_000  # path columns times background rows: a fraction of a second for a row
+_AFFORDABLE_SUMMARY = 400_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,14 @@ def background_size(form: Form) -> int:
         return MOST_BACKGROUND
     cost = max(1, path_columns(form.estimator, form.width))
     return int(np.clip(_AFFORDABLE // cost, LEAST_BACKGROUND, MOST_BACKGROUND))
+
+
+def summary_size(form: Form) -> int:
+    """How many rows an explanation of the whole may explain in a few seconds: 200, or down to 20."""
+    if isinstance(form.estimator, Linear):
+        return MOST_SUMMARISED
+    cost = max(1, path_columns(form.estimator, form.width)) * background_size(form)
+    return int(np.clip(_AFFORDABLE_SUMMARY // cost, LEAST_SUMMARISED, MOST_SUMMARISED))
 
 
 def calibration_effect(form: Form) -> tuple[float, float]:

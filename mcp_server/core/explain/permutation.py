@@ -8,7 +8,7 @@ loss of a shuffled column.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,20 +92,30 @@ def given_inputs(form: Form) -> list[str]:
 
 def used_inputs(form: Form) -> frozenset[str]:
     """The given inputs that can move an answer: a branch or a coefficient other than 0 depends on them."""
-    sources = {column.name: parse(column.expression).columns for column in form.derived}
-    at, waiting = 0, []
+    at = 0
+    used: set[str] = set()
     live = _live(form)
     for encoding in form.encoder:
         if live[at : at + encoding.width].any():
-            waiting.append(encoding.column)
+            used |= sources_of(form, encoding.column)
         at += encoding.width
-    used: set[str] = set()
+    return frozenset(used)
+
+
+def sources_of(form: Form, column: str) -> frozenset[str]:
+    """The given inputs that a column is computed from, through all steps; a given one is its own."""
+    derived = {one.name: one.expression for one in form.derived}
+    found, waiting, seen = set(), [column], set()
     while waiting:
         name = waiting.pop()
-        if name not in used:
-            used.add(name)
-            waiting += sources.get(name, frozenset())
-    return frozenset(used)
+        if name in seen:
+            continue
+        seen.add(name)
+        if name in derived:
+            waiting += parse(derived[name]).columns
+        else:
+            found.add(name)
+    return frozenset(found)
 
 
 def _live(form: Form) -> NDArray[np.bool_]:
@@ -142,8 +152,3 @@ def _importance(
     assert second.influence is not None
     found = interval(first.value - second.value, with_it - without, first.influence - second.influence)
     return Importance(column, found.value, found.low, found.high)
-
-
-def most_moved(values: Mapping[str, float], count: int) -> list[str]:
-    """The names of the largest numbers, the largest first; of equal ones in the given order."""
-    return sorted(values, key=lambda name: -values[name])[:count]

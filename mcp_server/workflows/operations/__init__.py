@@ -32,6 +32,9 @@ _HOMES = {
     "read_model": "inspecting",
     "suggest_labels": "labelling",
     "measure_labels": "labelling",
+    "explain_rows": "explaining",
+    "explain_overall": "explaining",
+    "judge_groups": "grouping",
 }
 
 __all__ = list(_HOMES)

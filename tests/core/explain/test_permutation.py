@@ -68,7 +68,7 @@ def test_what_is_derived_from_a_column_is_shuffled_with_it():
         estimator={"kind": "linear", "coefficients": [[1.0]], "intercepts": [0.0]},
     )
     predictor = compile_batch(form)
-    assert used_inputs(predictor.form) == {"home", "away", "gap"}
+    assert used_inputs(predictor.form) == {"home", "away"}
     rng = np.random.default_rng(2)
     home, away = rng.uniform(0, 100, 200), rng.uniform(0, 50, 200)
     # The stated column would hide the shuffling of its sources.

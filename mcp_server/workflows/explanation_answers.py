@@ -1,0 +1,190 @@
+"""What `explain_model` answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mcp_server.workflows.reply import Reply, number
+
+MOST_TOLD = 5
+MOST_NAMED = 6
+
+_RATES = {
+    "base_rate": "happened",
+    "selection_rate": "selected",
+    "false_positive_rate": "false positives",
+    "false_negative_rate": "misses",
+    "error_rate": "errors",
+    "calibration_gap": "calibration gap",
+    "calibration_error": "calibration error",
+    "mean_error": "mean error",
+    "mean_absolute_error": "mean absolute error",
+}
+_SHOWN = tuple(name for name in _RATES if name not in ("base_rate", "calibration_error", "mean_absolute_error"))
+
+
+class Explained(Reply):
+    """Why a model answers as it does, or how it treats groups; what wasn't asked for is absent."""
+
+    model: str
+    sentence: str
+    rows: int
+    explanations: list[dict[str, Any]] | None = None
+    importance: list[dict[str, Any]] | None = None
+    contributions: list[dict[str, Any]] | None = None
+    fairness: list[dict[str, Any]] | None = None
+    method: str = ""
+
+    def lines(self) -> list[str]:
+        told = [self.sentence]
+        for one in (self.explanations or [])[:MOST_TOLD]:
+            told += _explained(one)
+        sizes = {one["column"]: one for one in self.contributions or []}
+        for one in self.importance or []:
+            told.append(_important(one, sizes.pop(one["column"], None)))
+        if self.importance is not None and sizes:
+            further = ", ".join(f"{name} {_figure(one['size'])}" for name, one in list(sizes.items())[:MOST_NAMED])
+            told.append(f"Mean contribution of further columns: {further}.")
+        for one in self.fairness or []:
+            told += fairness_lines(one)
+        return [*told, *([self.method] if self.method else [])]
+
+
+def _explained(one: dict[str, Any]) -> list[str]:
+    answer = str(one["value"]) if isinstance(one["value"], str) else _figure(one["value"])
+    if one["probability"] is not None:
+        answer += f" with probability {number(one['probability'])}"
+    what = "the answer" if one["about"] is None else f"log-odds of {one['about']}"
+    parts = [
+        f"{part['column']} ({_cell(part['value'])}) {_signed(part['contribution'])}"
+        for part in one["contributions"][:MOST_NAMED]
+    ]
+    rest = one["rest"] + sum(part["contribution"] for part in one["contributions"][MOST_NAMED:])
+    if rest:
+        parts.append(f"all others {_signed(rest)}")
+    told = [
+        f"row {one['row']}: {answer}; {what} {_figure(one['output'])} = usually {_figure(one['base'])}, "
+        f"{', '.join(parts) or 'nothing moves it'}."
+    ]
+    if one.get("changes") is None:
+        return told
+    for change in one["changes"]:
+        moves = ", ".join(
+            f"{part['column']} {_cell(part['before'])} → {_cell(part['after'])}" for part in change["changes"]
+        )
+        value = change["value"] if isinstance(change["value"], str) else _figure(change["value"])
+        sure = "" if change["probability"] is None else f" ({number(change['probability'])})"
+        told.append(f"  with {moves}: {value}{sure}, {number(change['distance'], 2)} robust units away.")
+    if not one["changes"]:
+        told.append("  no change within the contract was found that gives the other answer.")
+    if one["kept"]:
+        kept = ", ".join(f"{count} that {reason}" for reason, count in sorted(one["kept"].items()))
+        told.append(f"  columns that weren't changed: {kept}.")
+    return told
+
+
+def _important(one: dict[str, Any], size: dict[str, Any] | None) -> str:
+    shown = f"- {one['column']}: {_signed(one['increase'])}{_range(one['low'], one['high'])} when shuffled"
+    if size is None:
+        return shown
+    direction = f", a larger value {size['direction']} it" if size["direction"] else ""
+    return f"{shown}; moves an answer by {_figure(size['size'])} on average{direction}"
+
+
+def fairness_lines(one: dict[str, Any]) -> list[str]:
+    """The groups of one column in sentences."""
+    told = [f"Groups of {one['column']}, held against {one['reference']}:"]
+    for group in one["groups"]:
+        rates = [
+            f"{_RATES[name]} {_figure(rate[0])}{_range(rate[1], rate[2])}"
+            for name, rate in group["rates"].items()
+            if name in _SHOWN
+        ]
+        small = "; too small to conclude anything" if group["small"] else ""
+        share = number(group["share_of_all"], 3)
+        told.append(f"- {group['name']}: {group['rows']:,} rows ({share} of the data); {', '.join(rates)}{small}")
+    told += [_gaps(name, one) for name in dict.fromkeys(gap["group"] for gap in one["gaps"])]
+    if not one["gaps"]:
+        told.append("No gap is detected on this many rows.")
+    told += [_gate(rate, one["gates"]) for rate in dict.fromkeys(gate["rate"] for gate in one["gates"])]
+    if one["conflicts"]:
+        told.append(_conflict(one["conflicts"], one["reference"]))
+    for proxy in one["proxies"]:
+        value, low, high = proxy["area"]
+        told.append(f"Proxy: {proxy['column']} tells {proxy['group']} with area {_figure(value)}{_range(low, high)}.")
+    if not one["proxies"]:
+        told.append(f"None of {one['asked']} columns alone gives a group away.")
+    return told
+
+
+def _gaps(group: str, one: dict[str, Any]) -> str:
+    shown = []
+    for gap in one["gaps"]:
+        if gap["group"] != group:
+            continue
+        told = f"{_RATES[gap['rate']]} {_signed(gap['difference'][0])}{_range(*gap['difference'][1:])}"
+        if gap["ratio"] is not None and gap["ratio"][0] is not None:
+            told += f", ratio {_figure(gap['ratio'][0])}{_range(*gap['ratio'][1:])}"
+        shown.append(told)
+    return f"Gaps of {group}: {'; '.join(shown)}."
+
+
+def _gate(rate: str, gates: list[dict[str, Any]]) -> str:
+    """One limit with its verdict for each group."""
+    gates = [gate for gate in gates if gate["rate"] == rate]
+    kind, limit = gates[0]["kind"], gates[0]["limit"]
+    asked = f"{_figure(limit)} to {_figure(1 / limit)}" if kind == "ratio" else f"at most {_figure(limit)}"
+    shown = []
+    for gate in gates:
+        value, low, high = gate["found"]
+        found = "" if value is None else f" {_figure(value)}{_range(low, high)}"
+        few = f", {gate['reason']}" if gate["reason"] and "both sides" not in gate["reason"] else ""
+        shown.append(f"{gate['verdict']} for {gate['group']}{found}{few}")
+    return f"Gate, {kind} of {rate} {asked}: {'; '.join(shown)}."
+
+
+def _conflict(conflicts: list[dict[str, Any]], reference: str) -> str:
+    rates = ", ".join(f"{_figure(one['base_rates'][0])} in {one['group']}" for one in conflicts)
+    told = (
+        f"Conflict: the outcome's rate is {_figure(conflicts[0]['base_rates'][1])} in {reference}, {rates}. A model "
+        "that errs can't be calibrated in groups with other rates and have equal error rates"
+    )
+    needed = [one for one in conflicts if one["needed_ratio"] is not None]
+    if needed:
+        listed = ", ".join(
+            _figure(one["needed_ratio"])
+            + ("" if one["observed_ratio"] is None else f" (observed {_figure(one['observed_ratio'])})")
+            for one in needed
+        )
+        told += f"; equal precision and misses need false positives in the ratio {listed}"
+    gaps = [_signed(one["needed_gap"]) for one in conflicts if one["needed_gap"] is not None]
+    if gaps:
+        told += f"; equal error rates would part the selection rates by {', '.join(gaps)}"
+    return f"{told}. Choose which one counts."
+
+
+def _figure(value: float) -> str:
+    """Three significant digits or so, without a zero before the point."""
+    size = abs(value)
+    if size >= 1e6 or 0 < size < 1e-4:
+        return f"{value:.3g}".replace("-", "−")
+    return number(value, 0 if size >= 1000 else 1 if size >= 100 else 2 if size >= 10 else 3 if size >= 0.1 else 4)
+
+
+def _signed(value: float) -> str:
+    shown = _figure(value)
+    return shown if shown.startswith("−") or shown == "0" else f"+{shown}"
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if low is None:
+        return ""
+    return f" [{_figure(low)}, {'no end' if high is None else _figure(high)}]"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "missing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:.12g}" if isinstance(value, float) else str(value)

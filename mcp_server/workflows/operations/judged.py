@@ -1,0 +1,95 @@
+"""The rows that a model is judged on: real ones with a known outcome that it wasn't trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import polars as pl
+from numpy.typing import NDArray
+
+from mcp_server.core.contract import Overrides, apply_overrides, from_dict
+from mcp_server.core.predictor.batch import BatchPredictor
+from mcp_server.core.training.split import synthetic_rows
+from mcp_server.core.training.target import Target, target_values
+from mcp_server.errors import InvalidInput
+from mcp_server.workflows.operations.reading import row_columns, row_digests, stored_table
+
+MINIMUM_ROWS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Rows to judge a model on.
+
+    Args:
+        frame: every real row of the table.
+        rows: which of them are judged, shape (n,).
+        target: of the judged rows: class indexes or numbers.
+        left_out: real rows that the model has seen, or their like.
+    """
+
+    frame: pl.DataFrame
+    rows: NDArray[np.bool_]
+    target: NDArray[np.float64]
+    left_out: int
+
+    @property
+    def judged(self) -> pl.DataFrame:
+        return self.frame.filter(pl.Series(self.rows))
+
+
+def real_rows(arguments: Mapping[str, Any]) -> pl.DataFrame:
+    """The table of an operation without its made-up rows.
+
+    Args:
+        arguments: path (Parquet) and contract.
+    """
+    frame = stored_table(arguments["path"])
+    return frame.filter(pl.Series(~synthetic_rows(frame, from_dict(arguments["contract"]))))
+
+
+def judged_rows(arguments: Mapping[str, Any], form: Mapping[str, Any], predictor: BatchPredictor) -> Judged:
+    """What of a table a model can be judged on.
+
+    Args:
+        arguments: path (Parquet), contract, and held_out: test_rows.json, the path of the model's held-out row numbers
+            in this table; seen_rows.bin, that of the digests of the rows it saw; or nothing, where that isn't known.
+        form: the serving form as JSON, and `predictor` the same ready for tables.
+    Raises:
+        InvalidInput: the target isn't there, or fewer than 20 rows are left.
+    """
+    table, contract = stored_table(arguments["path"]), from_dict(arguments["contract"])
+    typed = predictor.form
+    if typed.target not in table.columns:
+        raise InvalidInput("The data doesn't have the model's target.", hint="Name a dataset with known outcomes.")
+    if contract.target != typed.target:
+        contract = apply_overrides(contract, Overrides(target=typed.target))
+    real = ~synthetic_rows(table, contract)
+    unseen = _unseen(arguments["held_out"], form, table) & real
+    classes = None if typed.classes is None else tuple(typed.classes)
+    target = target_values(table, contract, Target(typed.target, typed.task, classes))
+    judged = unseen & np.isfinite(target)
+    if int(judged.sum()) < MINIMUM_ROWS:
+        raise InvalidInput(
+            f"Only {int(judged.sum())} rows with an outcome weren't seen by the model; {MINIMUM_ROWS} are needed.",
+            hint="Name a dataset with rows that it wasn't trained on.",
+        )
+    return Judged(
+        table.filter(pl.Series(real)), judged[real], target[judged], int(real.sum()) - int((unseen & real).sum())
+    )
+
+
+def _unseen(held_out: Mapping[str, str], form: Mapping[str, Any], table: pl.DataFrame) -> NDArray[np.bool_]:
+    if "test_rows.json" in held_out:
+        unseen = np.zeros(table.height, dtype=np.bool_)
+        unseen[orjson.loads(Path(held_out["test_rows.json"]).read_bytes())] = True
+        return unseen
+    if "seen_rows.bin" not in held_out:
+        return np.ones(table.height, dtype=np.bool_)
+    seen = np.frombuffer(Path(held_out["seen_rows.bin"]).read_bytes(), dtype=np.uint64)
+    return ~np.isin(row_digests(table, row_columns(form)), seen)
