@@ -28,14 +28,21 @@ async def train_model(
     target: Column | None = None,
     features: Annotated[list[Column] | None, Field(min_length=1, max_length=10_000)] = None,
     test: Annotated[Expression | None, Field(description='"season >= 2011"; else the latest or a random 20 %')] = None,
-    algorithm: Literal["both", "linear", "boosting"] = "both",
+    algorithm: Literal["both", "linear", "boosting", "extra_trees", "auto"] = "both",
+    seconds: Annotated[int | None, Field(ge=1, le=86_400, description="tune for so long")] = None,
+    trials: Annotated[int | None, Field(ge=3, le=500, description="tune with so many; reproducible")] = None,
+    costs: Annotated[
+        dict[Literal["false_positive", "false_negative"], Annotated[float, Field(gt=0)]] | None,
+        Field(description="of errors; moves the threshold"),
+    ] = None,
     seed: Annotated[int, Field(ge=0, le=4_294_967_295)] = 0,
     allow_leaks: bool = False,
 ) -> JobReport:
     """Train a linear baseline and gradient boosting as a job; each becomes a calibrated, tested, verified version.
 
-    Splits by time where there is a time column. Refuses features that leak the target. Next: get_job until done, then
-    compare_models or predict.
+    With seconds, trials or algorithm auto: tunes linear, boosting and extra trees, and takes the best or a blend.
+    Splits by time where there is a time column. Refuses leaks. Next: get_job until done, then compare_models or
+    predict.
     """
     request = training.TrainingRequest(
         model=model,
@@ -44,6 +51,9 @@ async def train_model(
         features=features,
         test=test,
         algorithm=algorithm,
+        seconds=seconds,
+        trials=trials,
+        costs=dict(costs.items()) if costs else None,
         seed=seed,
         allow_leaks=allow_leaks,
     )

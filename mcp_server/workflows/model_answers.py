@@ -38,11 +38,29 @@ def trained_lines(result: dict[str, Any]) -> list[str]:
         )
         state = [version["algorithm"], f"verification {version['verification']}"]
         if version["calibration"] == "none" and "log_loss" in version["metrics"]:
-            state.append("not calibrated: too few rows")
+            state.append("not calibrated" if "account" in result else "not calibrated: too few rows")
         if version["same_as_before"]:
             state.append("the same as before")
         told.append(f"- {version['model']} ({', '.join(state)}): {shown}")
     told.append(result["sentence"])
+    return told + (account_lines(result["account"]) if "account" in result else [])
+
+
+def account_lines(account: dict[str, Any]) -> list[str]:
+    """What tuning tried, what won, by how much and at what cost, in sentences."""
+    tried = ", ".join(f"{one['algorithm']} {one['trials']} ({one['pruned']} pruned)" for one in account["tried"])
+    members = " + ".join(
+        f"{member['weight']:.2f} {member['algorithm']} {'tuned' if member['tuned'] else 'by default'}"
+        for member in account["members"]
+    )
+    told = [
+        f"Tuned with {account['trials']} trials in {account['seconds']:g} s, ended by {account['ended_by']}: {tried}.",
+        f"Chosen on {account['folds']} folds of the training rows ({account['rows']:,} rows judged): {members}, "
+        f"loss {number(account['loss'])}.",
+    ]
+    told += [f"- against {one['what']}: {_gain(one)}" for one in account["against"]]
+    if account["blend"] and not account["blend"]["taken"]:
+        told.append("Blending didn't help beyond noise.")
     return told
 
 

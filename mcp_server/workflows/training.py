@@ -34,6 +34,9 @@ class TrainingRequest:
     features: list[str] | None = None
     test: str | None = None
     algorithm: str = "both"
+    seconds: int | None = None
+    trials: int | None = None
+    costs: dict[str, float] | None = None
     seed: int = 0
     allow_leaks: bool = False
 
@@ -43,7 +46,7 @@ async def start(app: App, call: CallContext, request: TrainingRequest) -> JobRep
 
     Raises:
         NotFound: the data set version doesn't exist.
-        InvalidInput: a feature isn't a column.
+        InvalidInput: a feature isn't a column, or costs name only one of the two errors.
         BadTarget: no target is stated anywhere.
         LeakFound: a feature is known only after the event, and leaks aren't allowed.
     """
@@ -53,6 +56,7 @@ async def start(app: App, call: CallContext, request: TrainingRequest) -> JobRep
     from mcp_server.storage.ids import new_id
 
     check_name(request.model)
+    _check_costs(request.costs)
     record = await find(app, request.dataset)
     contract = from_dict(record.contract)
     target = _target(contract, request)
@@ -87,6 +91,13 @@ async def _check_room(tx: Transaction, call: CallContext) -> None:
             f"{len(own.items)} jobs of this caller and {len(every.items)} in all are waiting or running; "
             f"{MOST_OWN} and {MOST_WAITING} may be.",
             hint="Wait for some to end (get_job), or cancel_job those that aren't wanted.",
+        )
+
+
+def _check_costs(costs: dict[str, float] | None) -> None:
+    if costs is not None and set(costs) != {"false_positive", "false_negative"}:
+        raise InvalidInput(
+            "Of the two errors, one has no cost.", hint="State both: false_positive and false_negative, each above 0."
         )
 
 

@@ -19,8 +19,14 @@ from mcp_server.storage.records import DatasetVersion, ModelVersion
 from mcp_server.workflows.describing import genuine
 from mcp_server.workflows.examining import check_files, completed, verdict_of
 from mcp_server.workflows.reply import Apart
+from mcp_server.workflows.tuning import CANDIDATES, TUNED, Tuning
 
-ALGORITHMS = {"both": ("linear", "boosting"), "linear": ("linear",), "boosting": ("boosting",)}
+ALGORITHMS = {
+    "both": ("linear", "boosting"),
+    "linear": ("linear",),
+    "boosting": ("boosting",),
+    "extra_trees": ("extra_trees",),
+}
 UNNUMBERED = 0
 FILES = ("form.json", "estimator.skops", "test_rows.json", "seen_rows.bin", "golden.json")
 # The metric that decides; a loss, less is better. As `core.metrics.PRIMARY`, which would bring numpy into the worker.
@@ -44,7 +50,12 @@ class TrainingJob:
         self.run = run
         self.storage = storage
         self.arguments = run.arguments
-        self.algorithms = ALGORITHMS[run.arguments["algorithm"]]
+        stated = run.arguments["algorithm"]
+        self.budget = {name: run.arguments.get(name) for name in ("seconds", "trials")}
+        self.tuned = stated == "auto" or any(self.budget.values())
+        self.candidates = CANDIDATES if stated in ("auto", "both") else ALGORITHMS[stated]
+        # The baseline stands beside whatever tuning finds.
+        self.algorithms = ("linear", TUNED) if self.tuned else ALGORITHMS[stated]
 
     def run_id(self, algorithm: str) -> str:
         return f"r{self.run.id[1:]}-{algorithm}"
@@ -61,9 +72,16 @@ class TrainingJob:
             {"path": table, "contract": data.contract, "out": str(run.scratch / "plan.json"), **self._request()},
             share=(0.0, 0.1),
         )
+        chosen: dict[str, Any] | None = None
+        if self.tuned:
+            tuning = Tuning(run, self.candidates, **self.budget)
+            told = {"path": table, "plan": str(run.scratch / "plan.json"), **self._request()}
+            chosen = await tuning.chosen(told, share=(0.1, 0.6))
         trained = {}
         for index, algorithm in enumerate(self.algorithms):
-            begin = 0.1 + 0.7 * index / len(self.algorithms)
+            first = 0.6 if self.tuned else 0.1
+            part = (0.8 - first) / len(self.algorithms)
+            begin = first + part * index
             trained[algorithm] = await run.step(
                 f"fit_{algorithm}",
                 "train_algorithm",
@@ -73,9 +91,10 @@ class TrainingJob:
                     "plan": str(run.scratch / "plan.json"),
                     "algorithm": algorithm,
                     "out": str(run.scratch / algorithm),
+                    "chosen": chosen if algorithm == TUNED else None,
                     **self._request(),
                 },
-                share=(begin, begin + 0.7 / len(self.algorithms)),
+                share=(begin, begin + part),
             )
         summary = await run.step(
             "compare",
@@ -95,7 +114,7 @@ class TrainingJob:
         versions = (await run.step("register", self._register, {"trained": trained, "plan": plan, "ready": ready}))[
             "versions"
         ]
-        return self._answer(versions, plan, summary)
+        return self._answer(versions, plan, summary, chosen and chosen["account"])
 
     async def record_failure(self, failed: CourtsideError) -> None:
         """Leave the failed runs in the history."""
@@ -111,7 +130,12 @@ class TrainingJob:
         await self.run.step("note_failure", note, {})
 
     def _request(self) -> dict[str, Any]:
-        return {name: self.arguments[name] for name in ("target", "features", "test", "seed", "allow_leaks")}
+        request = {name: self.arguments[name] for name in ("target", "features", "test", "seed", "allow_leaks")}
+        if self.tuned:
+            request["tuned"] = True
+        if self.arguments.get("costs"):
+            request["costs"] = self.arguments["costs"]
+        return request
 
     async def _begin(self, _: dict[str, Any]) -> dict[str, Any]:
         async with self.storage.database.transaction(self.run.call) as tx:
@@ -184,7 +208,7 @@ class TrainingJob:
                 versions.append(
                     {
                         "model": f"{version.name}@{version.version}",
-                        "algorithm": algorithm,
+                        "algorithm": trained["metrics"]["algorithm"],
                         "digest": version.digest,
                         "metrics": trained["metrics"]["test"],
                         "baseline": trained["metrics"]["baseline"],
@@ -241,8 +265,14 @@ class TrainingJob:
             "parity": trained["parity"],
         }
 
-    def _answer(self, versions: list[dict[str, Any]], plan: dict[str, Any], summary: dict[str, Any]) -> dict[str, Any]:
-        best = next((one for one in versions if one["algorithm"] == summary["recommended"]), versions[0])
+    def _answer(
+        self,
+        versions: list[dict[str, Any]],
+        plan: dict[str, Any],
+        summary: dict[str, Any],
+        account: dict[str, Any] | None,
+    ) -> dict[str, Any]:
+        best = versions[self.algorithms.index(summary["recommended"])]
         metric = PRIMARY[plan["task"]]
         skill = has_skill(best["metrics"][metric], best["baseline"][metric])
         sentences = [summary["sentence"].rstrip(".") + "."]
@@ -265,6 +295,7 @@ class TrainingJob:
             "sentence": " ".join(sentences),
             "features": plan["features"],
             "left_out": plan["left_out"],
+            **({} if account is None else {"account": account}),
             "next": f"{after}.",
         }
 

@@ -5,7 +5,7 @@ It agrees with the row by row evaluation to 1e-12: sums run in the same order. N
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,19 @@ import numpy as np
 import polars as pl
 
 from mcp_server.core.predictor.flags import FlagKind
-from mcp_server.core.predictor.forest import Forest
-from mcp_server.core.predictor.form import Form, Linear, Platt, Temperature, read_form
+from mcp_server.core.predictor.forest import AveragedForest, Forest
+from mcp_server.core.predictor.form import (
+    Averaged,
+    Blend,
+    Calibration,
+    Form,
+    Isotonic,
+    Linear,
+    Platt,
+    Temperature,
+    Trees,
+    read_form,
+)
 from mcp_server.core.predictor.tables import BoolArray, FloatArray, TableEncoder
 from mcp_server.errors import InvalidInput
 
@@ -24,7 +35,7 @@ class BatchAnswers:
     """Answers for n rows.
 
     Args:
-        values: shape (n,): the index of the most probable class, or the number.
+        values: shape (n,): the index of the most probable class, or of the one that the costs ask for; or the number.
         probabilities: shape (n, classes), calibrated, rows summing to 1; None for a regression.
         interval: (low, high), each shape (n,); None for classes, or where the model has none.
         flags: (column, kind) to the rows so flagged, shape (n,); only pairs with at least one row.
@@ -56,11 +67,7 @@ class BatchPredictor:
     def __init__(self, form: Form) -> None:
         self.form = form
         self.encoder = TableEncoder(form.derived, form.inputs, form.encoder)
-        estimator = form.estimator
-        self._forest = None if isinstance(estimator, Linear) else Forest(estimator, form.width)
-        self._rows: list[tuple[float, list[float]]] = []
-        if isinstance(estimator, Linear):
-            self._rows = list(zip(estimator.intercepts, estimator.coefficients, strict=True))
+        self._score = _scorer(form)
 
     def encode(self, frame: pl.DataFrame) -> FloatArray:
         """The estimator's matrix, shape (n, form.width); NaN where a tree sees a missing value.
@@ -72,17 +79,9 @@ class BatchPredictor:
 
     def score(self, matrix: FloatArray) -> FloatArray:
         """The estimator's outputs before calibration, shape (n, form.outputs), for a matrix as `encode` gives it."""
-        outputs = np.empty((len(matrix), self.form.outputs))
         # What overflows is infinite, as it is row by row; whoever takes it further refuses it.
         with np.errstate(over="ignore", invalid="ignore"):
-            if self._forest is not None:
-                return self._forest.score(matrix)
-            for at, (intercept, row) in enumerate(self._rows):
-                total = np.full(len(matrix), intercept)
-                for position, coefficient in enumerate(row):
-                    total += matrix[:, position] * coefficient
-                outputs[:, at] = total
-        return outputs
+            return self._score(matrix)
 
     def answer(self, frame: pl.DataFrame) -> BatchAnswers:
         """Answer for every row.
@@ -105,9 +104,10 @@ class BatchPredictor:
             band = self.form.interval
             interval = None if band is None else (values - band.half_width, values + band.half_width)
             return BatchAnswers(values, None, interval, flags)
-        shares = calibrated(outputs, self.form)
+        shares = calibrated(outputs, self.form.calibration)
         # Of two classes the first wins a tie, as it does row by row.
-        return BatchAnswers(shares.argmax(axis=1).astype(np.float64), shares, None, flags)
+        best = shares[:, 1] > self.form.threshold if self.form.outputs == 1 else shares.argmax(axis=1)
+        return BatchAnswers(best.astype(np.float64), shares, None, flags)
 
 
 def compile_batch(form: Mapping[str, Any]) -> BatchPredictor:
@@ -119,14 +119,13 @@ def compile_batch(form: Mapping[str, Any]) -> BatchPredictor:
     return BatchPredictor(read_form(form))
 
 
-def calibrated(outputs: FloatArray, form: Form) -> FloatArray:
-    """Probabilities, shape (n, classes), from the outputs of a classifier's estimator, shape (n, form.outputs)."""
-    calibration = form.calibration
-    if form.outputs == 1:
+def calibrated(outputs: FloatArray, calibration: Calibration) -> FloatArray:
+    """Probabilities, shape (n, classes), from the outputs of a classifier's estimator, shape (n, 1) for two classes."""
+    if outputs.shape[1] == 1:
         odds = outputs[:, 0]
         if isinstance(calibration, Platt):
             odds = calibration.a * odds + calibration.b
-        second = expit(odds)
+        second = np.interp(odds, calibration.x, calibration.y) if isinstance(calibration, Isotonic) else expit(odds)
         return np.column_stack([1.0 - second, second])
     if isinstance(calibration, Temperature):
         outputs = outputs / calibration.t
@@ -140,3 +139,37 @@ def expit(values: FloatArray) -> FloatArray:
     small = np.exp(-np.abs(values))
     result: FloatArray = np.where(values >= 0.0, 1.0, small) / (1.0 + small)
     return result
+
+
+def _scorer(form: Form) -> Callable[[FloatArray], FloatArray]:
+    estimator = form.estimator
+    if not isinstance(estimator, Blend):
+        return _part(form, estimator, form.width)
+    members = [(member, _part(form, member.estimator, member.width)) for member in estimator.members]
+
+    def score(matrix: FloatArray) -> FloatArray:
+        total = np.zeros((len(matrix), form.outputs))
+        for member, part in members:
+            total += member.weight * part(matrix[:, member.start : member.start + member.width])
+        return total
+
+    return score
+
+
+def _part(form: Form, estimator: Linear | Trees | Averaged, width: int) -> Callable[[FloatArray], FloatArray]:
+    if isinstance(estimator, Trees):
+        return Forest(estimator, width).score
+    if isinstance(estimator, Averaged):
+        return AveragedForest(estimator, width, form.task).score
+    rows = list(zip(estimator.intercepts, estimator.coefficients, strict=True))
+
+    def score(matrix: FloatArray) -> FloatArray:
+        outputs = np.empty((len(matrix), len(rows)))
+        for at, (intercept, row) in enumerate(rows):
+            total = np.full(len(matrix), intercept)
+            for position, coefficient in enumerate(row):
+                total += matrix[:, position] * coefficient
+            outputs[:, at] = total
+        return outputs
+
+    return score

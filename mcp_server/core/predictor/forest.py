@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server.core.predictor.form import Trees
-from mcp_server.core.predictor.trees import Node, grow
+from mcp_server.core.predictor.form import Averaged, Task, Trees
+from mcp_server.core.predictor.scoring import LARGEST_SINGLE
+from mcp_server.core.predictor.trees import Node, grow, grow_leaves
 
 FloatArray = NDArray[np.float64]
 
@@ -123,6 +124,56 @@ class Forest:
                     total += tree.leaves(columns)
                 outputs[start : start + _CHUNK, at] = total
         return outputs
+
+
+class AveragedForest:
+    """The trees of a checked estimator whose leaves are averaged.
+
+    Args:
+        estimator, task: of a serving form.
+        width: the number of columns of the matrix.
+    Raises:
+        CorruptArtefact: a tree is malformed.
+    """
+
+    def __init__(self, estimator: Averaged, width: int, task: Task) -> None:
+        roots = grow_leaves(estimator.trees, width=width, leaves=len(estimator.leaves))
+        self._trees = [_tree(root) for (root,) in roots]
+        self._leaves = np.array(estimator.leaves)
+        self._floor = estimator.floor
+        self._task = task
+
+    def score(self, matrix: FloatArray) -> FloatArray:
+        """The outputs, shape (n, outputs), for a matrix of shape (n, width)."""
+        means = np.empty((len(matrix), self._leaves.shape[1]))
+        for start in range(0, len(matrix), _CHUNK):
+            columns = np.ascontiguousarray(in_single(matrix[start : start + _CHUNK]).T)
+            total = np.zeros((columns.shape[1], means.shape[1]))
+            for tree in self._trees:
+                total += self._leaves[tree.leaves(columns).astype(np.int64)]
+            means[start : start + _CHUNK] = total / len(self._trees)
+        return outputs_of_means(means, self._floor, self._task)
+
+
+def outputs_of_means(means: FloatArray, floor: float, task: Task) -> FloatArray:
+    """Outputs from averaged leaves: values as they are, shares as log-odds or logarithms.
+
+    Args:
+        means: shape (n, outputs): of two classes the share of the second.
+        floor: added to each share.
+    """
+    if task == "regression":
+        return means
+    if task == "binary":
+        odds: FloatArray = np.log((means + floor) / (1.0 - means + floor))
+        return odds
+    logs: FloatArray = np.log(means + floor)
+    return logs
+
+
+def in_single(matrix: FloatArray) -> FloatArray:
+    """Numbers rounded to single precision, the largest ones brought within its range; NaN stays."""
+    return np.clip(matrix, -LARGEST_SINGLE, LARGEST_SINGLE).astype(np.float32).astype(np.float64)
 
 
 def _tree(root: Node) -> _SmallTree | _LargeTree:

@@ -5,15 +5,20 @@ A form is a JSON object (`format` is `courtside.model/1`). Its pieces:
 - `inputs`: the columns that the model reads, with what training saw of each; a derived one has its
   expression in `derived` and is computed from the others where a row doesn't give it.
 - `encoder`: how columns become the estimator's vector, in order.
-- `estimator`: `linear` (one row of coefficients for each output) or `trees` (tree `j` adds to output
-  `j % len(base)`; a binary model has one output, the log-odds of the second class).
-- `calibration`: from outputs to probabilities. Platt: `expit(a * output + b)`; temperature: `softmax(outputs / t)`.
+- `estimator`: `linear` (one row of coefficients for each output), `trees` (tree `j` adds to output
+  `j % len(base)`; a binary model has one output, the log-odds of the second class), `averaged` (trees whose leaves
+  are rows of shares or values, averaged) or `blend` (a weighted sum of the outputs of several, each on its slice of
+  the vector).
+- `calibration`: from outputs to probabilities. Platt: `expit(a * output + b)`; isotonic: straight lines between
+  points (log-odds, probability); temperature: `softmax(outputs / t)`.
 - `interval`: the half width around a regression's value.
+- `decision`: where the two kinds of error cost differently, from which probability on the second class is the value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -28,6 +33,7 @@ MAX_INPUTS = 2_000
 MAX_WIDTH = 20_000
 MAX_VALUES = 1_000
 MAX_CLASSES = 100
+MAX_MEMBERS = 8
 
 Task = Literal["binary", "multiclass", "regression"]
 Kind = Literal["integer", "number", "boolean", "category", "date", "datetime"]
@@ -123,6 +129,36 @@ class Trees(_Part):
     trees: list[Any]  # checked node by node where they are built
 
 
+class Averaged(_Part):
+    """Trees that are asked in single precision; a leaf's `v` is the index of its row in `leaves`.
+
+    The rows that the trees reach are averaged. Of two classes a row holds the share of the second, of more the share
+    of each, of a regression the value. Shares become log-odds, or logarithms, after `floor` is added to each.
+    """
+
+    kind: Literal["averaged"]
+    trees: Annotated[list[Any], Field(min_length=1)]  # checked node by node where they are built
+    leaves: Annotated[list[list[float]], Field(min_length=1)]
+    floor: Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Member(_Part):
+    """One estimator of a blend, on `width` numbers of the vector from `start` on."""
+
+    weight: Annotated[float, Field(gt=0.0, le=1.0)]
+    start: Annotated[int, Field(ge=0)]
+    width: Annotated[int, Field(ge=1)]
+    estimator: Annotated[Linear | Trees | Averaged, Field(discriminator="kind")]
+
+
+class Blend(_Part):
+    kind: Literal["blend"]
+    members: Annotated[list[Member], Field(min_length=2, max_length=MAX_MEMBERS)]
+
+
+Estimator = Linear | Trees | Averaged | Blend
+
+
 class Platt(_Part):
     kind: Literal["platt"]
     a: float
@@ -134,14 +170,39 @@ class Temperature(_Part):
     t: Annotated[float, Field(gt=0.0)]
 
 
+class Isotonic(_Part):
+    """Probabilities `y` at log-odds `x`, straight lines between them and level beyond the ends."""
+
+    kind: Literal["isotonic"]
+    x: Annotated[list[float], Field(min_length=1, max_length=MAX_VALUES)]
+    y: Annotated[list[Annotated[float, Field(gt=0.0, lt=1.0)]], Field(min_length=1, max_length=MAX_VALUES)]
+
+
 class Uncalibrated(_Part):
     kind: Literal["none"]
 
 
+Calibration = Annotated[Platt | Isotonic | Temperature | Uncalibrated, Field(discriminator="kind")]
+
+
 class Interval(_Part):
-    kind: Literal["split_conformal"]
+    """`split_conformal` is of rows apart from training, `cross_conformal` of the folds that tuned the model."""
+
+    kind: Literal["split_conformal", "cross_conformal"]
     half_width: Annotated[float, Field(ge=0.0)]
     level: Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+class Decision(_Part):
+    """The costs of saying the second class wrongly, and of missing it."""
+
+    false_positive: Annotated[float, Field(gt=0.0)]
+    false_negative: Annotated[float, Field(gt=0.0)]
+
+    @property
+    def threshold(self) -> float:
+        """The probability of the second class beyond which saying it costs less on average."""
+        return self.false_positive / (self.false_positive + self.false_negative)
 
 
 class Form(_Part):
@@ -152,9 +213,10 @@ class Form(_Part):
     derived: Annotated[list[Derived], Field(max_length=MAX_INPUTS)]
     inputs: Annotated[list[Input], Field(min_length=1, max_length=MAX_INPUTS)]
     encoder: Annotated[list[Encoding], Field(min_length=1, max_length=MAX_INPUTS)]
-    estimator: Annotated[Linear | Trees, Field(discriminator="kind")]
-    calibration: Annotated[Platt | Temperature | Uncalibrated, Field(discriminator="kind")]
+    estimator: Annotated[Linear | Trees | Averaged | Blend, Field(discriminator="kind")]
+    calibration: Calibration
     interval: Interval | None
+    decision: Decision | None = None
 
     @property
     def outputs(self) -> int:
@@ -165,6 +227,11 @@ class Form(_Part):
     def width(self) -> int:
         """The length of the estimator's vector."""
         return sum(encoding.width for encoding in self.encoder)
+
+    @property
+    def threshold(self) -> float:
+        """The probability of the second of two classes beyond which it is the value."""
+        return 0.5 if self.decision is None else self.decision.threshold
 
 
 def read_form(form: Mapping[str, Any]) -> Form:
@@ -226,11 +293,17 @@ def _check_task(form: Form) -> None:
     expected = {"binary": count == 2, "multiclass": count > 2, "regression": form.classes is None}
     if not expected[form.task] or (form.classes is not None and len(set(form.classes)) != count):
         raise malformed("classes")
-    fitting = {"binary": ("platt", "none"), "multiclass": ("temperature", "none"), "regression": ("none",)}
+    fitting = {"binary": ("platt", "isotonic", "none"), "multiclass": ("temperature", "none"), "regression": ("none",)}
     if form.calibration.kind not in fitting[form.task]:
         raise malformed("calibration")
+    if isinstance(form.calibration, Isotonic):
+        x, y = form.calibration.x, form.calibration.y
+        if len(x) != len(y) or any(low >= high for low, high in pairwise(x)) or sorted(y) != y:
+            raise malformed("calibration")
     if form.interval is not None and form.task != "regression":
         raise malformed("interval")
+    if form.decision is not None and form.task != "binary":
+        raise malformed("decision")
 
 
 def _check_columns(form: Form) -> None:
@@ -259,15 +332,44 @@ def _fits(encoding: str, kind: str) -> bool:
 
 def _check_estimator(form: Form) -> None:
     estimator = form.estimator
+    if not isinstance(estimator, Blend):
+        _check_part(form, estimator, form.encoder, "estimator")
+        return
+    for index, member in enumerate(estimator.members):
+        place = f"estimator.members.{index}"
+        _check_part(form, member.estimator, _slice(form.encoder, member, place), place)
+
+
+def _slice(encoder: Sequence[Encoding], member: Member, place: str) -> list[Encoding]:
+    """The encodings that make up a member's part of the vector: whole ones only."""
+    taken, at = [], 0
+    for encoding in encoder:
+        if member.start <= at and at + encoding.width <= member.start + member.width:
+            taken.append(encoding)
+        at += encoding.width
+    if sum(encoding.width for encoding in taken) != member.width:
+        raise malformed(place)
+    return taken
+
+
+def _check_part(form: Form, estimator: Linear | Trees | Averaged, encoder: Sequence[Encoding], place: str) -> None:
     if isinstance(estimator, Trees):
         if len(estimator.base) != form.outputs:
-            raise malformed("estimator.base")
+            raise malformed(f"{place}.base")
+        return
+    if isinstance(estimator, Averaged):
+        if any(len(row) != form.outputs for row in estimator.leaves):
+            raise malformed(f"{place}.leaves")
+        if form.classes is not None and not (
+            estimator.floor > 0.0 and all(0.0 <= share <= 1.0 for row in estimator.leaves for share in row)
+        ):
+            raise malformed(f"{place}.leaves")
         return
     if len(estimator.coefficients) != form.outputs or len(estimator.intercepts) != form.outputs:
-        raise malformed("estimator.intercepts")
-    if any(len(row) != form.width for row in estimator.coefficients):
-        raise malformed("estimator.coefficients")
-    for index, encoding in enumerate(form.encoder):
+        raise malformed(f"{place}.intercepts")
+    if any(len(row) != sum(encoding.width for encoding in encoder) for row in estimator.coefficients):
+        raise malformed(f"{place}.coefficients")
+    for index, encoding in enumerate(encoder):
         # A linear sum has no branch for a missing value: NaN would swallow the whole of it.
         if isinstance(encoding, OrdinalEncoding) or (
             not isinstance(encoding, OneHotEncoding) and encoding.fill is None

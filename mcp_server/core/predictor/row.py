@@ -19,7 +19,7 @@ from mcp_server.core.predictor.form import (
     Encoding,
     Form,
     Input,
-    Linear,
+    Isotonic,
     NumberEncoding,
     OneHotEncoding,
     Platt,
@@ -28,7 +28,7 @@ from mcp_server.core.predictor.form import (
     read_form,
 )
 from mcp_server.core.predictor.reading import refuse_empty, refuse_names, typed_value
-from mcp_server.core.predictor.trees import grow, walk, walk_with_missing
+from mcp_server.core.predictor.scoring import between, scorer
 from mcp_server.errors import InvalidInput
 
 _CALENDAR: dict[str, Callable[[date], int]] = {
@@ -37,15 +37,13 @@ _CALENDAR: dict[str, Callable[[date], int]] = {
     "weekday": lambda day: day.isoweekday(),
 }
 
-Score = Callable[[list[float], bool], list[float]]
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the model says about one row, and whether to trust it.
 
     Args:
-        value: the most probable class, or the number.
+        value: the most probable class, or the one that the form's costs ask for, or the number.
         probability: calibrated, of `value`; None for a regression.
         probabilities: of each class, summing to 1; None for a regression.
         interval: (low, high) at the form's level; None for classes, or where the model has none.
@@ -90,7 +88,7 @@ class Predictor:
         self._derived = [(name, expression, described.get(name)) for name, expression in derived]
         self._inputs = {column.name: column for column in form.inputs}
         self._encoders = [_encoder(encoding) for encoding in form.encoder]
-        self._score = _linear(form.estimator) if isinstance(form.estimator, Linear) else _forest(form)
+        self._score = scorer(form)
 
     def answer(self, row: Mapping[str, object]) -> Answer:
         """Answer for one row.
@@ -207,10 +205,10 @@ class Predictor:
             odds = outputs[0]
             if isinstance(calibration, Platt):
                 odds = calibration.a * odds + calibration.b
-            second = expit(odds)
+            second = between(calibration.x, calibration.y, odds) if isinstance(calibration, Isotonic) else expit(odds)
             first = 1.0 - second
             probabilities = {classes[0]: first, classes[1]: second}
-            if second > 0.5:
+            if second > form.threshold:
                 return Answer(classes[1], second, probabilities, None, found)
             return Answer(classes[0], first, probabilities, None, found)
         if isinstance(calibration, Temperature):
@@ -272,12 +270,15 @@ def _describe(form: Form, spec: Input) -> _Column:
 def _treatment(encodings: list[Encoding]) -> str:
     if not encodings:
         return "what is derived from it is missing too"
-    encoding = encodings[0]
-    if isinstance(encoding, OneHotEncoding):
-        return "the model counts it as none of the values it knows"
-    if not isinstance(encoding, NumberEncoding | CalendarEncoding) or encoding.fill is None:
-        return "the trees take the branch for missing values"
-    return f"the model uses the training median, {encoding.fill:.6g}"
+    told: dict[str, None] = {}
+    for encoding in encodings:
+        if isinstance(encoding, OneHotEncoding):
+            told["the model counts it as none of the values it knows"] = None
+        elif not isinstance(encoding, NumberEncoding | CalendarEncoding) or encoding.fill is None:
+            told["the trees take the branch for missing values"] = None
+        elif encoding.as_ == encodings[0].as_:  # of a date's parts the first stands for all
+            told[f"the model uses the training median, {encoding.fill:.6g}"] = None
+    return "; ".join(told)
 
 
 def _encoder(encoding: Encoding) -> tuple[str, str, float, dict[str, Any], int]:
@@ -286,34 +287,6 @@ def _encoder(encoding: Encoding) -> tuple[str, str, float, dict[str, Any], int]:
     if isinstance(encoding, OneHotEncoding):
         return "onehot", encoding.column, nan, {value: at for at, value in enumerate(encoding.values)}, encoding.width
     return "ordinal", encoding.column, nan, {value: float(at) for at, value in enumerate(encoding.values)}, 1
-
-
-def _linear(estimator: Linear) -> Score:
-    rows = list(zip(estimator.intercepts, estimator.coefficients, strict=True))
-
-    def score(vector: list[float], _: bool) -> list[float]:
-        outputs = []
-        for total, coefficients in rows:
-            # Not sum(): from Python 3.12 on it compensates, and would differ from the table's evaluation.
-            for value, coefficient in zip(vector, coefficients, strict=True):
-                total += value * coefficient
-            outputs.append(total)
-        return outputs
-
-    return score
-
-
-def _forest(form: Form) -> Score:
-    estimator = form.estimator
-    if isinstance(estimator, Linear):
-        raise TypeError("a linear estimator has no trees")
-    forest = list(zip(grow(estimator.trees, width=form.width, outputs=form.outputs), estimator.base, strict=True))
-
-    def score(vector: list[float], has_missing: bool) -> list[float]:
-        descend = walk_with_missing if has_missing else walk
-        return [descend(roots, vector, base) for roots, base in forest]
-
-    return score
 
 
 def _finite(value: object) -> bool | int | float | None:

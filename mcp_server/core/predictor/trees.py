@@ -49,6 +49,23 @@ def grow(trees: Sequence[Any], *, width: int, outputs: int) -> list[list[Node]]:
     return roots
 
 
+def grow_leaves(trees: Sequence[Any], *, width: int, leaves: int) -> list[list[Node]]:
+    """Check and build trees whose leaves are numbered; raises as `grow`, also where a number is beyond `leaves`.
+
+    Returns:
+        each root in a list of its own: what `walk` adds up is then the number of the one leaf.
+    """
+    (roots,) = grow(trees, width=width, outputs=1)
+    waiting = list(roots)
+    while waiting:
+        _, value, left, right, _ = waiting.pop()
+        if left is not None:
+            waiting += [left, right]
+        elif not (value.is_integer() and 0 <= value < leaves):
+            raise malformed("estimator.leaves")
+    return [[root] for root in roots]
+
+
 def walk(roots: list[Node], vector: list[float], base: float) -> float:
     """Add up the leaves that a vector without NaN reaches, in order, starting from `base`."""
     total = base

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from mcp_server.core.predictor.form import NUMERIC, Form, Input, Linear
+from mcp_server.core.predictor.form import NUMERIC, Averaged, Blend, Form, Input, Linear, Trees
 
 FloatArray = NDArray[np.float64]
 
@@ -50,32 +50,52 @@ def adversarial_vectors(form: Form, matrix: FloatArray, rng: np.random.Generator
     Returns:
         shape (m, form.width). For trees: a number at a threshold and one unit in the last place on either side, zeros
         of both signs, the largest doubles, and missing values, alone and all together. For a linear form: each number
-        ten ranges beyond its ends.
+        ten ranges beyond its ends. For a blend: each of its members' so.
     """
+    estimator = form.estimator
+    if not isinstance(estimator, Blend):
+        return _around(estimator, range(form.width), matrix, rng, _MOST_THRESHOLDS)
+    most = _MOST_THRESHOLDS // len(estimator.members)
+    return np.concatenate(
+        [
+            _around(member.estimator, range(member.start, member.start + member.width), matrix, rng, most)
+            for member in estimator.members
+        ]
+    )
+
+
+def _around(
+    estimator: Linear | Trees | Averaged, columns: range, matrix: FloatArray, rng: np.random.Generator, most: int
+) -> FloatArray:
+    """Vectors of which only the columns of one estimator are changed."""
     ordinary = matrix[rng.integers(0, len(matrix), size=_BASES)]
-    if isinstance(form.estimator, Linear):
+    drawn = [columns[at] for at in _columns(len(columns), rng)]
+    if isinstance(estimator, Linear):
         low, high = matrix.min(axis=0), matrix.max(axis=0)
         span = np.maximum(high - low, 1.0)
-        far = np.stack([low - 10.0 * span, high + 10.0 * span, np.zeros(form.width), np.full(form.width, -0.0)])
-        columns = _columns(form, rng)
-        return np.array([_with(base, at, value) for base in ordinary for at in columns for value in far[:, at]])
-    splits = sorted({(node["f"], float(node["t"])) for tree in form.estimator.trees for node in tree if "t" in node})
-    if len(splits) > _MOST_THRESHOLDS:
-        splits = [splits[index] for index in sorted(rng.permutation(len(splits))[:_MOST_THRESHOLDS].tolist())]
+        far = np.stack([low - 10.0 * span, high + 10.0 * span, np.zeros(len(low)), np.full(len(low), -0.0)])
+        return np.array([_with(base, at, value) for base in ordinary for at in drawn for value in far[:, at]])
+    splits = sorted({(node["f"], float(node["t"])) for tree in estimator.trees for node in tree if "t" in node})
+    if len(splits) > most:
+        splits = [splits[index] for index in sorted(rng.permutation(len(splits))[:most].tolist())]
     made = []
-    for at, threshold in splits:
+    for feature, threshold in splits:
         base = ordinary[int(rng.integers(len(ordinary)))]
-        around = (threshold, nextafter(threshold, -inf), nextafter(threshold, inf))
-        made += [_with(base, at, value) for value in around if isfinite(value)]
+        around = [threshold, nextafter(threshold, -inf), nextafter(threshold, inf)]
+        if isinstance(estimator, Averaged):  # which are asked in single precision
+            single = np.float32(threshold)
+            around = [threshold, float(single), *(float(np.nextafter(single, np.float32(end))) for end in (-inf, inf))]
+        made += [_with(base, columns[feature], value) for value in around if isfinite(value)]
     largest = np.finfo(np.float64).max
-    for at in _columns(form, rng):
+    for at in drawn:
         made += [_with(ordinary[0], at, value) for value in (np.nan, 0.0, -0.0, largest, -largest, 5e-324)]
-    made.append(np.full(form.width, np.nan))
+    made.append(ordinary[0].copy())
+    made[-1][columns.start : columns.stop] = np.nan
     return np.array(made)
 
 
-def _columns(form: Form, rng: np.random.Generator) -> list[int]:
-    chosen: list[int] = rng.permutation(form.width)[:_MOST_COLUMNS].tolist()
+def _columns(width: int, rng: np.random.Generator) -> list[int]:
+    chosen: list[int] = rng.permutation(width)[:_MOST_COLUMNS].tolist()
     return sorted(chosen)
 
 

@@ -2,7 +2,7 @@
 
 Source: Platt (1999), Advances in Large Margin Classifiers, with the targets of his section 3 and the Newton method of
 Lin, Lin & Weng (2007), Machine Learning 68; Guo et al. (2017), ICML, for the temperature; Lei et al. (2018), JASA
-113(523), for split conformal intervals.
+113(523), for split conformal intervals; Zadrozny & Elkan (2002), KDD, for isotonic calibration.
 """
 
 from __future__ import annotations
@@ -14,14 +14,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
+from sklearn.isotonic import IsotonicRegression
 
-from mcp_server.core.predictor.batch import BatchPredictor, compile_batch, expit
+from mcp_server.core.metrics import Task, log_losses
+from mcp_server.core.predictor.batch import BatchPredictor, calibrated, compile_batch, expit
+from mcp_server.core.predictor.form import MAX_VALUES, Calibration
 from mcp_server.core.training.split import MIN_CALIBRATION
 
 FloatArray = NDArray[np.float64]
 
 LEVEL = 0.9
 _MIN_CLASS = 10  # rows of each of two classes, below which two parameters would be guesses
+
+_MIN_ISOTONIC = 1_000  # rows, below which its steps follow chance
+_CALIBRATION: TypeAdapter[Calibration] = TypeAdapter(Calibration)
 
 
 def calibrate(
@@ -39,21 +46,21 @@ def calibrate(
         a split conformal interval (regression) from 40 rows on; as it was with fewer, with under ten rows of one of
         two classes, or where the scores rank the classes the wrong way round.
     """
-    calibrated = dict(form)
+    made = dict(form)
     if len(target) < MIN_CALIBRATION[form["task"]]:
-        return calibrated
+        return made
     predictor = compile_batch(form)
     outputs = _outputs(predictor, rows)
     if form["task"] == "regression":
         half = conformal_half_width(np.abs(target - outputs[:, 0]), level=level)
-        calibrated["interval"] = {"kind": "split_conformal", "half_width": half, "level": level}
+        made["interval"] = {"kind": "split_conformal", "half_width": half, "level": level}
     elif form["task"] == "multiclass":
-        calibrated["calibration"] = {"kind": "temperature", "t": fit_temperature(outputs, target.astype(np.int64))}
+        made["calibration"] = {"kind": "temperature", "t": fit_temperature(outputs, target.astype(np.int64))}
     elif min(target.sum(), (1 - target).sum()) >= _MIN_CLASS:
         a, b = fit_platt(outputs[:, 0], target == 1.0)
         if a > 0.0:
-            calibrated["calibration"] = {"kind": "platt", "a": a, "b": b}
-    return calibrated
+            made["calibration"] = {"kind": "platt", "a": a, "b": b}
+    return made
 
 
 def fit_platt(scores: FloatArray, happened: NDArray[np.bool_]) -> tuple[float, float]:
@@ -106,6 +113,76 @@ def fit_temperature(outputs: FloatArray, target: NDArray[np.int64]) -> float:
         else:
             low = near
     return float(np.exp((low + high) / 2.0))
+
+
+def fit_isotonic(scores: FloatArray, happened: NDArray[np.bool_]) -> tuple[list[float], list[float]]:
+    """Rising probabilities at rising scores with the least squared error, at most 1,000 points.
+
+    Args:
+        scores: log-odds, shape (n,).
+        happened: shape (n,), both classes.
+    Returns:
+        (x, y); none of y is nearer to 0 or 1 than one row in n + 2.
+    """
+    fitted = IsotonicRegression(out_of_bounds="clip").fit(scores, happened.astype(np.float64))
+    x, y = fitted.X_thresholds_, fitted.y_thresholds_
+    if len(x) > MAX_VALUES:
+        kept = np.unique(np.linspace(0, len(x) - 1, MAX_VALUES).round().astype(np.int64))
+        x, y = x[kept], y[kept]
+    edge = 1.0 / (len(scores) + 2.0)
+    return x.tolist(), np.clip(y, edge, 1.0 - edge).tolist()
+
+
+def calibrations(outputs: FloatArray, target: FloatArray, task: Task) -> dict[str, dict[str, Any]]:
+    """Each kind of calibration that a form can have, fitted to outputs: kind to the form's part.
+
+    Args:
+        outputs: of rows that weren't learned from, shape (n, outputs).
+        target: class indexes, shape (n,).
+    """
+    found: dict[str, dict[str, Any]] = {"none": {"kind": "none"}}
+    if task == "multiclass":
+        found["temperature"] = {"kind": "temperature", "t": fit_temperature(outputs, target.astype(np.int64))}
+    elif min(target.sum(), (1 - target).sum()) >= _MIN_CLASS:
+        a, b = fit_platt(outputs[:, 0], target == 1.0)
+        if a > 0.0:
+            found["platt"] = {"kind": "platt", "a": a, "b": b}
+        if len(target) >= _MIN_ISOTONIC:
+            x, y = fit_isotonic(outputs[:, 0], target == 1.0)
+            found["isotonic"] = {"kind": "isotonic", "x": x, "y": y}
+    return found
+
+
+def choose_calibration(
+    outputs: FloatArray, target: FloatArray, parts: NDArray[np.int64], task: Task
+) -> tuple[dict[str, Any], FloatArray, dict[str, float]]:
+    """The calibration that rows speak for: fitted without each part in turn, judged by log loss on it.
+
+    Args:
+        outputs: of rows that weren't learned from, shape (n, outputs).
+        target: class indexes, shape (n,).
+        parts: of each row, shape (n,), at least two.
+    Returns:
+        the form's part, fitted to all rows; the probabilities of each row, calibrated without its part, shape
+        (n, classes); and the mean log loss of each kind. None is taken unless another one is better by more than a
+        standard error of the difference.
+    """
+    shares: dict[str, FloatArray] = {}
+    for part in np.unique(parts):
+        inside = parts == part
+        for kind, fitted in calibrations(outputs[~inside], target[~inside], task).items():
+            made = calibrated(outputs[inside], _CALIBRATION.validate_python(fitted))
+            shares.setdefault(kind, np.full((len(target), made.shape[1]), np.nan))[inside] = made
+    # One that a part couldn't fit is no candidate.
+    losses = {
+        kind: log_losses(target.astype(np.int64), found) for kind, found in shares.items() if not np.isnan(found).any()
+    }
+    best = min(losses, key=lambda kind: float(losses[kind].mean()))
+    gain = losses["none"] - losses[best]
+    if float(gain.mean()) <= float(gain.std() / np.sqrt(len(gain))):
+        best = "none"
+    chosen = calibrations(outputs, target, task)[best]
+    return chosen, shares[best], {kind: float(rows.mean()) for kind, rows in losses.items()}
 
 
 def conformal_half_width(errors: FloatArray, *, level: float = LEVEL) -> float:

@@ -1,25 +1,38 @@
-"""The two estimators that are always trained: a linear baseline and boosted trees.
+"""The estimators: a linear baseline, boosted trees and extremely randomised trees.
 
-Source: Friedman (2001), Annals of Statistics 29(5), for boosting; Ke et al. (2017), NeurIPS, for its histograms.
+Source: Friedman (2001), Annals of Statistics 29(5), for boosting; Ke et al. (2017), NeurIPS, for its histograms;
+Geurts, Ernst & Wehenkel (2006), Machine Learning 63(1), for extra trees.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+)
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mcp_server.core.metrics import Task
+from mcp_server.core.predictor.scoring import LARGEST_SINGLE
 from mcp_server.errors import TrainingRefused
 
 FloatArray = NDArray[np.float64]
+
+Algorithm = Literal["linear", "boosting", "extra_trees"]
+
+MAX_NODES = 300_000
+"""Of all trees of a model together: a serving form of about 15 MB."""
 
 _LARGEST = 1e100  # squares of larger numbers, which the scaler takes, leave the range of a double
 _NEWTON_CELLS = 1_000  # coefficients up to which Newton's method, which converges to the last digits, is cheap
@@ -47,11 +60,26 @@ class BoostingParameters:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtraTreesParameters:
+    """What extra trees are told; recorded with the model.
+
+    Args:
+        trees: how many.
+        minimum_leaf: rows in a leaf, at least.
+        max_features: share of the features that a split may look at.
+    """
+
+    trees: int = 200
+    minimum_leaf: int = 1
+    max_features: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
 class Fitted:
     """A fitted scikit-learn estimator on the encoded matrix.
 
     Args:
-        estimator: `Pipeline` of a scaler and a linear model, or a histogram gradient boosting.
+        estimator: `Pipeline` of a scaler and a linear model, a histogram gradient boosting, or extra trees.
         task: of the target.
         parameters: what it was told and what was chosen, as JSON.
     """
@@ -59,6 +87,24 @@ class Fitted:
     estimator: Any
     task: Task
     parameters: dict[str, Any]
+
+
+def fit(
+    algorithm: Algorithm,
+    matrix: FloatArray,
+    target: FloatArray,
+    *,
+    task: Task,
+    parameters: Mapping[str, Any],
+    rng: np.random.Generator,
+) -> Fitted:
+    """Fit with given parameters; of boosting they name the iterations."""
+    if algorithm == "linear":
+        return fit_linear(matrix, target, task=task, **parameters)
+    if algorithm == "extra_trees":
+        return fit_extra_trees(matrix, target, task=task, parameters=ExtraTreesParameters(**parameters), rng=rng)
+    told = BoostingParameters(**parameters)
+    return fit_boosting(matrix, target, task=task, parameters=told, exactly=True, rng=rng)
 
 
 def fit_linear(matrix: FloatArray, target: FloatArray, *, task: Task, penalty: float = 1.0) -> Fitted:
@@ -101,6 +147,7 @@ def fit_boosting(
     task: Task,
     validation: tuple[FloatArray, FloatArray] | None = None,
     parameters: BoostingParameters | None = None,
+    exactly: bool = False,
     threads: int = 1,
     rng: np.random.Generator,
 ) -> Fitted:
@@ -112,6 +159,7 @@ def fit_boosting(
         validation: (matrix, target) of rows that aren't in `matrix`, later ones where there is a time: the number of
             iterations with the least loss on them is taken, and all rows are learned from with it. Without them, or
             where their classes aren't all in `target`, a third of the iterations are made.
+        exactly: make the iterations that the parameters say, without validation rows.
         threads: to compute with; the result doesn't depend on it. On a busy machine more than one is many times
             slower, because they wait for each other at every step.
         rng: seeds the choice of features at a split, where `max_features` is below 1.
@@ -120,11 +168,11 @@ def fit_boosting(
     """
     told = parameters or BoostingParameters()
     seed = int(rng.integers(2**31 - 1))
-    iterations = max(1, told.iterations // 3)
+    iterations = told.iterations if exactly else max(1, told.iterations // 3)
     chosen_on = 0
     with threadpool_limits(limits=threads, user_api="openmp"):
         if validation is not None and len(validation[1]) and _covered(target, validation[1], task):
-            iterations = _best_iterations(matrix, target, validation, task, told, seed)
+            iterations = _stopped(matrix, target, validation, task, told, seed)[0]
             chosen_on = len(validation[1])
         if validation is not None:
             matrix = np.concatenate([matrix, validation[0]])
@@ -143,19 +191,80 @@ def fit_boosting(
     return Fitted(estimator, task, made)
 
 
-def _best_iterations(
+def stopped_boosting(
+    matrix: FloatArray,
+    target: FloatArray,
+    validation: tuple[FloatArray, FloatArray],
+    *,
+    task: Task,
+    parameters: BoostingParameters,
+    rng: np.random.Generator,
+) -> tuple[int, float]:
+    """How many iterations are best on validation rows, and the loss there with so many.
+
+    Args:
+        as for `fit_boosting`; every class of the validation rows is in `target`.
+    Returns:
+        (iterations, loss): the log loss in nats, or the root of the mean squared error.
+    """
+    with threadpool_limits(limits=1, user_api="openmp"):
+        seed = int(rng.integers(2**31 - 1))
+        iterations, loss = _stopped(matrix, target, validation, task, parameters, seed)
+    # scikit-learn's loss is half of the squared error.
+    return iterations, float((2.0 * loss) ** 0.5) if task == "regression" else loss
+
+
+def fit_extra_trees(
+    matrix: FloatArray,
+    target: FloatArray,
+    *,
+    task: Task,
+    parameters: ExtraTreesParameters | None = None,
+    rng: np.random.Generator,
+) -> Fitted:
+    """Extra trees, on numbers in single precision, no deeper than 40 and with at most `MAX_NODES` nodes in all.
+
+    Args:
+        matrix: shape (n, width), of a `trees` preparation; NaN where missing.
+        target: shape (n,), class indexes, each at least once, or numbers.
+        rng: seeds the thresholds and the choice of features.
+    Returns:
+        the same for the same input and seed.
+    Raises:
+        TrainingRefused: a number is beyond single precision.
+    """
+    told = parameters or ExtraTreesParameters()
+    _require_moderate(np.nan_to_num(matrix), largest=LARGEST_SINGLE)
+    leaves = MAX_NODES // (2 * told.trees)
+    seed = int(rng.integers(2**31 - 1))
+    kind = ExtraTreesRegressor if task == "regression" else ExtraTreesClassifier
+    estimator = kind(
+        n_estimators=told.trees,
+        min_samples_leaf=told.minimum_leaf,
+        max_features=told.max_features,
+        max_depth=40,
+        max_leaf_nodes=leaves if len(target) // told.minimum_leaf > leaves else None,
+        n_jobs=1,
+        random_state=seed,
+    )
+    estimator.fit(matrix, _typed(target, task))
+    return Fitted(estimator, task, {"algorithm": "extra_trees", **asdict(told), "seed": seed})
+
+
+def _stopped(
     matrix: FloatArray,
     target: FloatArray,
     validation: tuple[FloatArray, FloatArray],
     task: Task,
     told: BoostingParameters,
     seed: int,
-) -> int:
+) -> tuple[int, float]:
     trial = _boosting(task, told, told.iterations, seed)
     trial.set_params(early_stopping=True, n_iter_no_change=20, tol=0.0, scoring="loss")
     trial.fit(matrix, _typed(target, task), X_val=validation[0], y_val=_typed(validation[1], task))
     # The first score is of the constant forecast, before any tree.
-    return max(1, int(np.argmax(trial.validation_score_)))
+    best = max(1, int(np.argmax(trial.validation_score_)))
+    return best, -float(trial.validation_score_[best])
 
 
 def _boosting(task: Task, told: BoostingParameters, iterations: int, seed: int) -> Any:
@@ -181,12 +290,10 @@ def _covered(target: FloatArray, validation: FloatArray, task: Task) -> bool:
     return task == "regression" or bool(np.isin(validation, target).all())
 
 
-def _require_moderate(matrix: FloatArray, target: FloatArray | None) -> None:
-    largest = max(
-        (float(np.abs(part).max()) for part in (matrix, target) if part is not None and part.size), default=0.0
-    )
-    if not largest < _LARGEST:
+def _require_moderate(matrix: FloatArray, target: FloatArray | None = None, *, largest: float = _LARGEST) -> None:
+    found = max((float(np.abs(part).max()) for part in (matrix, target) if part is not None and part.size), default=0.0)
+    if not found < largest:
         raise TrainingRefused(
-            "A number is too large for a linear model.",
+            "A number is too large for this kind of model.",
             hint="Check the units and the outliers with validate_data.",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from mcp_server.core.predictor import FORMAT, read_form
 from mcp_server.core.training.estimators import Fitted
-from mcp_server.core.training.prepare import Preparation
+from mcp_server.core.training.prepare import STYLES, Preparation, Style
 from mcp_server.core.training.target import Target
 from mcp_server.errors import TrainingRefused
 
@@ -26,20 +27,52 @@ def to_form(fitted: Fitted, preparation: Preparation, target: Target) -> dict[st
     Raises:
         TrainingRefused: a coefficient isn't finite.
     """
-    model = fitted.estimator
-    parts = _linear(model) if fitted.parameters["algorithm"] == "linear" else _trees(model)
     form = {
         "format": FORMAT,
         "task": target.task,
         "target": target.name,
         "classes": None if target.classes is None else list(target.classes),
         **preparation.to_dict(),
-        "estimator": parts,
+        "estimator": estimator_part(fitted),
         "calibration": {"kind": "none"},
         "interval": None,
     }
     read_form(form)
     return form
+
+
+def blend_form(
+    members: Sequence[tuple[float, Fitted]], preparations: Mapping[Style, Preparation], target: Target
+) -> dict[str, Any]:
+    """Write the serving form of a weighted sum of outputs, without calibration or interval.
+
+    Args:
+        members: weight and estimator of each, on the matrix of the preparation of its style.
+        preparations: of each style that a member has; they differ in how the same columns are encoded.
+    Raises:
+        TrainingRefused: as `to_form`.
+    """
+    slices: dict[Style, tuple[int, int]] = {}
+    encoder: list[Any] = []
+    for style, preparation in preparations.items():
+        width = preparation.table_encoder().width
+        slices[style] = (sum(start_width[1] for start_width in slices.values()), width)
+        encoder += preparation.to_dict()["encoder"]
+    parts = []
+    for weight, fitted in members:
+        start, width = slices[STYLES[fitted.parameters["algorithm"]]]
+        parts.append({"weight": weight, "start": start, "width": width, "estimator": estimator_part(fitted)})
+    shared = next(iter(preparations.values()))
+    form = to_form(members[0][1], preparations[STYLES[members[0][1].parameters["algorithm"]]], target)
+    form |= {**shared.to_dict(), "encoder": encoder, "estimator": {"kind": "blend", "members": parts}}
+    read_form(form)
+    return form
+
+
+def estimator_part(fitted: Fitted) -> dict[str, Any]:
+    """The `estimator` of a serving form. Raises TrainingRefused where a coefficient isn't finite."""
+    read_out = {"linear": _linear, "boosting": _trees, "extra_trees": _averaged}
+    return read_out[fitted.parameters["algorithm"]](fitted.estimator)
 
 
 def _linear(pipeline: Any) -> dict[str, Any]:
@@ -78,3 +111,33 @@ def _nodes(nodes: NDArray[np.void]) -> list[dict[str, Any]]:
             }
         )
     return listed
+
+
+def _averaged(model: Any) -> dict[str, Any]:
+    trees: list[list[dict[str, Any]]] = []
+    numbers: dict[bytes, int] = {}
+    leaves: list[list[float]] = []
+    for tree in (part.tree_ for part in model.estimators_):
+        nodes, values = tree.__getstate__()["nodes"], tree.value[:, 0, :]
+        if values.shape[1] == 2:  # of two classes the second's share says all
+            values = values[:, 1:]
+        listed: list[dict[str, Any]] = []
+        for node, value in zip(nodes, np.ascontiguousarray(values), strict=True):
+            if node["left_child"] < 0:
+                number = numbers.setdefault(value.tobytes(), len(leaves))
+                if number == len(leaves):
+                    leaves.append(value.tolist())
+                listed.append({"v": number})
+                continue
+            listed.append(
+                {
+                    "f": int(node["feature"]),
+                    "t": float(min(node["threshold"], _LARGEST)),
+                    "l": int(node["left_child"]),
+                    "r": int(node["right_child"]),
+                    "m": int(node["missing_go_to_left"]),
+                }
+            )
+        trees.append(listed)
+    # Half a tree's vote for each class: a share that no tree gives isn't impossible.
+    return {"kind": "averaged", "trees": trees, "leaves": leaves, "floor": 0.5 / len(trees)}

@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from mcp_server.core.contract import Contract
-from mcp_server.core.training.calibrate import calibrate
-from mcp_server.core.training.estimators import BoostingParameters, Fitted, fit_boosting, fit_linear
-from mcp_server.core.training.forming import to_form
-from mcp_server.core.training.prepare import prepare
+from mcp_server.core.training.calibrate import LEVEL, calibrate
+from mcp_server.core.training.estimators import (
+    Algorithm,
+    BoostingParameters,
+    Fitted,
+    fit,
+    fit_boosting,
+    fit_extra_trees,
+    fit_linear,
+)
+from mcp_server.core.training.forming import blend_form, to_form
+from mcp_server.core.training.prepare import STYLES, Preparation, Style, prepare
 from mcp_server.core.training.split import Split
 from mcp_server.core.training.target import Target, target_values
-
-Algorithm = Literal["linear", "boosting"]
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A trained model.
+    """A trained model; `estimator` is what the training form keeps, a list of several for a blend.
 
     Args:
         form: the serving form, calibrated.
-        fitted: the estimator that it was read from, with its parameters.
+        fitted: the estimators that it was read from, with their parameters; several make a blend.
         notes: what was left out, one sentence each.
     """
 
     form: dict[str, Any]
-    fitted: Fitted
+    fitted: tuple[Fitted, ...]
     notes: tuple[str, ...]
+
+    @property
+    def estimator(self) -> Any:
+        return self.fitted[0].estimator if len(self.fitted) == 1 else [fitted.estimator for fitted in self.fitted]
 
 
 def learn(
@@ -60,14 +70,15 @@ def learn(
     Raises:
         LeakFound, TrainingRefused, InvalidInput: as `prepare`, `fit_linear` and `to_form`.
     """
-    style: Literal["linear", "trees"] = "linear" if algorithm == "linear" else "trees"
     train = split.train
-    preparation = prepare(frame, contract, features, rows=train, style=style, allow_leaks=allow_leaks)
+    preparation = prepare(frame, contract, features, rows=train, style=STYLES[algorithm], allow_leaks=allow_leaks)
     encoder = preparation.table_encoder()
     matrix = encoder.encode(encoder.columns(frame))
     values = target_values(frame, contract, target)
     if algorithm == "linear":
         fitted = fit_linear(matrix[train], values[train], task=target.task)
+    elif algorithm == "extra_trees":
+        fitted = fit_extra_trees(matrix[train], values[train], task=target.task, rng=rng)
     else:
         fit, validation = split.fit, split.validation
         fitted = fit_boosting(
@@ -81,4 +92,59 @@ def learn(
         )
     held_out = split.calibration
     form = calibrate(to_form(fitted, preparation, target), frame[held_out.tolist()], values[held_out])
-    return Learned(form, fitted, preparation.notes)
+    return Learned(form, (fitted,), preparation.notes)
+
+
+def learn_chosen(
+    frame: pl.DataFrame,
+    contract: Contract,
+    target: Target,
+    split: Split,
+    *,
+    members: Sequence[Mapping[str, Any]],
+    calibration: Mapping[str, Any],
+    half_width: float | None,
+    features: Sequence[str] | None = None,
+    allow_leaks: bool = False,
+    rng: np.random.Generator,
+) -> Learned:
+    """Fit what tuning chose to every row that is learned from.
+
+    Args:
+        frame, contract, target, split, features, allow_leaks: as for `learn`.
+        members: algorithm, parameters and weight of each; several make a blend.
+        calibration, half_width: from the folds.
+    Returns:
+        the same form for the same table, split, choice and seed.
+    """
+    train = split.train
+    values = target_values(frame, contract, target)[train]
+    preparations: dict[Style, Preparation] = {}
+    matrices = {}
+    for style in dict.fromkeys(STYLES[member["algorithm"]] for member in members):
+        prepared = prepare(frame, contract, features, rows=train, style=style, allow_leaks=allow_leaks)
+        encoder = prepared.table_encoder()
+        preparations[style], matrices[style] = prepared, encoder.encode(encoder.columns(frame[train.tolist()]))
+    weighted = [
+        (
+            float(member["weight"]),
+            fit(
+                member["algorithm"],
+                matrices[STYLES[member["algorithm"]]],
+                values,
+                task=target.task,
+                parameters=member["parameters"],
+                rng=own,
+            ),
+        )
+        for member, own in zip(members, rng.spawn(len(members)), strict=True)
+    ]
+    if len(weighted) > 1:
+        form = blend_form(weighted, preparations, target)
+    else:
+        form = to_form(weighted[0][1], next(iter(preparations.values())), target)
+    form["calibration"] = dict(calibration)
+    if half_width is not None:
+        form["interval"] = {"kind": "cross_conformal", "half_width": half_width, "level": LEVEL}
+    notes = tuple(dict.fromkeys(note for prepared in preparations.values() for note in prepared.notes))
+    return Learned(form, tuple(fitted for _, fitted in weighted), notes)

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from mcp_server.core.predictor import Answer, Predictor, read_form
 from mcp_server.core.predictor.batch import BatchPredictor, calibrated
 from mcp_server.core.training.adversarial import adversarial_rows, adversarial_vectors
+from mcp_server.core.training.outputs import estimator_outputs
 from mcp_server.errors import ParityFailed
 
 FloatArray = NDArray[np.float64]
@@ -50,7 +51,7 @@ def parity(form: Mapping[str, Any], estimator: Any, frame: pl.DataFrame, *, rng:
 
     Args:
         form: with its calibration.
-        estimator: scikit-learn's, of the training form.
+        estimator: scikit-learn's, of the training form; of a blend the list of them.
         frame: held-out rows with the form's inputs, n >= 1; up to 2,000 of them are drawn.
     Returns:
         the largest difference on held-out rows, on adversarial rows and on adversarial vectors; infinite where the
@@ -105,11 +106,11 @@ def _row_gap(predictor: Predictor, table: BatchPredictor, estimator: Any, rows: 
 def _expected(predictor: Predictor, estimator: Any, matrix: FloatArray) -> FloatArray:
     """What the estimator says, shape (n, classes) or (n, 1)."""
     form = predictor.form
-    if form.task == "regression":
-        return np.asarray(estimator.predict(matrix), dtype=np.float64).reshape(-1, 1)
-    if form.calibration.kind == "none":
+    plain = form.estimator.kind in ("linear", "trees")
+    if plain and form.task != "regression" and form.calibration.kind == "none":
         return np.asarray(estimator.predict_proba(matrix), dtype=np.float64)
-    return calibrated(np.asarray(estimator.decision_function(matrix), dtype=np.float64).reshape(len(matrix), -1), form)
+    outputs = estimator_outputs(estimator, form.estimator, matrix, form.task)
+    return outputs if form.task == "regression" else calibrated(outputs, form.calibration)
 
 
 def _stacked(answers: list[Answer]) -> FloatArray:

@@ -28,6 +28,9 @@ from mcp_server.errors import LeakFound, TrainingRefused
 Style = Literal["linear", "trees"]
 IntArray = NDArray[np.int64]
 
+STYLES: dict[str, Style] = {"linear": "linear", "boosting": "trees", "extra_trees": "trees"}
+"""Algorithm to the style of encoding that it learns from."""
+
 ONEHOT_VALUES = 50
 ORDINAL_VALUES = 200
 _LONGEST = 500  # characters of a category that a form keeps

@@ -37,6 +37,7 @@ MIN_TRAIN = 50
 MIN_TEST = 20
 MIN_CLASS_TRAIN = 8
 MIN_CLASS_TEST = 3
+MIN_GROUPS = 10
 MIN_CALIBRATION = {"binary": 200, "multiclass": 200, "regression": 40}
 _MOST_CALIBRATION = 0.2  # of the rows that could be learned from
 _MIN_FOR_VALIDATION = 1_000
@@ -109,6 +110,7 @@ def plan_split(
     test: str | float | None = None,
     train: str | None = None,
     calibration: str | None = None,
+    calibrated_on_folds: bool = False,
     rng: np.random.Generator,
 ) -> Split:
     """Give each row its part.
@@ -116,9 +118,12 @@ def plan_split(
     Args:
         frame: the table of the contract, shape (n, columns).
         test: a condition such as `season >= 2011`; a date from which on rows judge; a share such as 0.2; or None
-            for a fifth. A share is the last one in time where the contract has a time column, else drawn by class.
+            for a fifth. A share is the last one in time where the contract has a time column, else drawn in whole
+            groups where a key column names several rows, else drawn by class.
         train: a condition on the rows to learn and calibrate from; without it all that don't judge.
         calibration: a condition on those of them that calibrate; without it their last eighth in time, or drawn.
+        calibrated_on_folds: keep no rows apart to calibrate on or to stop boosting at: folds of those that are learned
+            from do both.
     Returns:
         the split; rows without a target, and in a split by time those without a time, are unused.
     Raises:
@@ -129,6 +134,7 @@ def plan_split(
         test = float(test)
     values = target_values(frame, contract, target)
     moments = row_moments(frame, contract)
+    groups = None if moments is not None else row_groups(frame, contract)
     synthetic = synthetic_rows(frame, contract)
     labelled = ~np.isnan(values) & ~synthetic
     parts = np.full(frame.height, _UNUSED, dtype=np.uint8)
@@ -138,7 +144,8 @@ def plan_split(
     if moments is not None and not isinstance(test, str):
         usable &= moments >= 0
         notes += _left_out(int((labelled & ~usable).sum()), "without a time")
-    judging, said = _test_rows(frame, contract, test, usable, values, moments, target, rng)
+    order = _Order(values, moments, groups, target)
+    judging, said = _test_rows(frame, contract, test, usable, order, rng)
     notes.append(said)
     parts[judging] = _TEST
 
@@ -160,20 +167,20 @@ def plan_split(
         parts[chosen] = _CALIBRATION
         notes.append(f"Calibrated on rows where {calibration}.")
     else:
-        wanted = _calibration_size(int(learning.sum()), target.task)
+        wanted = 0 if calibrated_on_folds else _calibration_size(int(learning.sum()), target.task)
         if wanted:
-            parts[_tail(learning, wanted, values, moments, target, rng)] = _CALIBRATION
+            parts[_tail(learning, wanted, order, rng)] = _CALIBRATION
     fitted = parts == _FIT
-    if int(fitted.sum()) >= _MIN_FOR_VALIDATION:
+    if int(fitted.sum()) >= _MIN_FOR_VALIDATION and not calibrated_on_folds:
         wanted = round(VALIDATION_SHARE * int(fitted.sum()))
-        parts[_tail(fitted, wanted, values, moments, target, rng)] = _VALIDATION
+        parts[_tail(fitted, wanted, order, rng)] = _VALIDATION
     if synthetic.any():
-        taught = synthetic & allowed & _made_from(frame, contract, parts == _FIT)
+        taught = synthetic & allowed & made_from(frame, contract, parts == _FIT)
         parts[taught] = _FIT
         others = int(synthetic.sum() - taught.sum())
         notes.append(f"{int(taught.sum()):,} made-up rows are learned from, {others:,} left out.")
 
-    split = Split(parts, " ".join([*notes, _summary(parts)]), moments is not None)
+    split = Split(parts, " ".join([*notes, _summary(parts, calibrated_on_folds)]), moments is not None)
     _require_enough(split, values, target)
     return split
 
@@ -190,8 +197,8 @@ def synthetic_rows(frame: pl.DataFrame, contract: Contract) -> BoolArray:
     return frame.get_column(contract.synthetic.flag).fill_null(False).to_numpy().copy()
 
 
-def _made_from(frame: pl.DataFrame, contract: Contract, rows: BoolArray) -> BoolArray:
-    """Which rows were made from nothing but some rows, shape (n,)."""
+def made_from(frame: pl.DataFrame, contract: Contract, rows: BoolArray) -> BoolArray:
+    """Which rows were made from nothing but some rows, shape (n,); the contract says where made-up rows are."""
     assert contract.synthetic is not None
     made = np.ones(frame.height, dtype=bool)
     for name in contract.synthetic.sources:
@@ -207,9 +214,7 @@ def _test_rows(
     contract: Contract,
     test: str | float | None,
     usable: BoolArray,
-    values: NDArray[np.float64],
-    moments: IntArray | None,
-    target: Target,
+    order: _Order,
     rng: np.random.Generator,
 ) -> tuple[BoolArray, str]:
     if isinstance(test, str):
@@ -229,9 +234,11 @@ def _test_rows(
             "The share of test rows must be between 0 and 1.",
             hint="State a share such as 0.2, a date, or a condition such as season >= 2011.",
         )
-    chosen = _tail(usable, max(1, round(share * int(usable.sum()))), values, moments, target, rng)
-    if moments is None:
-        drawn = ", drawn by class" if target.classes is not None else ""
+    chosen = _tail(usable, max(1, round(share * int(usable.sum()))), order, rng)
+    if order.moments is None:
+        drawn = ", drawn by class" if order.target.classes is not None else ""
+        if order.groups is not None:
+            drawn = ", in whole groups of the same key"
         return chosen, f"Judged on a random {100 * share:.0f} % of the rows{drawn}."
     if not chosen.any():
         raise TrainingRefused(
@@ -241,32 +248,44 @@ def _test_rows(
     return chosen, f"Judged on the last {100 * int(chosen.sum()) / int(usable.sum()):.0f} % of the rows in time."
 
 
-def _tail(
-    among: BoolArray,
-    wanted: int,
-    values: NDArray[np.float64],
-    moments: IntArray | None,
-    target: Target,
-    rng: np.random.Generator,
-) -> BoolArray:
-    """About `wanted` rows of `among`: the latest, whole moments only, or drawn by class where there is no time.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Order:
+    """What decides which rows belong together: shape (n,) each."""
+
+    values: NDArray[np.float64]
+    moments: IntArray | None
+    groups: IntArray | None
+    target: Target
+
+
+def _tail(among: BoolArray, wanted: int, order: _Order, rng: np.random.Generator) -> BoolArray:
+    """About `wanted` rows of `among`: the latest, whole moments only; or whole groups; or drawn by class.
 
     Empty where whole moments would take under half or over twice as many as wanted.
     """
     chosen = np.zeros(len(among), dtype=bool)
     rows = np.flatnonzero(among)
-    if moments is not None:
-        distinct, counts = np.unique(moments[rows], return_counts=True)
+    if order.moments is not None:
+        moments = order.moments[rows]
+        distinct, counts = np.unique(moments, return_counts=True)
         sizes = np.cumsum(counts[::-1])  # of the last 1, 2, ... moments
         best = int(np.argmin(np.abs(sizes - wanted))) if len(sizes) else 0
         if len(sizes) > best + 1 and wanted / 2 <= sizes[best] <= 2 * wanted:
-            chosen[rows] = moments[rows] >= distinct[len(distinct) - 1 - best]
+            chosen[rows] = moments >= distinct[len(distinct) - 1 - best]
         return chosen
-    if target.classes is None:
+    if order.groups is not None:
+        groups = order.groups[rows]
+        distinct, counts = np.unique(groups, return_counts=True)
+        drawn = rng.permutation(len(distinct))
+        sizes = np.cumsum(counts[drawn])
+        taken = drawn[: 1 + int(np.argmin(np.abs(sizes - wanted)))]
+        chosen[rows] = np.isin(groups, distinct[taken])
+        return chosen
+    if order.target.classes is None:
         chosen[rng.permutation(rows)[:wanted]] = True
         return chosen
-    for index in range(len(target.classes)):
-        members = rng.permutation(rows[values[rows] == index])
+    for index in range(len(order.target.classes)):
+        members = rng.permutation(rows[order.values[rows] == index])
         chosen[members[: round(wanted * len(members) / len(rows))]] = True
     return chosen
 
@@ -274,6 +293,27 @@ def _tail(
 def _calibration_size(rows: int, task: str) -> int:
     wanted = max(MIN_CALIBRATION[task], round(CALIBRATION_SHARE * rows))
     return wanted if wanted <= _MOST_CALIBRATION * rows else 0
+
+
+def row_groups(frame: pl.DataFrame, contract: Contract) -> IntArray | None:
+    """The group of each row, shape (n,): rows of one patient or customer, which must not stand on both sides.
+
+    Returns:
+        by the key column that names several rows each; by the one with the most values where several do. None where
+        no key column repeats, or there are under ten groups. A row without a key is a group of its own.
+    """
+    found: tuple[int, IntArray] | None = None
+    for name in contract.key:
+        series = frame.get_column(name)
+        ranks = series.rank("dense").cast(pl.Int64).fill_null(0).to_numpy().copy()
+        known = ranks > 0
+        distinct = int(ranks.max(initial=0))
+        if not MIN_GROUPS <= distinct < int(known.sum()):
+            continue
+        ranks[~known] = distinct + 1 + np.arange(int((~known).sum()))
+        if found is None or distinct > found[0]:
+            found = distinct, ranks
+    return None if found is None else found[1]
 
 
 def row_moments(frame: pl.DataFrame, contract: Contract) -> IntArray | None:
@@ -324,10 +364,12 @@ def _left_out(rows: int, why: str) -> list[str]:
     return [f"{rows:,} rows {why} are left out."] if rows else []
 
 
-def _summary(parts: NDArray[np.uint8]) -> str:
+def _summary(parts: NDArray[np.uint8], calibrated_on_folds: bool) -> str:
     learned = int(((parts == _FIT) | (parts == _VALIDATION)).sum())
     calibrated, judged = int((parts == _CALIBRATION).sum()), int((parts == _TEST).sum())
     middle = f", {calibrated:,} calibrate" if calibrated else ", none calibrate (too few rows)"
+    if calibrated_on_folds:
+        middle = ", which also tune and calibrate, in folds"
     return f"{learned:,} rows to learn from{middle}, {judged:,} judge."
 
 

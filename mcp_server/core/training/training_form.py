@@ -1,7 +1,7 @@
 """The training form: scikit-learn's estimator in a skops file, read only after an audit of everything in it.
 
 A skops file is a zip archive with a schema, which names the types to build, and plain arrays. skops itself trusts
-every public estimator; here exactly what our two estimators are made of is let through, and nothing is built before
+every public estimator; here exactly what our estimators are made of is let through, and nothing is built before
 the whole of the schema has been read. Only for a process that may fail: never for the server.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from mcp_server.core.predictor.form import MAX_MEMBERS
 from mcp_server.errors import CorruptArtefact
 
 MAX_BYTES = 256 * 1024 * 1024
@@ -58,17 +59,27 @@ _BOOSTING_PARTS = {
     ("sklearn._loss._loss", "CyHalfMultinomialLoss", "LossNode"),
     ("sklearn._loss._loss", "CyHalfSquaredError", "LossNode"),
 }
-ALLOWED: frozenset[tuple[str, str, str]] = frozenset(_SHARED | _LINEAR_PARTS | _BOOSTING_PARTS)
+_EXTRA_PARTS = {
+    ("sklearn.ensemble._forest", "ExtraTreesClassifier", "ObjectNode"),
+    ("sklearn.ensemble._forest", "ExtraTreesRegressor", "ObjectNode"),
+    ("sklearn.tree._classes", "ExtraTreeClassifier", "ObjectNode"),
+    ("sklearn.tree._classes", "ExtraTreeRegressor", "ObjectNode"),
+    ("sklearn.tree._tree", "Tree", "TreeNode"),
+}
+ALLOWED: frozenset[tuple[str, str, str]] = frozenset(_SHARED | _LINEAR_PARTS | _BOOSTING_PARTS | _EXTRA_PARTS)
 """(module, class, skops loader) of everything that a training form may name."""
 
-_ROOTS = frozenset({"Pipeline", "HistGradientBoostingClassifier", "HistGradientBoostingRegressor"})
+_BOOSTED = frozenset({"HistGradientBoostingClassifier", "HistGradientBoostingRegressor"})
+_FORESTS = frozenset({"ExtraTreesClassifier", "ExtraTreesRegressor"})
+# A list is a blend's.
+_ROOTS = _BOOSTED | _FORESTS | {"Pipeline", "list"}
 
 
 def training_form_bytes(estimator: Any) -> bytes:
     """Write a training form; its bytes differ from one writing to the next, its content doesn't.
 
     Args:
-        estimator: of `fit_linear` or `fit_boosting`.
+        estimator: of a `Fitted`; a list of them for a blend.
     Raises:
         CorruptArtefact: it holds a type that the audit wouldn't let through again.
     """
@@ -110,7 +121,8 @@ def load_training_form(content: bytes) -> Any:
     """Build the estimator of a training form, after the audit. Only in a process of its own.
 
     Returns:
-        a `Pipeline` of a scaler and a linear model, or a histogram gradient boosting with sound trees.
+        a `Pipeline` of a scaler and a linear model, a histogram gradient boosting or extra trees with sound trees, or
+        a list of at most eight such.
     Raises:
         CorruptArtefact: the audit refuses it, skops can't build it, or its trees lead out of their arrays.
     """
@@ -123,11 +135,24 @@ def load_training_form(content: bytes) -> Any:
         estimator = skops.io.loads(content, trusted=trusted)
     except (UntrustedTypesFoundException, ValueError, TypeError, KeyError, AttributeError, ImportError, EOFError):
         raise _refused("can't be rebuilt") from None
-    if type(estimator).__name__ == "Pipeline":
-        _audit_pipeline(estimator)
-    else:
-        _audit_trees(estimator)
+    members = estimator if isinstance(estimator, list) else [estimator]
+    if not 1 <= len(members) <= MAX_MEMBERS:
+        raise _refused("has no members, or more than a blend has")
+    for member in members:
+        _audit_estimator(member)
     return estimator
+
+
+def _audit_estimator(estimator: Any) -> None:
+    name = type(estimator).__name__
+    if name == "Pipeline":
+        _audit_pipeline(estimator)
+    elif name in _BOOSTED:
+        _audit_boosted(estimator)
+    elif name in _FORESTS:
+        _audit_forest(estimator)
+    else:
+        raise _refused("is another estimator than a model of this product has")
 
 
 def _audit_directory(archive: zipfile.ZipFile) -> frozenset[str]:
@@ -167,7 +192,7 @@ def _audit_pipeline(estimator: Any) -> None:
         raise _refused("is another pipeline than a scaler and a linear model")
 
 
-def _audit_trees(estimator: Any) -> None:
+def _audit_boosted(estimator: Any) -> None:
     """Compiled code walks these arrays without looking at their bounds."""
     width = getattr(estimator, "n_features_in_", None)
     iterations = getattr(estimator, "_predictors", None)
@@ -178,6 +203,27 @@ def _audit_trees(estimator: Any) -> None:
             nodes = getattr(tree, "nodes", None)
             if not isinstance(nodes, np.ndarray) or nodes.dtype.names is None or not _sound(nodes, width):
                 raise _refused("has a tree that leads out of its array")
+
+
+def _audit_forest(estimator: Any) -> None:
+    """As for boosted trees; a leaf's children are -1 here, and its shares stand in an array beside the nodes."""
+    width, trees = getattr(estimator, "n_features_in_", None), getattr(estimator, "estimators_", None)
+    if not isinstance(width, int) or not isinstance(trees, list) or not trees:
+        raise _refused("has no trees")
+    for part in trees:
+        tree: Any = getattr(part, "tree_", None)
+        if type(tree).__name__ != "Tree" or type(part).__name__ not in ("ExtraTreeClassifier", "ExtraTreeRegressor"):
+            raise _refused("has something else for a tree")
+        left, right, feature = tree.children_left, tree.children_right, tree.feature
+        branches = np.flatnonzero(left >= 0)
+        leaves = np.flatnonzero(left < 0)
+        onward = (left[branches] > branches) & (right[branches] > branches)
+        inside = (left[branches] < tree.node_count) & (right[branches] < tree.node_count)
+        known = (feature[branches] >= 0) & (feature[branches] < width)
+        # scikit-learn's own marks of a leaf.
+        ended = (left[leaves] == -1) & (right[leaves] == -1)
+        if not (tree.node_count > 0 and (onward & inside & known).all() and ended.all() and tree.n_features == width):
+            raise _refused("has a tree that leads out of its array")
 
 
 def _sound(nodes: np.ndarray[Any, Any], width: int) -> bool:

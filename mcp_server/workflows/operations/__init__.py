@@ -28,6 +28,8 @@ _HOMES = {
     "plan_training": "fitting",
     "train_algorithm": "fitting",
     "summarise_training": "fitting",
+    "tune": "tuning",
+    "choose_model": "tuning",
     "verify_model": "loading",
     "read_model": "inspecting",
     "suggest_labels": "labelling",

@@ -16,21 +16,23 @@ from mcp_server.core.canonical import canonical_bytes, digest
 from mcp_server.core.comparison import compare_predictions
 from mcp_server.core.contract import Contract, Overrides, apply_overrides, from_dict, to_dict
 from mcp_server.core.leakage import find_leaks
+from mcp_server.core.predictor import read_form
 from mcp_server.core.predictor.batch import compile_batch
 from mcp_server.core.training.evaluate import evaluate, golden_rows
-from mcp_server.core.training.learn import learn
+from mcp_server.core.training.learn import Learned, learn, learn_chosen
 from mcp_server.core.training.parity import parity, require_parity
 from mcp_server.core.training.prepare import default_features
 from mcp_server.core.training.split import Split, plan_split, split_rng
 from mcp_server.core.training.target import Target, describe_target, target_values
 from mcp_server.core.training.training_form import training_form_bytes
-from mcp_server.errors import LeakFound
+from mcp_server.errors import InvalidInput, LeakFound
 from mcp_server.workflows.operations.reading import row_columns, row_digests, stored_table
 
 Report = Callable[[float, str], None]
 
 # Each use of randomness has its own stream, so that adding one doesn't move the others.
-LEAKS, FIT, METRICS, GOLDEN, PARITY, COMPARE = range(1, 7)  # 0 is the split's
+LEAKS, FIT, METRICS, GOLDEN, PARITY, COMPARE, FOLDS, TRIALS, CHOICE = range(1, 10)  # 0 is the split's
+TUNED = "tuned"
 MOST_NAMED = 100
 LIBRARIES = ("numpy", "scikit-learn", "polars", "skops")
 
@@ -39,7 +41,8 @@ def plan_training(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     """Decide target, features and split; refuse leaks.
 
     Args:
-        arguments: path, contract, target, features, test, seed, allow_leaks, and out for the plan.
+        arguments: path, contract, target, features, test, seed, allow_leaks, tuned (whether folds calibrate), costs
+            (of the two errors, or None), and out for the plan.
     Returns:
         task, target, features, left_out (columns with the role feature that aren't learned from), split (a sentence).
     Raises:
@@ -51,10 +54,22 @@ def plan_training(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     contract = _contract(arguments)
     target = describe_target(frame, contract)
     features = list(arguments["features"] or default_features(contract))
-    split = plan_split(frame, contract, target, test=arguments["test"], rng=split_rng(arguments["seed"]))
+    if arguments.get("costs") and target.task != "binary":
+        raise InvalidInput(
+            "Costs of the two errors were stated, but the target doesn't have two classes.",
+            hint="Leave costs out, or train on a target with two classes.",
+        )
+    split = plan_split(
+        frame,
+        contract,
+        target,
+        test=arguments["test"],
+        calibrated_on_folds=arguments.get("tuned", False),
+        rng=split_rng(arguments["seed"]),
+    )
     if not arguments["allow_leaks"]:
         report(0.5, "Looking for leaks")
-        _refuse_leaks(frame, contract, features, split, _rng(arguments, LEAKS))
+        _refuse_leaks(frame, contract, features, split, stream(arguments, LEAKS))
     Path(arguments["out"]).write_bytes(orjson.dumps({"split": split.to_dict(), "contract": to_dict(contract)}))
     usable = {column.name for column in contract.features}
     left_out = sorted(usable - set(features) - set(contract.not_before_the_event))
@@ -88,44 +103,41 @@ def train_algorithm(arguments: dict[str, Any], report: Report) -> dict[str, Any]
     """Fit, calibrate, write the serving form, check parity, evaluate.
 
     Args:
-        arguments: path, contract, plan, algorithm, features, allow_leaks, seed, and out: the folder for form.json,
-            estimator.skops, test_rows.json, seen_rows.bin and golden.json.
+        arguments: path, contract, plan, algorithm, features, allow_leaks, seed, costs, chosen (what `choose_model`
+            gave, instead of the algorithm's defaults), and out: the folder for form.json, estimator.skops,
+            test_rows.json, seen_rows.bin and golden.json.
     Returns:
         digest (of the version), algorithm, metrics, parity, environment.
     Raises:
         ParityFailed: the serving form doesn't answer as the estimator does.
     """
     report(0.05, f"Fitting {arguments['algorithm']}")
-    frame = stored_table(arguments["path"])
-    plan = orjson.loads(Path(arguments["plan"]).read_bytes())
-    contract, split = from_dict(plan["contract"]), Split.from_dict(plan["split"])
-    target = describe_target(frame, contract)
-    learned = learn(
-        frame,
-        contract,
-        target,
-        split,
-        algorithm=arguments["algorithm"],
-        features=arguments["features"],
-        allow_leaks=arguments["allow_leaks"],
-        rng=_rng(arguments, FIT),
-    )
+    frame, contract, target, split = planned(arguments)
+    learned = _learned(arguments, frame, contract, target, split)
     report(0.5, f"Evaluating {arguments['algorithm']}")
-    metrics = _metrics(learned.form, arguments["algorithm"], frame, contract, target, split, _rng(arguments, METRICS))
+    chosen = arguments.get("chosen")
+    made = chosen["account"]["winner"] if chosen else arguments["algorithm"]
+    metrics = _metrics(learned.form, made, frame, contract, target, split, stream(arguments, METRICS))
+    if chosen:
+        metrics["account"] = chosen["account"]
     report(0.8, "Checking that the serving form answers alike")
     test = frame[split.test.tolist()]
-    found = parity(learned.form, learned.fitted.estimator, test, rng=_rng(arguments, PARITY))
+    found = parity(learned.form, learned.estimator, test, rng=stream(arguments, PARITY))
     require_parity(found)
-    parameters = {**learned.fitted.parameters, "algorithm": arguments["algorithm"], "seed": arguments["seed"]}
+    parameters: dict[str, Any] = {"algorithm": made, "seed": arguments["seed"]}
+    if chosen:
+        parameters["members"] = [fitted.parameters for fitted in learned.fitted]
+    else:
+        parameters = {**learned.fitted[0].parameters, **parameters}
     document = {"form": learned.form, "contract": to_dict(contract), "parameters": parameters}
     folder = Path(arguments["out"])
     folder.mkdir(exist_ok=True)
     (folder / "form.json").write_bytes(canonical_bytes(document))
-    (folder / "estimator.skops").write_bytes(training_form_bytes(learned.fitted.estimator))
+    (folder / "estimator.skops").write_bytes(training_form_bytes(learned.estimator))
     (folder / "test_rows.json").write_bytes(orjson.dumps(split.test.tolist()))
     seen = row_digests(frame[split.seen.tolist()], row_columns(learned.form))
     (folder / "seen_rows.bin").write_bytes(np.unique(seen).tobytes())
-    golden = golden_rows(learned.form, test, rng=_rng(arguments, GOLDEN))
+    golden = golden_rows(learned.form, test, rng=stream(arguments, GOLDEN))
     (folder / "golden.json").write_bytes(canonical_bytes(golden))
     return {
         "digest": digest(document),
@@ -135,6 +147,39 @@ def train_algorithm(arguments: dict[str, Any], report: Report) -> dict[str, Any]
         "parity": {"largest": found.largest, "rows": found.held_out + found.adversarial, "vectors": found.vectors},
         "environment": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     }
+
+
+def planned(arguments: dict[str, Any]) -> tuple[pl.DataFrame, Contract, Target, Split]:
+    """The table with what `plan_training` decided of it; `arguments` have path and plan."""
+    frame = stored_table(arguments["path"])
+    plan = orjson.loads(Path(arguments["plan"]).read_bytes())
+    contract = from_dict(plan["contract"])
+    return frame, contract, describe_target(frame, contract), Split.from_dict(plan["split"])
+
+
+def _learned(
+    arguments: dict[str, Any], frame: pl.DataFrame, contract: Contract, target: Target, split: Split
+) -> Learned:
+    told = {"features": arguments["features"], "allow_leaks": arguments["allow_leaks"]}
+    chosen, rng = arguments.get("chosen"), stream(arguments, FIT)
+    if chosen:
+        learned = learn_chosen(
+            frame,
+            contract,
+            target,
+            split,
+            members=chosen["members"],
+            calibration=chosen["calibration"],
+            half_width=chosen["half_width"],
+            rng=rng,
+            **told,
+        )
+    else:
+        learned = learn(frame, contract, target, split, algorithm=arguments["algorithm"], rng=rng, **told)
+    if arguments.get("costs"):
+        learned.form["decision"] = dict(arguments["costs"])
+        read_form(learned.form)
+    return learned
 
 
 def _metrics(
@@ -175,19 +220,17 @@ def summarise_training(arguments: dict[str, Any], _report: Report) -> dict[str, 
             "recommended": names[0],
             "sentence": "One algorithm was trained, so there is nothing to compare it with here.",
         }
-    frame = stored_table(arguments["path"])
-    plan = orjson.loads(Path(arguments["plan"]).read_bytes())
-    contract, split = from_dict(plan["contract"]), Split.from_dict(plan["split"])
-    target = describe_target(frame, contract)
+    frame, contract, target, split = planned(arguments)
     test = frame[split.test.tolist()]
     forecasts = [
         compile_batch(orjson.loads(Path(path).read_bytes())["form"]).answer(test).forecast
         for path in arguments["forms"].values()
     ]
     judged = target_values(frame, contract, target)[split.test]
-    found = compare_predictions(judged, forecasts[1], forecasts[0], task=target.task, rng=_rng(arguments, COMPARE))
+    found = compare_predictions(judged, forecasts[1], forecasts[0], task=target.task, rng=stream(arguments, COMPARE))
     # A model isn't better until statistics say so: until then the simpler one is taken.
-    best = names[1] if found.verdict == "better" else names[0]
+    # Tuning chose on the folds already, among the linear model too: the test rows only tell how it came out.
+    best = names[1] if found.verdict == "better" or names[1] == TUNED else names[0]
     return {"recommended": best, "sentence": f"{names[1]} against {names[0]}, {len(judged):,} rows: {found.sentence}"}
 
 
@@ -199,5 +242,6 @@ def _contract(arguments: dict[str, Any]) -> Contract:
     return apply_overrides(contract, Overrides(target=stated))
 
 
-def _rng(arguments: dict[str, Any], stream: int) -> np.random.Generator:
-    return np.random.default_rng([arguments["seed"], stream])
+def stream(arguments: dict[str, Any], number: int) -> np.random.Generator:
+    """The source of randomness of one use in a job of this seed."""
+    return np.random.default_rng([arguments["seed"], number])

@@ -10,8 +10,9 @@ import pytest
 from core.training.tables import basketball
 from mcp_server.core.comparison import compare_predictions
 from mcp_server.core.predictor.batch import compile_batch
+from mcp_server.core.training.estimators import Algorithm
 from mcp_server.core.training.evaluate import evaluate
-from mcp_server.core.training.learn import Algorithm, learn
+from mcp_server.core.training.learn import learn
 from mcp_server.core.training.parity import parity, require_parity
 from mcp_server.core.training.split import plan_split
 from mcp_server.core.training.target import describe_target, target_values
@@ -34,7 +35,7 @@ def test_five_seasons_are_forecast_as_well_as_is_honest(games: Any, algorithm: A
     model = learn(frame, contract, target, split, algorithm=algorithm, features=FEATURES, rng=np.random.default_rng(1))
     assert model.form["calibration"]["kind"] == "platt"
     held_out = frame[split.test.tolist()]
-    require_parity(parity(model.form, model.fitted.estimator, held_out, rng=np.random.default_rng(2)))
+    require_parity(parity(model.form, model.estimator, held_out, rng=np.random.default_rng(2)))
     found = evaluate(model.form, frame, contract, target, split, rng=np.random.default_rng(3))["metrics"]
     assert found["log_loss"]["value"] <= 0.602
     assert 0.715 <= found["roc_auc"]["value"] <= 0.73

@@ -9,15 +9,15 @@ import pytest
 from core.training.tables import a_mixed_table, from_scikit_learn
 from mcp_server.core.canonical import digest
 from mcp_server.core.predictor.batch import compile_batch
-from mcp_server.core.training.estimators import BoostingParameters, fit_boosting, fit_linear
+from mcp_server.core.training.estimators import Algorithm, BoostingParameters, fit_boosting, fit_linear
 from mcp_server.core.training.evaluate import evaluate
-from mcp_server.core.training.learn import Algorithm, learn
+from mcp_server.core.training.learn import learn
 from mcp_server.core.training.parity import parity, require_parity
 from mcp_server.core.training.split import plan_split
 from mcp_server.core.training.target import describe_target
 from mcp_server.errors import TrainingRefused
 
-ALGORITHMS: list[Algorithm] = ["linear", "boosting"]
+ALGORITHMS: list[Algorithm] = ["linear", "boosting", "extra_trees"]
 
 
 def trained(frame: Any, contract: Any, algorithm: Algorithm, seed: int = 0, **options: Any) -> Any:
@@ -43,7 +43,7 @@ def test_a_known_table_is_learned_and_its_serving_form_is_exact(
     frame, contract = from_scikit_learn(name)
     target, split, model = trained(frame, contract, algorithm)
     held_out = frame[split.test.tolist()]
-    require_parity(parity(model.form, model.fitted.estimator, held_out, rng=np.random.default_rng(1)))
+    require_parity(parity(model.form, model.estimator, held_out, rng=np.random.default_rng(1)))
     found = evaluate(model.form, frame, contract, target, split, rng=np.random.default_rng(2), resamples=200)
     assert found["metrics"][metric]["value"] >= least
     assert found["metrics"][metric]["low"] <= found["metrics"][metric]["value"] <= found["metrics"][metric]["high"]
@@ -57,7 +57,7 @@ def test_a_mixed_table_is_learned_and_its_serving_form_is_exact(task: str, algor
     target, split, model = trained(frame, contract, algorithm)
     assert target.task == task
     held_out = frame[split.test.tolist()]
-    require_parity(parity(model.form, model.fitted.estimator, held_out, rng=np.random.default_rng(1)))
+    require_parity(parity(model.form, model.estimator, held_out, rng=np.random.default_rng(1)))
     found = evaluate(model.form, frame, contract, target, split, rng=np.random.default_rng(2), resamples=200)
     deciding = "rmse" if task == "regression" else "log_loss"
     assert found["metrics"][deciding]["high"] < found["baseline"][deciding]
@@ -73,7 +73,7 @@ def test_the_same_seed_and_data_give_the_same_digest(algorithm: Algorithm) -> No
     frame, contract = a_mixed_table(1_800)
     first, second = (trained(frame, contract, algorithm, seed=7)[2] for _ in range(2))
     assert digest(first.form) == digest(second.form)
-    assert first.fitted.parameters == second.fitted.parameters
+    assert first.fitted[0].parameters == second.fitted[0].parameters
     changed = frame.with_columns(size=frame["size"] + 1e-3)
     assert digest(trained(changed, contract, algorithm, seed=7)[2].form) != digest(first.form)
 

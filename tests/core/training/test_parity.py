@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from core.training.tables import a_mixed_table
-from mcp_server.core.training.learn import Algorithm, learn
+from mcp_server.core.training.estimators import Algorithm
+from mcp_server.core.training.learn import learn
 from mcp_server.core.training.parity import Parity, parity, require_parity
 from mcp_server.core.training.split import plan_split
 from mcp_server.core.training.target import describe_target
@@ -26,7 +27,7 @@ class Example:
         target = describe_target(frame, contract)
         split = plan_split(frame, contract, target, rng=rng)
         model = learn(frame, contract, target, split, algorithm=algorithm, rng=rng)
-        self.form, self.estimator = model.form, model.fitted.estimator
+        self.form, self.estimator = model.form, model.estimator
         self.held_out = frame[split.test.tolist()]
 
     def parity_of(self, form: Form) -> Parity:

@@ -1,0 +1,58 @@
+"""Which parameters are tried: for each algorithm the ranges, and the defaults that are always tried first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+
+from mcp_server.core.training.estimators import MAX_NODES, Algorithm, BoostingParameters, ExtraTreesParameters
+
+_MOST_ITERATIONS = 600
+_MOST_TREES = 3_000  # of all classes together
+
+
+def space(algorithm: Algorithm, rows: int) -> dict[str, BaseDistribution]:
+    """The ranges of an algorithm's parameters.
+
+    Args:
+        rows: that are learned from in a fold; a leaf may hold a tenth of them at most.
+    """
+    largest = max(30, min(200, rows // 10))
+    if algorithm == "linear":
+        return {"penalty": FloatDistribution(1e-3, 1e3, log=True)}
+    if algorithm == "extra_trees":
+        return {
+            "minimum_leaf": IntDistribution(1, largest, log=True),
+            "max_features": FloatDistribution(0.1, 1.0),
+        }
+    return {
+        "learning_rate": FloatDistribution(0.02, 0.2, log=True),
+        "leaves": IntDistribution(4, 63, log=True),
+        "l2": FloatDistribution(1e-3, 30.0, log=True),
+        "minimum_leaf": IntDistribution(2, largest, log=True),
+        "max_features": FloatDistribution(0.2, 1.0),
+    }
+
+
+def defaults(algorithm: Algorithm) -> dict[str, float]:
+    """What the algorithm is told without tuning, in the names of its space."""
+    if algorithm == "linear":
+        return {"penalty": 1.0}
+    if algorithm == "extra_trees":
+        extra = ExtraTreesParameters()
+        return {"minimum_leaf": extra.minimum_leaf, "max_features": extra.max_features}
+    boosting = BoostingParameters()
+    return {
+        "learning_rate": boosting.learning_rate,
+        "leaves": boosting.leaves,
+        "l2": boosting.l2,
+        "minimum_leaf": boosting.minimum_leaf,
+        "max_features": boosting.max_features,
+    }
+
+
+def most_iterations(parameters: dict[str, Any], outputs: int) -> int:
+    """At most so many iterations of boosting, of one tree for each output: the serving form stays small."""
+    nodes = MAX_NODES // (2 * int(parameters["leaves"]) * outputs)
+    return max(20, min(_MOST_ITERATIONS, _MOST_TREES // outputs, nodes))

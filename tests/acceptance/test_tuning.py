@@ -1,0 +1,125 @@
+"""Tuning through the server: what a budget buys, and that neither a kill nor a repetition changes what comes out."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from acceptance.processes import environment, refused, text_of, told
+from acceptance.test_kill import kill_worker
+from acceptance.test_path import in_server
+
+KILLS = 6
+ROWS = [f"{i % 17},{(i * 31) % 23},{int((i % 17) + (i * 7919) % 13 > 12)}" for i in range(240)]
+TABLE = "x,z,y\n" + "\n".join(ROWS) + "\n"
+WAITING = ("queued", "running")
+
+
+async def finished(client, job: str) -> dict:
+    for _ in range(20):
+        found = (await told(client, "get_job", job=job, wait=50.0)).structured_content
+        if found["state"] not in WAITING:
+            assert found["state"] == "succeeded", found
+            return found["result"]
+    raise AssertionError("the job ends")
+
+
+async def tuned(client, model: str, **arguments) -> dict:
+    started = await told(client, "train_model", model=model, dataset="table@1", **arguments)
+    return await finished(client, started.structured_content["job"])
+
+
+@pytest.fixture(scope="module")
+def env(tmp_path_factory):
+    env = environment(tmp_path_factory.mktemp("tuning"), rate_per_second="1000", rate_burst="1000")
+
+    async def scene(client):
+        await told(client, "import_data", name="table", text=TABLE, target="y")
+
+    in_server(env, scene)
+    return env
+
+
+@pytest.fixture(scope="module")
+def quiet(env) -> dict:
+    """A job of eight trials that nothing disturbed."""
+
+    async def scene(client):
+        return await tuned(client, "quiet", trials=8)
+
+    return in_server(env, scene)
+
+
+def test_a_budget_of_trials_gives_a_baseline_a_tuned_version_and_an_account(env, quiet):
+    account = quiet["account"]
+    assert [one["verification"] for one in quiet["versions"]] == ["passed", "passed"]
+    assert quiet["versions"][0]["algorithm"] == "linear"
+    assert quiet["versions"][1]["algorithm"] == account["winner"]
+    assert account["ended_by"] == "trials"
+    assert account["trials"] == sum(one["trials"] for one in account["tried"]) == 8
+    assert {one["algorithm"] for one in account["tried"]} == {"linear", "boosting", "extra_trees"}
+    assert sum(member["weight"] for member in account["members"]) == pytest.approx(1.0)
+    for one in account["against"]:
+        assert one["low"] <= one["difference"] <= one["high"]
+
+    async def scene(client):
+        words = text_of(await told(client, "get_job", job="quiet"))
+        assert "8 trials" in words
+        answered = await told(client, "predict", model="quiet@2", rows=[{"x": 16, "z": 3}])
+        assert answered.structured_content["predictions"][0]["value"] == "1"
+
+    in_server(env, scene)
+
+
+def test_seconds_end_the_tuning_and_the_answer_says_so(env):
+    async def scene(client):
+        return await tuned(client, "hasty", seconds=1)
+
+    account = in_server(env, scene)["account"]
+    assert account["ended_by"] == "seconds"
+    assert all(one["trials"] >= 1 for one in account["tried"]), "each algorithm has its defaults tried"
+
+
+def test_costs_move_what_is_said_and_not_the_probability(env):
+    async def scene(client):
+        costs = {"false_positive": 1.0, "false_negative": 50.0}
+        started = await told(client, "train_model", model="dear", dataset="table@1", algorithm="linear", costs=costs)
+        await finished(client, started.structured_content["job"])
+        started = await told(client, "train_model", model="even", dataset="table@1", algorithm="linear")
+        await finished(client, started.structured_content["job"])
+        row = {"x": 5, "z": 3}
+        dear, even = [
+            (await told(client, "predict", model=f"{name}@1", rows=[row])).structured_content["predictions"][0]
+            for name in ("dear", "even")
+        ]
+        assert (dear["value"], even["value"]) == ("1", "0")
+        assert dear["probability"] == pytest.approx(1.0 - even["probability"])
+        one_sided = {"false_positive": 1.0}
+        error = await refused(client, "train_model", model="dear", dataset="table@1", costs=one_sided)
+        assert "false_negative" in error["hint"]
+
+    in_server(env, scene)
+
+
+@pytest.mark.fault
+def test_a_killed_worker_ends_with_the_digest_of_an_undisturbed_one(env, quiet):
+    chance = random.Random(5)
+    lock = Path(env["COURTSIDE_DATA_DIR"]) / "worker.lock"
+
+    async def scene(client):
+        started = await told(client, "train_model", model="killed", dataset="table@1", trials=8)
+        job, kills = started.structured_content["job"], 0
+        while kills < KILLS:
+            found = await told(client, "get_job", job=job, wait=round(chance.uniform(0.2, 3.0), 2))
+            if found.structured_content["state"] not in WAITING:
+                break
+            kills += kill_worker(lock)
+        assert kills > 1, "a job that was never killed shows nothing"
+        return await finished(client, job)
+
+    again = in_server(env, scene)
+    assert [one["digest"] for one in again["versions"]] == [one["digest"] for one in quiet["versions"]]
+    kept = ("winner", "members", "loss", "candidates", "trials", "ended_by")
+    assert {name: again["account"][name] for name in kept} == {name: quiet["account"][name] for name in kept}
