@@ -39,13 +39,13 @@ class Compared(Reply):
     def lines(self) -> list[str]:
         told = [self.sentence, *self.notes]
         told += [
-            f"- {one['metric']}: {number(one['first'])} against {number(one['second'])}, {_gain(one)}"
+            f"- {one['metric']}: {number(one['first'])} against {number(one['second'])}, {gain(one)}"
             for one in self.metrics
         ]
         leader = self.models[0]["model"]
         # Of the leader's own pairs the sentence tells.
         others = [one for one in self.details["pairs"] if leader not in (one["first"], one["second"])]
-        told += [f"- {one['first']} against {one['second']}: {_gain(one)}" for one in others[:MOST_PAIRS]]
+        told += [f"- {one['first']} against {one['second']}: {gain(one)}" for one in others[:MOST_PAIRS]]
         told += _ranked(self.details["sets"]) + _procedures(self.details["retrained"]) + _grouped(self.details)
         return told + [_cost(one) for one in self.models if "cost" in one or "calibration" in one]
 
@@ -65,7 +65,7 @@ def _procedures(retrained: dict[str, Any] | None) -> list[str]:
         return []
     margin = number(retrained["margin"])
     return [
-        f"Trained anew {retrained['runs']} times, {one['first']} against {one['second']}: {_gain(one)}, "
+        f"Trained anew {retrained['runs']} times, {one['first']} against {one['second']}: {gain(one)}, "
         f"p {number(one['p_holm'], 3)} (Nadeau and Bengio, Holm); better by more than {margin} with probability "
         f"{number(one['better'], 2)}, within ± {margin} {number(one['inside'], 2)}, worse {number(one['worse'], 2)} "
         "(Bayesian correlated t)."
@@ -76,7 +76,7 @@ def _procedures(retrained: dict[str, Any] | None) -> list[str]:
 def _grouped(details: dict[str, Any]) -> list[str]:
     first, second = details["lead"]
     found = [one for one in details["slices"] if one["verdict"] != "no detectable difference"]
-    told = [f"- {first} against {second} {_where(one)}: {_gain(one)}" for one in found[:MOST_SLICES]]
+    told = [f"- {first} against {second} {_where(one)}: {gain(one)}" for one in found[:MOST_SLICES]]
     groups = details["groups"]
     if not found and groups["tested"]:
         told.append(
@@ -95,7 +95,7 @@ def _where(one: dict[str, Any]) -> str:
     return f"where {one['column']} is {one['value']} ({one['rows']:,} rows)"
 
 
-def _gain(one: dict[str, Any]) -> str:
+def gain(one: dict[str, Any]) -> str:
     """A difference in words: whether a metric rises or falls when it gets better is nothing to guess."""
     low, high = one["low"], one["high"]
     if low is None or high is None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mcp_server.storage.records import DatasetVersion, ModelVersion
 
 SEED = 0
+CARRIED = "Shapley values, those of averaged trees carried over from their shares to log-odds,"
 _DIGITS = 6
 
 
@@ -170,8 +171,9 @@ def _rows(loaded: Loaded, table: DatasetVersion, found: dict[str, Any]) -> Expla
 
 def _method(loaded: Loaded, table: DatasetVersion, found: dict[str, Any]) -> str:
     form = loaded.predictor.form
+    kind = "Exact Shapley values" if found["exact"] else CARRIED
     told = (
-        f"Exact Shapley values against {found['background']} rows of {table.name}@{table.version}; with the usual "
+        f"{kind} against {found['background']} rows of {table.name}@{table.version}; with the usual "
         f"answer they add up to the model's own to {found['error']:.0e}."
     )
     factor, shift = found["calibration"]
@@ -179,6 +181,8 @@ def _method(loaded: Loaded, table: DatasetVersion, found: dict[str, Any]) -> str
         told += f" Calibration then multiplies the log-odds by {number(factor, 3)} and adds {number(shift, 3)}."
     elif form.calibration.kind == "temperature":
         told += f" Calibration then multiplies all log-odds by {number(factor, 3)}, which keeps their order."
+    elif form.calibration.kind == "isotonic":
+        told += " Calibration then bends the log-odds along a rising curve, which keeps their order."
     elif form.classes is not None:
         told += " The model isn't calibrated, so they lead to its probability directly."
     return told
@@ -194,7 +198,7 @@ def _overall(loaded: Loaded, table: DatasetVersion, found: dict[str, Any]) -> Ex
     leads = f"{importance[0]['column']} matters most; " if told else ""
     method = f"Rise of {metric} when one column is shuffled, 5 times, with 95 % intervals; a column whose information "
     method += f"another one holds too can look unimportant. Contributions: {found['summarised']} rows against "
-    method += f"{found['background']}, exact."
+    method += f"{found['background']}, {'exact' if found['exact'] else 'from averaged trees by way of their shares'}."
     if found["not_shuffled"]:
         method += f" {counted(found['not_shuffled'], 'column')} that hardly move answers weren't shuffled."
     answer = Explained(

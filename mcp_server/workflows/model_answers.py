@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from mcp_server.workflows.comparison_answers import gain
 from mcp_server.workflows.reply import Reply, bounds, counted, number
 
 MOST_TOLD = 10
@@ -58,7 +59,7 @@ def account_lines(account: dict[str, Any]) -> list[str]:
         f"Chosen on {account['folds']} folds of the training rows ({account['rows']:,} rows judged): {members}, "
         f"loss {number(account['loss'])}.",
     ]
-    told += [f"- against {one['what']}: {_gain(one)}" for one in account["against"]]
+    told += [f"- against {one['what']}: {gain(one)}" for one in account["against"]]
     if account["blend"] and not account["blend"]["taken"]:
         told.append("Blending didn't help beyond noise.")
     return told

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from mcp_server.core.explain.tree_shap import TreeShapley, path_columns
 from mcp_server.core.predictor.batch import BatchPredictor
-from mcp_server.core.predictor.form import Form, Linear, Platt, Temperature
+from mcp_server.core.predictor.forest import AveragedForest, in_single, outputs_of_means
+from mcp_server.core.predictor.form import Averaged, Form, Linear, Platt, Task, Temperature, Trees
 from mcp_server.errors import ComputeFailed
 
 FloatArray = NDArray[np.float64]
@@ -20,6 +21,7 @@ MOST_BACKGROUND = 100
 LEAST_BACKGROUND = 10
 MOST_SUMMARISED = 200
 LEAST_SUMMARISED = 20
+_SAME = 1e-9  # of two averages; their quotient would have seven digits left
 _AFFORDABLE = 6_000_000  # path columns times background rows: a fraction of a second for a row
 _AFFORDABLE_SUMMARY = 400_000_000
 
@@ -34,6 +36,8 @@ class Attribution:
         values: shape (n, columns, outputs); they and `base` sum to `outputs`.
         outputs: of the model itself, shape (n, outputs), before calibration.
         largest_error: of that sum, as a share of the output where this is above 1.
+        exact: whether these are Shapley values of the outputs themselves; otherwise those of averaged shares, carried
+            over to log-odds row by row of the background.
     """
 
     columns: tuple[str, ...]
@@ -41,6 +45,7 @@ class Attribution:
     values: FloatArray
     outputs: FloatArray
     largest_error: float
+    exact: bool
 
 
 class Explainer:
@@ -53,13 +58,16 @@ class Explainer:
 
     def __init__(self, predictor: BatchPredictor, background: FloatArray) -> None:
         self._predictor = predictor
-        self.columns, players = players_of(predictor.form)
-        estimator = predictor.form.estimator
+        form = predictor.form
+        self.columns, players = players_of(form)
         self._base = predictor.score(background).mean(axis=0)
-        self._trees = None if isinstance(estimator, Linear) else TreeShapley(estimator, players, background)
-        self._coefficients = np.array(estimator.coefficients) if isinstance(estimator, Linear) else None
-        self._mean = background.mean(axis=0)
-        self._players = players
+        self._members = [
+            (weight, part, _explainer(estimator, form.task, players[part], len(self.columns), background[:, part]))
+            for weight, part, estimator in form.members
+        ]
+        self._exact = form.task == "regression" or not any(
+            isinstance(estimator, Averaged) for _, _, estimator in form.members
+        )
 
     def explain(self, matrix: FloatArray) -> Attribution:
         """Explain encoded rows.
@@ -81,17 +89,82 @@ class Explainer:
                 hint="Check the row's units: very large values lose their digits. Otherwise call verify_model.",
                 details={"reason": "additivity", "error": largest if np.isfinite(largest) else None},
             )
-        return Attribution(self.columns, self._base, values, outputs, largest)
+        return Attribution(self.columns, self._base, values, outputs, largest, self._exact)
 
     def _values(self, matrix: FloatArray) -> FloatArray:
-        if self._trees is not None:
-            return self._trees.values(matrix)
-        assert self._coefficients is not None
+        # Outputs of a blend are weighted sums of its members', and so are their Shapley values.
+        values = np.zeros((len(matrix), len(self.columns), self._predictor.form.outputs))
+        for weight, part, member in self._members:
+            values += weight * member.values(matrix[:, part])
+        return values
+
+
+class _LinearValues:
+    """Contributions to linear outputs: the distance from the background's mean, times the coefficients."""
+
+    def __init__(self, estimator: Linear, players: IntArray, count: int, background: FloatArray) -> None:
+        self._coefficients = np.array(estimator.coefficients)
+        self._mean = background.mean(axis=0)
+        self._players = players
+        self._count = count
+
+    def values(self, matrix: FloatArray) -> FloatArray:
         moved = (matrix - self._mean)[:, :, None] * self._coefficients.T[None]
-        values = np.zeros((len(matrix), len(self.columns), moved.shape[2]))
+        values = np.zeros((len(matrix), self._count, moved.shape[2]))
         for at, player in enumerate(self._players):
             values[:, player] += moved[:, at]
         return values
+
+
+class _AveragedValues:
+    """Contributions to averaged trees' outputs.
+
+    The averages are explained exactly against each background row. Where they are shares, each of these explanations
+    is stretched to the distance of the outputs: what a share's way from the background row to the row is to log-odds.
+
+    Source: Chen, Lundberg & Lee (2022), Nature Communications 13, for values carried through a series of models.
+    """
+
+    def __init__(self, estimator: Averaged, task: Task, players: IntArray, count: int, background: FloatArray) -> None:
+        single = in_single(background)
+        self._shapley = TreeShapley(estimator, players, count, single)
+        self._forest = AveragedForest(estimator, len(players), task)
+        self._floor, self._task = estimator.floor, task
+        self._background = self._forest.means(single)
+
+    def values(self, matrix: FloatArray) -> FloatArray:
+        single = in_single(matrix)
+        if self._task == "regression":
+            return self._shapley.values(single)
+        ours = self._forest.means(single)
+        stretched = self._shapley.values_each(single) * self._slopes(ours)[:, :, None, :]
+        mean: FloatArray = stretched.mean(axis=1)
+        return mean
+
+    def _slopes(self, ours: FloatArray) -> FloatArray:
+        """The outputs' way over the averages' way, shape (n, m, outputs)."""
+        theirs = self._background
+        way = ours[:, None, :] - theirs[None]
+        there = outputs_of_means(ours, self._floor, self._task)[:, None, :]
+        gone = there - outputs_of_means(theirs, self._floor, self._task)[None]
+        here = np.broadcast_to(ours[:, None, :], way.shape)
+        steep = 1.0 / (here + self._floor)
+        if self._task == "binary":
+            steep = steep + 1.0 / (1.0 - here + self._floor)
+        # Of two equal averages the curve's own slope; the quotient of differences would be noise.
+        near = np.abs(way) < _SAME
+        slopes: FloatArray = np.where(near, steep, gone / np.where(near, 1.0, way))
+        return slopes
+
+
+def _explainer(
+    estimator: Linear | Trees | Averaged, task: Task, players: IntArray, count: int, background: FloatArray
+) -> _LinearValues | _AveragedValues | TreeShapley:
+    if isinstance(estimator, Linear):
+        return _LinearValues(estimator, players, count, background)
+    if isinstance(estimator, Averaged):
+        return _AveragedValues(estimator, task, players, count, background)
+    return TreeShapley(estimator, players, count, background)
 
 
 def players_of(form: Form) -> tuple[tuple[str, ...], IntArray]:
@@ -106,22 +179,33 @@ def players_of(form: Form) -> tuple[tuple[str, ...], IntArray]:
 
 def background_size(form: Form) -> int:
     """How many background rows are affordable: 100, or down to 10 for very large forests."""
-    if isinstance(form.estimator, Linear):
+    cost = _path_columns(form)
+    if not cost:
         return MOST_BACKGROUND
-    cost = max(1, path_columns(form.estimator, form.width))
     return int(np.clip(_AFFORDABLE // cost, LEAST_BACKGROUND, MOST_BACKGROUND))
 
 
 def summary_size(form: Form) -> int:
     """How many rows an explanation of the whole may explain in a few seconds: 200, or down to 20."""
-    if isinstance(form.estimator, Linear):
+    cost = _path_columns(form) * background_size(form)
+    if not cost:
         return MOST_SUMMARISED
-    cost = max(1, path_columns(form.estimator, form.width)) * background_size(form)
     return int(np.clip(_AFFORDABLE_SUMMARY // cost, LEAST_SUMMARISED, MOST_SUMMARISED))
 
 
+def _path_columns(form: Form) -> int:
+    return sum(
+        path_columns(estimator, part.stop - part.start)
+        for _, part, estimator in form.members
+        if not isinstance(estimator, Linear)
+    )
+
+
 def calibration_effect(form: Form) -> tuple[float, float]:
-    """What calibration makes of the raw outputs: they're multiplied by the first number, then the second is added."""
+    """What calibration makes of the raw outputs: they're multiplied by the first number, then the second is added.
+
+    An isotonic one bends them too, which no two numbers tell: for it they are as where there is none.
+    """
     if isinstance(form.calibration, Platt):
         return form.calibration.a, form.calibration.b
     if isinstance(form.calibration, Temperature):

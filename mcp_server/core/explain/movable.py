@@ -130,14 +130,21 @@ def _known_values(form: Form, spec: Input) -> list[str]:
 
 def _thresholds(form: Form, name: str) -> FloatArray:
     """Where the trees branch on a column of numbers itself, sorted."""
-    if isinstance(form.estimator, Linear):
-        return np.empty(0)
     at, places = 0, set()
     for encoding in form.encoder:
         if encoding.column == name and isinstance(encoding, NumberEncoding):
             places.add(at)
         at += encoding.width
-    return np.unique([node["t"] for tree in form.estimator.trees for node in tree if node.get("f") in places])
+    return np.unique(
+        [
+            node["t"]
+            for _, part, estimator in form.members
+            if not isinstance(estimator, Linear)
+            for tree in estimator.trees
+            for node in tree
+            if "f" in node and node["f"] + part.start in places
+        ]
+    )
 
 
 def _tried(
@@ -156,6 +163,8 @@ def _tried(
         # At a threshold a value goes left; the next one above it goes right.
         below = np.floor(chosen) if whole else chosen
         parts += [below, below + 1.0 if whole else np.nextafter(chosen, np.inf)]
+        if not whole:  # Averaged trees are asked in single precision.
+            parts.append(np.nextafter(chosen.astype(np.float32), np.float32(np.inf)).astype(np.float64))
     tried = np.concatenate(parts)
     tried = np.unique(np.round(tried) if whole else tried)
     result: FloatArray = tried[(tried >= low) & (tried <= high)]

@@ -19,7 +19,7 @@ from mcp_server.core.expressions import parse
 from mcp_server.core.metrics import draw, interval, log_losses
 from mcp_server.core.metrics.measure import MeanLoss, Measure, RootMeanSquare
 from mcp_server.core.predictor.batch import BatchAnswers, BatchPredictor
-from mcp_server.core.predictor.form import Form, Linear, Trees
+from mcp_server.core.predictor.form import Form, Linear
 
 FloatArray = NDArray[np.float64]
 
@@ -121,15 +121,13 @@ def sources_of(form: Form, column: str) -> frozenset[str]:
 def _live(form: Form) -> NDArray[np.bool_]:
     """Which encoded columns the estimator looks at, shape (form.width,)."""
     live = np.zeros(form.width, dtype=np.bool_)
-    if isinstance(form.estimator, Linear):
-        live |= (np.array(form.estimator.coefficients) != 0.0).any(axis=0)
-    else:
-        live[_features(form.estimator)] = True
+    for _, part, estimator in form.members:
+        if isinstance(estimator, Linear):
+            live[part] |= (np.array(estimator.coefficients) != 0.0).any(axis=0)
+        else:
+            asked = {node["f"] for tree in estimator.trees for node in tree if "f" in node}
+            live[[part.start + place for place in asked]] = True
     return live
-
-
-def _features(estimator: Trees) -> list[int]:
-    return sorted({node["f"] for tree in estimator.trees for node in tree if "f" in node})
 
 
 def _losses(answers: BatchAnswers, target: FloatArray) -> FloatArray:

@@ -12,14 +12,15 @@ Source: Lundberg et al. (2020), Nature Machine Intelligence 2, for interventiona
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server.core.predictor.form import Trees
-from mcp_server.core.predictor.trees import Node, grow
+from mcp_server.core.predictor.form import Averaged, Trees
+from mcp_server.core.predictor.trees import Node, grow, grow_leaves
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -68,7 +69,7 @@ class _Block:
 
     def __init__(self, leaves: list[_Leaf], questions: _Questions, background: FloatArray) -> None:
         self.depth = len(leaves[0].path)
-        self._value = np.array([leaf.value for leaf in leaves]) / len(background)
+        self._value = np.array([leaf.value for leaf in leaves])
         self._player = np.array([list(leaf.path) for leaf in leaves], dtype=np.int64)
         asked = [question for leaf in leaves for questions_of in leaf.path.values() for question in questions_of]
         self._node = np.array([node for node, _ in asked], dtype=np.int64)
@@ -85,7 +86,29 @@ class _Block:
         return together.reshape(len(self._value), self.depth, len(matrix))
 
     def add_to(self, totals: FloatArray, questions: _Questions, matrix: FloatArray) -> None:
-        """Add the values of these leaves for each row, to shape (rows, players)."""
+        """Add the values of these leaves for each row, means over the background, to shape (rows, players)."""
+        background = self._fits.astype(np.float64)
+        for at, ours, gain, loss in self._games(questions, matrix):
+            shared = np.matmul(background, gain[:, :, None])[:, :, 0]
+            values = np.where(ours > 0.0, gain.sum(axis=1)[:, None] - shared, -loss.sum(axis=1)[:, None])
+            values *= self._value[:, None] / background.shape[2]
+            totals[at] += np.bincount(self._player.ravel(), weights=values.ravel(), minlength=totals.shape[1])
+
+    def add_each_to(self, totals: FloatArray, questions: _Questions, matrix: FloatArray) -> None:
+        """Add the values of these leaves for each row against each background row, to shape (rows, players, m)."""
+        rows = self._fits.shape[2]
+        cell = (self._player[:, :, None] * rows + np.arange(rows)).ravel()
+        for at, ours, gain, loss in self._games(questions, matrix):
+            values = np.where(ours[:, :, None] > 0.0, gain[:, None, :] * ~self._fits, -loss[:, None, :])
+            values *= self._value[:, None, None]
+            added = np.bincount(cell, weights=values.ravel(), minlength=totals.shape[1] * rows)
+            totals[at] += added.reshape(-1, rows)
+
+    def _games(
+        self, questions: _Questions, matrix: FloatArray
+    ) -> Iterator[tuple[int, FloatArray, FloatArray, FloatArray]]:
+        """For each row: its number, which players fit it (leaves, depth), and what a player that only the row fits
+        gains and one that only the background row fits loses, both (leaves, m)."""
         background = self._fits.astype(np.float64)
         theirs = background.sum(axis=1)
         fits = self._satisfied(questions, matrix)
@@ -98,29 +121,27 @@ class _Block:
             reached = only_row + only_background + both == self.depth
             key = only_row * (self.depth + 1) + only_background
             gain = np.where(reached, self._row_free[key], 0.0)
-            loss = np.where(reached, self._background_free[key], 0.0).sum(axis=1)
-            shared = np.matmul(background, gain[:, :, None])[:, :, 0]
-            values = np.where(ours > 0.0, gain.sum(axis=1)[:, None] - shared, -loss[:, None])
-            values *= self._value[:, None]
-            totals[at] += np.bincount(self._player.ravel(), weights=values.ravel(), minlength=totals.shape[1])
+            loss = np.where(reached, self._background_free[key], 0.0)
+            yield at, ours, gain, loss
 
 
 class TreeShapley:
     """Shapley values of a forest. Immutable.
 
     Args:
-        estimator: of a checked serving form.
-        players: shape (width,): the player, from 0, that each column of the matrix belongs to.
-        background: shape (m, width), m >= 1; NaN where a value is missing.
+        estimator: of a checked serving form; of averaged trees the values are those of the averages themselves.
+        players: shape (width,): the player that each column of the matrix belongs to.
+        count: of players.
+        background: shape (m, width), m >= 1, as the trees are asked; NaN where a value is missing.
     Raises:
         CorruptArtefact: a tree is malformed.
     """
 
-    def __init__(self, estimator: Trees, players: IntArray, background: FloatArray) -> None:
-        self._players = int(players.max()) + 1
+    def __init__(self, estimator: Trees | Averaged, players: IntArray, count: int, background: FloatArray) -> None:
+        self._players = count
+        self._rows = len(background)
         self._questions = _Questions()
-        roots = grow(estimator.trees, width=len(players), outputs=len(estimator.base))
-        leaves = [[leaf for root in row for leaf in _leaves(root, players, self._questions)] for row in roots]
+        leaves = _leaves_of(estimator, players, self._questions)
         self._questions.settle()
         self._blocks = [list(_blocks(of_output, self._questions, background)) for of_output in leaves]
 
@@ -138,11 +159,22 @@ class TreeShapley:
             found[:, :, output] = totals
         return found
 
+    def values_each(self, matrix: FloatArray) -> FloatArray:
+        """The same against each background row by itself, shape (n, m, players, outputs)."""
+        found = np.zeros((len(matrix), self._rows, self._players, len(self._blocks)))
+        for output, blocks in enumerate(self._blocks):
+            totals = np.zeros((len(matrix), self._players, self._rows))
+            for block in blocks:
+                block.add_each_to(totals, self._questions, matrix)
+            found[:, :, :, output] = totals.transpose(0, 2, 1)
+        return found
 
-def path_columns(estimator: Trees, width: int) -> int:
+
+def path_columns(estimator: Trees | Averaged, width: int) -> int:
     """How many columns all paths to leaves have together, which is what an explanation's time grows with."""
     total = 0
-    for row in grow(estimator.trees, width=width, outputs=len(estimator.base)):
+    outputs = 1 if isinstance(estimator, Averaged) else len(estimator.base)
+    for row in grow(estimator.trees, width=width, outputs=outputs):
         waiting: list[tuple[Node, frozenset[int]]] = [(root, frozenset()) for root in row]
         while waiting:
             (feature, _, left, right, _), above = waiting.pop()
@@ -150,7 +182,22 @@ def path_columns(estimator: Trees, width: int) -> int:
                 total += len(above)
                 continue
             waiting += [(left, above | {feature}), (right, above | {feature})]
-    return total
+    # Averaged trees have one set of paths for all outputs, each of which is worked on.
+    return total * (len(estimator.leaves[0]) if isinstance(estimator, Averaged) else 1)
+
+
+def _leaves_of(estimator: Trees | Averaged, players: IntArray, questions: _Questions) -> list[list[_Leaf]]:
+    """The leaves of each output."""
+    if isinstance(estimator, Trees):
+        roots = grow(estimator.trees, width=len(players), outputs=len(estimator.base))
+        return [[leaf for root in row for leaf in _leaves(root, players, questions)] for row in roots]
+    grown = grow_leaves(estimator.trees, width=len(players), leaves=len(estimator.leaves))
+    numbered = [leaf for (root,) in grown for leaf in _leaves(root, players, questions)]
+    shares = np.array(estimator.leaves) / len(grown)
+    return [
+        [_Leaf(float(shares[int(leaf.value), output]), leaf.path) for leaf in numbered]
+        for output in range(shares.shape[1])
+    ]
 
 
 def _leaves(root: Node, players: IntArray, questions: _Questions) -> list[_Leaf]:

@@ -145,6 +145,10 @@ class AveragedForest:
 
     def score(self, matrix: FloatArray) -> FloatArray:
         """The outputs, shape (n, outputs), for a matrix of shape (n, width)."""
+        return outputs_of_means(self.means(matrix), self._floor, self._task)
+
+    def means(self, matrix: FloatArray) -> FloatArray:
+        """The averaged leaves, shape (n, outputs), of which the outputs are made."""
         means = np.empty((len(matrix), self._leaves.shape[1]))
         for start in range(0, len(matrix), _CHUNK):
             columns = np.ascontiguousarray(in_single(matrix[start : start + _CHUNK]).T)
@@ -152,7 +156,7 @@ class AveragedForest:
             for tree in self._trees:
                 total += self._leaves[tree.leaves(columns).astype(np.int64)]
             means[start : start + _CHUNK] = total / len(self._trees)
-        return outputs_of_means(means, self._floor, self._task)
+        return means
 
 
 def outputs_of_means(means: FloatArray, floor: float, task: Task) -> FloatArray:

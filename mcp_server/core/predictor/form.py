@@ -224,6 +224,13 @@ class Form(_Part):
         return len(self.classes) if self.task == "multiclass" and self.classes else 1
 
     @property
+    def members(self) -> list[tuple[float, slice, Linear | Trees | Averaged]]:
+        """What the outputs are weighted sums of: weight, part of the vector, estimator; one where nothing is blended."""
+        if not isinstance(self.estimator, Blend):
+            return [(1.0, slice(0, self.width), self.estimator)]
+        return [(one.weight, slice(one.start, one.start + one.width), one.estimator) for one in self.estimator.members]
+
+    @property
     def width(self) -> int:
         """The length of the estimator's vector."""
         return sum(encoding.width for encoding in self.encoder)

@@ -93,6 +93,7 @@ def explain_rows(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         "background": len(background),
         "calibration": list(calibration_effect(form)),
         "error": found.largest_error,
+        "exact": found.exact,
         "picture": _waterfall(arguments["name"], told[0], len(background)) if arguments["picture"] else None,
     }
 
@@ -137,6 +138,7 @@ def explain_overall(arguments: dict[str, Any], report: Report) -> dict[str, Any]
         "summarised": len(matrix),
         "background": len(background),
         "error": found.largest_error,
+        "exact": found.exact,
         "metric": metric,
         "picture": _bars(arguments["name"], told, len(target), metric) if arguments["picture"] else None,
     }

@@ -17,7 +17,8 @@ from mcp_server.core.comparison.many import ALPHA
 from mcp_server.core.contract import Contract, Overrides, apply_overrides, from_dict
 from mcp_server.core.metrics import PRIMARY, measures
 from mcp_server.core.predictor.batch import compile_batch
-from mcp_server.core.training.learn import Algorithm, learn
+from mcp_server.core.training.estimators import Algorithm
+from mcp_server.core.training.learn import learn
 from mcp_server.core.training.split import TEST_SHARE, plan_split
 from mcp_server.core.training.target import Target, describe_target, target_values
 from mcp_server.errors import InvalidInput
