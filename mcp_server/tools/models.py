@@ -106,7 +106,7 @@ async def explain_model(
     dataset: DatasetRef | None = None,
     fixed: Annotated[list[Column] | None, Field(max_length=100, description="not to change")] = None,
     move: Annotated[float | None, Field(description="of a number, by how much")] = None,
-    groups: Annotated[list[Column] | None, Field(min_length=1, max_length=3)] = None,
+    groups: Annotated[list[Column] | None, Field(max_length=3, description="[]: the sensitive ones")] = None,
     limits: Annotated[dict[str, float] | None, Field(max_length=10, description='{"selection_rate": 0.8}')] = None,
     picture: bool = True,
 ) -> Explained:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SEED = 0
 CARRIED = "Shapley values, those of averaged trees carried over from their shares to log-odds,"
+MOST_COLUMNS = 3
+"""Of one call, by whose groups a model is judged."""
 _DIGITS = 6
 
 
@@ -35,7 +37,7 @@ class ExplainingRequest:
         dataset: the rows that it's judged on or held against; None for the data that it was trained on.
         fixed: columns that a change may not touch.
         move: of a model of numbers, the change of its answer that is looked for.
-        groups: columns whose groups are compared.
+        groups: columns whose groups are compared; an empty list for those that the contract states to be sensitive.
         limits: rate to its limit; see `core.fairness.Limit`.
     """
 
@@ -81,7 +83,8 @@ async def explain(app: App, call: CallContext, request: ExplainingRequest) -> Ex
     arguments["held_out"] = await _held_out(app, record, table)
     if request.groups is None:
         return _overall(loaded, table, await _run(app, call, "explain_overall", arguments))
-    found = await _run(app, call, "judge_groups", arguments | {"groups": request.groups, "limits": request.limits})
+    groups = request.groups or _sensitive(table)
+    found = await _run(app, call, "judge_groups", arguments | {"groups": groups, "limits": request.limits})
     if not app.settings.read_only:
         await _keep(app, call, loaded, table, found)
     return _groups(loaded, table, found)
@@ -112,6 +115,22 @@ async def _subject(app: App, loaded: Loaded, dataset: str | None) -> tuple[Model
 
 def _personal(table: DatasetVersion) -> set[str]:
     return {column["name"] for column in table.contract["columns"] if column.get("personal")}
+
+
+def _sensitive(table: DatasetVersion) -> list[str]:
+    """The columns that the contract states to be sensitive."""
+    named = [column["name"] for column in table.contract["columns"] if column.get("sensitive")]
+    if not named:
+        raise InvalidInput(
+            f"The contract of {table.name}@{table.version} states no sensitive column.",
+            hint="Name the columns in groups; or state them by a step contract of prepare_data.",
+        )
+    if len(named) > MOST_COLUMNS:
+        raise InvalidInput(
+            f"The contract states {len(named)} sensitive columns; one call compares up to {MOST_COLUMNS}.",
+            hint="Name some of them in groups, and the others in another call.",
+        )
+    return named
 
 
 async def _held_out(app: App, record: ModelVersion, table: DatasetVersion) -> dict[str, str]:

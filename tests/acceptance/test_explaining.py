@@ -45,9 +45,9 @@ def env(tmp_path_factory):
         await told(client, "import_data", name="credit", text=table(), target="granted")
         for model, more in (
             ("credit", {"features": FEATURES}),
-            ("grade", {"features": FEATURES, "target": "grade"}),
-            ("score", {"features": FEATURES, "target": "score"}),
-            ("mailed", {"features": ["age", "income", "mail"]}),
+            ("grade", {"features": FEATURES, "target": "grade", "algorithm": "boosting"}),
+            ("score", {"features": FEATURES, "target": "score", "algorithm": "linear"}),
+            ("mailed", {"features": ["age", "income", "mail"], "algorithm": "boosting"}),
         ):
             await told(client, "train_model", model=model, dataset="credit@1", **more)
             for _ in range(6):
@@ -72,7 +72,7 @@ def outside_of_the_fence(result) -> str:
     return text_of(result).partition("<untrusted-data-")[0]
 
 
-@pytest.mark.parametrize("model", ["credit@1", "credit@2", "grade@1", "grade@2", "score@1", "score@2"])
+@pytest.mark.parametrize("model", ["credit@1", "credit@2", "grade@1", "score@1"])
 def test_an_answer_is_the_usual_one_and_its_contributions(env, model):
     """Linear and boosted; of two classes, of three, and of numbers."""
 
@@ -92,7 +92,7 @@ def test_an_answer_is_the_usual_one_and_its_contributions(env, model):
     in_server(env, scene)
 
 
-@pytest.mark.parametrize("model", ["credit@1", "credit@2", "grade@2"])
+@pytest.mark.parametrize("model", ["credit@1", "credit@2", "grade@1"])
 def test_a_change_that_is_told_gets_another_answer_when_it_is_predicted(env, model):
     async def scene(client):
         result = await told(client, "explain_model", model=model, rows=[ROW], fixed=["age"], picture=False)
@@ -158,7 +158,7 @@ def test_what_matters_overall_has_intervals_and_a_picture(env):
 def test_names_from_the_data_are_set_apart(env):
     async def scene(client):
         for more in ({"rows": [ROW]}, {}, {"groups": [NAME]}):
-            result = await told(client, "explain_model", model="credit@2", picture=False, **more)
+            result = await told(client, "explain_model", model="grade@1", picture=False, **more)
             assert "SYSTEM" not in outside_of_the_fence(result)
             assert result.structured_content["untrusted"]["names"] == {"name 1": NAME}
 
@@ -168,26 +168,17 @@ def test_names_from_the_data_are_set_apart(env):
 def test_values_of_personal_columns_are_never_told(env):
     async def scene(client):
         row = {"age": 60, "income": 35.0, "mail": "canary7@example.org"}
-        answers = [await told(client, "explain_model", model=model, rows=[row]) for model in ("mailed@1", "mailed@2")]
-        answers.append(await told(client, "explain_model", model="credit@1", groups=["mail"]))
-        for result in answers:
+        explained = await told(client, "explain_model", model="mailed@1", rows=[row])
+        grouped = await told(client, "explain_model", model="mailed@1", groups=["mail"])
+        for result in (explained, grouped):
             assert "canary" not in text_of(result) + json.dumps(result.structured_content)
-        shown = {part["column"]: part["value"] for one in answers[:2] for part in told_parts(one)}
-        assert shown.get("mail", "hidden") == "hidden"
-        changed = {
-            part["column"]
-            for result in answers[:2]
-            for change in result.structured_content["explanations"][0]["changes"]
-            for part in change["changes"]
-        }
-        assert "mail" not in changed
-        assert [one["name"] for one in answers[2].structured_content["fairness"][0]["groups"]][0].startswith("group ")
+        (one,) = explained.structured_content["explanations"]
+        assert {part["column"]: part["value"] for part in one["contributions"]}["mail"] == "hidden"
+        assert "mail" not in {part["column"] for change in one["changes"] for part in change["changes"]}
+        assert one["kept"] == {"is personal": 1}
+        assert all(group["name"].startswith("group ") for group in grouped.structured_content["fairness"][0]["groups"])
 
     in_server(env, scene)
-
-
-def told_parts(result) -> list[dict]:
-    return result.structured_content["explanations"][0]["contributions"]
 
 
 def test_groups_are_compared_and_the_card_says_so(env):
@@ -200,7 +191,7 @@ def test_groups_are_compared_and_the_card_says_so(env):
         assert len(age["groups"]) == 4
         assert {gate["rate"] for gate in sex["gates"]} == set(limits)
         assert sex["verdict"] == "fail"
-        assert [gap["rate"] for gap in sex["gaps"]][0] == "selection_rate"
+        assert sex["gaps"][0]["rate"] == "selection_rate"
         assert sex["conflicts"]
         assert [proxy["column"] for proxy in sex["proxies"]] == ["name 1"]
         assert "can't be calibrated" in text_of(result)
@@ -269,9 +260,9 @@ def test_what_does_not_go_together_is_refused(env, arguments, words):
 def test_answers_stay_short(env):
     async def scene(client):
         rows = [{**ROW, "income": 20.0 + at} for at in range(20)]
-        many = await told(client, "explain_model", model="grade@2", rows=rows, picture=False)
+        many = await told(client, "explain_model", model="grade@1", rows=rows, picture=False)
         assert len(text_of(many)) < 4_000
-        groups = await told(client, "explain_model", model="credit@2", groups=["age", "income", NAME], picture=False)
+        groups = await told(client, "explain_model", model="mailed@1", groups=["age", "income", NAME], picture=False)
         assert len(text_of(groups)) < 8_000
 
     in_server(env, scene)

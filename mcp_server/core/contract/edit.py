@@ -16,7 +16,10 @@ from mcp_server.errors import DataRejected, InvalidInput
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
-COLUMN_PARTS = ("kind", "role", "unit", "nullable", "minimum", "maximum", "allowed", "pattern", "unique", "personal")
+COLUMN_PARTS = (
+    *("kind", "role", "unit", "nullable", "minimum", "maximum", "allowed", "pattern", "unique", "personal"),
+    "sensitive",
+)
 _VALUES = frozenset({"minimum", "maximum", "allowed", "pattern"})
 _REMOVABLE = frozenset({"unit", "minimum", "maximum", "allowed", "pattern"})
 
@@ -36,6 +39,7 @@ class ColumnChange(BaseModel):
     pattern: str | None = None
     unique: bool | None = None
     personal: bool | None = None
+    sensitive: bool | None = None
 
 
 class RuleChange(BaseModel):

@@ -91,6 +91,8 @@ def lost(contract: Contract) -> Iterator[str]:
             yield f"{column.name}: personal"
             if hidden(column) != column:
                 yield f"{column.name}: values, as it's personal"
+        if column.sensitive:
+            yield f"{column.name}: sensitive"
         if column.source == "derived":
             yield f"{column.name}: how it's computed"
         if column.kind == "category" and hidden(column).allowed is None:

@@ -43,6 +43,7 @@ class Column(BaseModel):
         inferred: the parts that were seen and not stated, each with the estimated chance that the next row keeps it.
         source: `derived` where an expression computes it.
         personal: whether it looks like data about a person: never shown, hashed in logs, without range and values here.
+        sensitive: whether a person stated that a model must be looked at group by group of its values.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -60,6 +61,7 @@ class Column(BaseModel):
     inferred: dict[Part, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
     source: Literal["file", "derived"] = "file"
     personal: bool = False
+    sensitive: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -284,7 +286,7 @@ def to_dict(contract: Contract) -> dict[str, Any]:
 
 
 _LATER = ("made", "synthetic", "rules", "unique_together", "freshness", "row_bounds")
-_LATER_OF_COLUMN = ("pattern", "inferred")
+_LATER_OF_COLUMN = ("pattern", "inferred", "sensitive")
 
 
 def _drop_empty(value: dict[str, Any], names: Iterable[str]) -> None:

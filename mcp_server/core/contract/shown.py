@@ -68,7 +68,7 @@ def _column(contract: Contract, column: Column) -> dict[str, Any]:
             described["allowed_left_out"] = len(known.allowed) - MAX_LISTED
     if known.pattern is not None:
         described["pattern"] = label(known.pattern, 200)
-    described |= {name: True for name in ("unique", "personal") if getattr(column, name)}
+    described |= {name: True for name in ("unique", "personal", "sensitive") if getattr(column, name)}
     if column.source == "derived":
         described["derived"] = True
     stated = contract.promised(column)

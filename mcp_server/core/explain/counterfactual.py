@@ -22,7 +22,7 @@ from mcp_server.core.contract import Contract
 from mcp_server.core.explain.movable import Movable
 from mcp_server.core.expressions import parse
 from mcp_server.core.expressions.polars_backend import compute
-from mcp_server.core.predictor.batch import BatchPredictor
+from mcp_server.core.predictor.batch import BatchPredictor, calibrated
 from mcp_server.core.predictor.row import Answer, Predictor
 
 FloatArray = NDArray[np.float64]
@@ -92,15 +92,15 @@ class Search:
         self._schema = dict(schema)
         self._columns = {one.column: one for one in columns}
         self._move = move
-        self._before = batch.answer(self._frame([{}]))
+        self._before = self._values(self._frame([{}]))[0][0]
         self._flags = {(flag.column, flag.kind) for flag in self._answer({}).flags}
         self._rules = [rule for rule in self._promised(contract) if self._keeps(rule, self._frame([{}])).all()]
 
     def find(self) -> list[Counterfactual]:
         """The nearest changes found, those of fewer columns first; empty where there is none within the contract."""
         found: list[Counterfactual] = []
-        singles = {name: self._tried([{name: value} for value in one.values]) for name, one in self._columns.items()}
-        nearest = self._nearest([change for tried in singles.values() for change, _, flips in tried if flips])
+        alone = self._tried([{name: value} for name, one in self._columns.items() for value in one.values])
+        nearest = self._nearest([change for change, _, flips in alone if flips])
         seen: set[str] = set()
         for change in nearest:
             (name,) = change
@@ -108,7 +108,9 @@ class Search:
                 seen.add(name)
                 found += self._proven(self._closer(change))
         found.sort(key=lambda one: one.distance)
-        useful = {name: _front(tried, self._distance) for name, tried in singles.items()}
+        useful = {
+            name: _front([tried for tried in alone if name in tried[0]], self._distance) for name in self._columns
+        }
         names = sorted(useful, key=lambda name: -max((score for _, score, _ in useful[name]), default=-np.inf))
         names = [name for name in names if useful[name]][:_COLUMNS_TOGETHER]
         for size in range(2, MOST_COLUMNS + 1):
@@ -137,14 +139,22 @@ class Search:
         ]
 
     def _scores(self, frame: pl.DataFrame) -> tuple[FloatArray, BoolArray]:
-        answers = self._batch.answer(frame)
-        if answers.probabilities is None:
+        values, shares = self._values(frame)
+        if shares is None:
             assert self._move is not None
-            moved = (answers.values - self._before.values[0]) * np.sign(self._move) - abs(self._move)
+            moved = (values - self._before) * np.sign(self._move) - abs(self._move)
             return moved, moved >= 0.0
-        own = int(self._before.values[0])
-        others = np.delete(answers.probabilities, own, axis=1).max(axis=1)
-        return others - answers.probabilities[:, own], answers.values != own
+        own = int(self._before)
+        others = np.delete(shares, own, axis=1).max(axis=1)
+        return others - shares[:, own], values != own
+
+    def _values(self, frame: pl.DataFrame) -> tuple[FloatArray, FloatArray | None]:
+        """As `BatchAnswers.values` and `probabilities`, without the flags, which would take most of the time."""
+        outputs = self._batch.score(self._batch.encode(frame))
+        if self._batch.form.classes is None:
+            return outputs[:, 0], None
+        shares = calibrated(outputs, self._batch.form)
+        return shares.argmax(axis=1).astype(np.float64), shares
 
     def _closer(self, change: Changed) -> Changed:
         """The change with each number as near to the row's own as it still flips, and with few digits."""
@@ -180,15 +190,14 @@ class Search:
         assert column.low is not None
         assert column.high is not None
         own = float(self._row[name])
+        tried = []
         for digits in _DIGITS:
             unit = 10.0 ** (np.floor(np.log10(max(abs(value), column.scale))) - digits + 1)
             # Away from the row's own value, so that it isn't written back over the edge.
             written = float(f"{(np.ceil if value > own else np.floor)(value / unit) * unit:.15g}")
-            near = abs(written - own) <= _OVERSHOOT * abs(value - own)
-            inside = column.low <= written <= column.high
-            if near and inside and any(flips for _, flips in self._flipping(change, name, [written])):
-                return written
-        return value
+            if abs(written - own) <= _OVERSHOOT * abs(value - own) and column.low <= written <= column.high:
+                tried.append(written)
+        return next((written for written, flips in self._flipping(change, name, tried) if flips), value)
 
     def _proven(self, change: Changed) -> list[Counterfactual]:
         """The counterfactual as the model answers it row by row; none where it isn't one then, or adds a flag."""
@@ -201,9 +210,9 @@ class Search:
     def _reached(self, answer: Answer) -> bool:
         if isinstance(answer.value, str):
             classes = self._batch.form.classes or []
-            return answer.value != classes[int(self._before.values[0])]
+            return answer.value != classes[int(self._before)]
         assert self._move is not None
-        moved = (answer.value - float(self._before.values[0])) * float(np.sign(self._move))
+        moved = (answer.value - float(self._before)) * float(np.sign(self._move))
         return moved >= abs(self._move) * (1.0 - 1e-9)
 
     def _answer(self, change: Changed) -> Answer:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mcp_server.core.expressions import parse
 from mcp_server.core.metrics import draw, interval, log_losses
 from mcp_server.core.metrics.measure import MeanLoss, Measure, RootMeanSquare
-from mcp_server.core.predictor.batch import BatchAnswers, BatchPredictor
+from mcp_server.core.predictor.batch import BatchPredictor, calibrated
 from mcp_server.core.predictor.form import Form, Linear
 
 FloatArray = NDArray[np.float64]
@@ -63,9 +63,11 @@ def permutation_importance(
         one for each column, the most important first. The interval is of the rows' mean losses over the repeats, so it
         holds for new rows like these.
     """
-    given = given_rows(predictor.form, frame)
-    usual = _losses(predictor.answer(given), target)
-    used = used_inputs(predictor.form)
+    form = predictor.form
+    given = frame.select(given_inputs(form))
+    matrix = predictor.encode(given)
+    usual = _losses(predictor, matrix, target)
+    used = used_inputs(form)
     found = []
     for column in columns:
         if column not in used:
@@ -73,15 +75,10 @@ def permutation_importance(
             continue
         total = np.zeros(len(target))
         for _ in range(repeats):
-            shuffled = given.get_column(column).gather(rng.permutation(given.height).tolist())
-            total += _losses(predictor.answer(given.with_columns(shuffled.alias(column))), target)
-        found.append(_importance(column, usual, total / repeats, predictor.form, rng))
+            shuffled = _shuffled(predictor, given, matrix, column, rng.permutation(given.height))
+            total += _losses(predictor, shuffled, target)
+        found.append(_importance(column, usual, total / repeats, form, rng))
     return sorted(found, key=lambda one: -one.increase)
-
-
-def given_rows(form: Form, frame: pl.DataFrame) -> pl.DataFrame:
-    """The columns that a caller gives, so that derived ones are computed from them anew."""
-    return frame.select(given_inputs(form))
 
 
 def given_inputs(form: Form) -> list[str]:
@@ -130,10 +127,27 @@ def _live(form: Form) -> NDArray[np.bool_]:
     return live
 
 
-def _losses(answers: BatchAnswers, target: FloatArray) -> FloatArray:
-    if answers.probabilities is None:
-        return (answers.values - target) ** 2
-    return log_losses(target.astype(np.int64), answers.probabilities)
+def _shuffled(
+    predictor: BatchPredictor, given: pl.DataFrame, matrix: FloatArray, column: str, order: NDArray[np.int64]
+) -> FloatArray:
+    """The encoded rows with one given column in another order; `matrix` is that of `given`."""
+    form = predictor.form
+    if any(column in parse(one.expression).columns for one in form.derived):
+        # What is derived from it is computed anew.
+        return predictor.encode(given.with_columns(given.get_column(column).gather(order.tolist()).alias(column)))
+    shuffled, at = matrix.copy(), 0
+    for encoding in form.encoder:
+        if encoding.column == column:
+            shuffled[:, at : at + encoding.width] = matrix[order, at : at + encoding.width]
+        at += encoding.width
+    return shuffled
+
+
+def _losses(predictor: BatchPredictor, matrix: FloatArray, target: FloatArray) -> FloatArray:
+    outputs = predictor.score(matrix)
+    if predictor.form.classes is None:
+        return (outputs[:, 0] - target) ** 2
+    return log_losses(target.astype(np.int64), calibrated(outputs, predictor.form.calibration))
 
 
 def _importance(

@@ -46,6 +46,7 @@ def columns(draw, name: str, kind: str, *, inferred: bool = False) -> Column:
         "unit": draw(st.none() | texts),
         "unique": draw(st.booleans()),
         "personal": draw(st.booleans()),
+        "sensitive": draw(st.booleans()),
         "role": draw(st.sampled_from(["feature", "ignored", "known_after"])),
     }
     if kind in ("integer", "number"):
