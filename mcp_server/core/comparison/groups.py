@@ -18,22 +18,26 @@ _QUARTERS = 4
 _ROLES = frozenset({"feature", "time", "ignored"})
 
 
-def groups(frame: pl.DataFrame, contract: Contract) -> list[Group]:
+def groups(frame: pl.DataFrame, contract: Contract, *, besides: frozenset[str] = frozenset()) -> list[Group]:
     """Groups by each column of a table; a row is in one group of each column at most.
 
     Args:
         frame: the table of the contract, or rows of it, shape (n, columns).
+        besides: columns that make no groups, such as one of forecasts.
     Returns:
         for a category, truth value or number of few values its 12 most frequent values; for other numbers, dates and
         times about quarters of equal size; rows without a value. Of at most 30 columns, none of them personal, none
         of them key, target or known after the event; groups of under 20 rows and of all rows are left out.
     """
     found: list[Group] = []
-    made_up = set() if contract.synthetic is None else set(contract.synthetic.columns)
+    left_out = besides | (set() if contract.synthetic is None else set(contract.synthetic.columns))
     chosen = [
         column
         for column in contract.columns
-        if column.role in _ROLES and not column.personal and column.name not in made_up and column.name in frame.columns
+        if column.role in _ROLES
+        and not column.personal
+        and column.name not in left_out
+        and column.name in frame.columns
     ]
     for column in chosen[:MOST_COLUMNS]:
         series = frame.get_column(column.name)
@@ -70,7 +74,7 @@ def _ranges(series: pl.Series) -> list[tuple[str, NDArray[np.bool_]]]:
         # A missing value compares as false.
         rows = (order >= low) & ((order <= high) if last else (order < high))
         inside = series.filter(pl.Series(rows))
-        found.append((f"{_shown(inside.min())} to {_shown(inside.max())}", rows))
+        found.append((f"{_shown(inside.min())} .. {_shown(inside.max())}", rows))
     return found
 
 

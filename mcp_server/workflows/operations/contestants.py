@@ -166,7 +166,8 @@ def _keyed(trained_on: Mapping[str, str], frame: pl.DataFrame, contract: Contrac
     held = _numbered(trained_on["test_rows"], table.height)
     known = row_digests(table.filter(pl.Series(~held)), keys)
     whole = frame.select(pl.all_horizontal(pl.col(keys).is_not_null())).to_series().to_numpy()
-    return np.isin(row_digests(frame, keys), known) & whole
+    again: BoolArray = np.isin(row_digests(frame, keys), known) & whole
+    return again
 
 
 def _numbered(path: str, rows: int) -> BoolArray:
