@@ -191,13 +191,13 @@ async def _record(tx: Transaction, reference: str) -> DatasetVersion | None:
 async def _descends(tx: Transaction, record: DatasetVersion, ancestor: str) -> bool:
     """Whether a version was made from another one."""
     waiting = list(record.parents)
-    for one in waiting[:MOST_ANCESTORS]:  # grows meanwhile
+    for at, one in enumerate(waiting):  # grows meanwhile
         if one == ancestor:
             return True
-        parent = await _record(tx, one)
+        parent = await _record(tx, one) if at < MOST_ANCESTORS else None
         if parent is not None:
             waiting += [further for further in parent.parents if further not in waiting]
-    return ancestor in waiting
+    return False
 
 
 def _retraining(arguments: dict[str, Any], models: Sequence[ModelVersion], runs: int) -> dict[str, Any]:

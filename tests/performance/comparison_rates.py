@@ -79,7 +79,7 @@ def groups(trials: int) -> float:
 
 
 def resampled(trials: int) -> tuple[float, float]:
-    """Procedures that are as good, over 10 random parts of 400 rows: told apart by the corrected t, by the plain one."""
+    """Procedures that are as good, over 10 random parts of 400 rows: found by the corrected t, by the plain one."""
     rng = np.random.default_rng(3)
     corrected = plain = 0
     for _ in range(trials):

@@ -14,6 +14,7 @@ from mcp_server.core.contract import Contract
 MOST_COLUMNS = 30
 MOST_VALUES = 12
 _QUARTERS = 4
+_MOST_CELLS = 200_000_000  # rows times groups: a byte each
 # What is known only after the event would sort rows by their outcomes; a key names single rows.
 _ROLES = frozenset({"feature", "time", "ignored"})
 
@@ -27,7 +28,8 @@ def groups(frame: pl.DataFrame, contract: Contract, *, besides: frozenset[str] =
     Returns:
         for a category, truth value or number of few values its 12 most frequent values; for other numbers, dates and
         times about quarters of equal size; rows without a value. Of at most 30 columns, none of them personal, none
-        of them key, target or known after the event; groups of under 20 rows and of all rows are left out.
+        of them key, target or known after the event, and of fewer where memory would grow beyond bounds; groups of
+        under 20 rows and of all rows are left out.
     """
     found: list[Group] = []
     left_out = besides | (set() if contract.synthetic is None else set(contract.synthetic.columns))
@@ -40,6 +42,8 @@ def groups(frame: pl.DataFrame, contract: Contract, *, besides: frozenset[str] =
         and column.name in frame.columns
     ]
     for column in chosen[:MOST_COLUMNS]:
+        if (len(found) + MOST_VALUES) * frame.height > _MOST_CELLS:
+            break
         series = frame.get_column(column.name)
         masks = _values(series) if _few(series) else _ranges(series)
         masks.append(("missing", series.is_null().to_numpy()))

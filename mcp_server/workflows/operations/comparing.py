@@ -72,7 +72,7 @@ def compare(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     if arguments["picture"]:
         report(0.85, "Drawing")
         pictures = comparison_pictures.draw(field, lead, names, target, forecasts, margin=arguments["margin"])
-    return {
+    found = {
         "rows": field.rows,
         "left_out": sum(part.seen for part in parts),
         "untold": sum(part.untold for part in parts),
@@ -88,8 +88,17 @@ def compare(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         "groups": {"tested": sum(not one.small for one in sliced), "small": sum(one.small for one in sliced)},
         "worst": _worst(field, names, target, forecasts, grouped, task),
         "sets": _sets(parts, datasets, names, task),
-        "pictures": [base64.b64encode(png).decode() for png in pictures],
     }
+    return {**_short(found), "pictures": [base64.b64encode(png).decode() for png in pictures]}
+
+
+def _short(value: Any) -> Any:
+    """A JSON value with its fractions to six digits: what is beyond them is noise, and each costs a conversation."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {name: _short(part) for name, part in value.items()}
+    return [_short(part) for part in value] if isinstance(value, list) else value
 
 
 def _in_order(field: Field, pair: Pair) -> tuple[int, int]:
