@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
     from mcp_server.storage.records import DatasetVersion, ModelVersion
     from mcp_server.storage.transaction import Transaction
 
+# Numbers, dates and times: no words.
+_RANGE = re.compile(r"[-+0-9][-+0-9.:eT ]{0,80}")
+
 SEED = 0
 MOST = 8
-OUTSIDE = "the forecasts"
+OUTSIDE = "the outside forecast"
 MOST_ANCESTORS = 20
 DETAILS = ("lead", "pairs", "slices", "groups", "worst", "sets")
 
@@ -94,16 +98,16 @@ async def compare(app: App, call: CallContext, request: ComparisonRequest) -> Co
         "seed": SEED,
     }
     compute = await app.compute()
-    found = await compute.run("compare", arguments, timeout=call.remaining(), progress=call.report)
     retrained = None
-    if request.retrain:
-        retrained = await compute.run(
-            "retrain", _retraining(arguments, models, request), timeout=call.remaining(), progress=call.report
-        )
+    if request.retrain is not None:
+        retraining = _retraining(arguments, models, request.retrain)
+        retrained = await compute.run("retrain", retraining, timeout=call.remaining(), progress=call.report)
+    found = await compute.run("compare", arguments, timeout=call.remaining(), progress=call.report)
     seconds = await _seconds(storage, models)
     apart = Apart()
     for one in [*found["slices"], *found["worst"]]:
-        one["column"], one["value"] = apart.value(one["column"]), apart.value(one["value"])
+        one["column"] = apart.value(one["column"])
+        one["value"] = one["value"] if _RANGE.fullmatch(one["value"]) else apart.value(one["value"])
     for one in found["models"]:
         if one["model"] in seconds:
             one["cost"]["job_seconds"] = seconds[one["model"]]
@@ -187,18 +191,17 @@ async def _record(tx: Transaction, reference: str) -> DatasetVersion | None:
 async def _descends(tx: Transaction, record: DatasetVersion, ancestor: str) -> bool:
     """Whether a version was made from another one."""
     waiting = list(record.parents)
-    for one in waiting[:MOST_ANCESTORS]:  # grows meanwhile
+    for at, one in enumerate(waiting):  # grows meanwhile
         if one == ancestor:
             return True
-        parent = await _record(tx, one)
+        parent = await _record(tx, one) if at < MOST_ANCESTORS else None
         if parent is not None:
             waiting += [further for further in parent.parents if further not in waiting]
-    return ancestor in waiting
+    return False
 
 
-def _retraining(
-    arguments: dict[str, Any], models: Sequence[ModelVersion], request: ComparisonRequest
-) -> dict[str, Any]:
+def _retraining(arguments: dict[str, Any], models: Sequence[ModelVersion], runs: int) -> dict[str, Any]:
+    """What the operation takes. The outside's procedure isn't known, so that it takes no part."""
     recipes = []
     for model in models:
         parameters = model.manifest.get("parameters", {})
@@ -211,8 +214,8 @@ def _retraining(
         "target": models[0].target,
         "recipes": recipes,
         "names": [_name(model) for model in models],
-        "runs": request.retrain,
-        "margin": request.margin,
+        "runs": runs,
+        "margin": arguments["margin"],
         "seed": SEED,
     }
 
@@ -254,7 +257,7 @@ def _notes(
     if unknown:
         notes.append(f"It can't be told whether {' and '.join(unknown)} was trained on these rows.")
     if outside is not None:
-        notes.append("It can't be told whether the outside forecasts were made without knowing these rows' outcomes.")
+        notes.append("It can't be told whether the outside forecast was made without knowing these rows' outcomes.")
     return notes
 
 

@@ -84,8 +84,8 @@ def _grouped(details: dict[str, Any]) -> list[str]:
             "of under 100 rows weren't tested."
         )
     told += [
-        f"- {one['model']} is worst {_where(one)}: {number(one['metric'])}, {number(one['excess'])}{bounds(one)} worse "
-        "than elsewhere"
+        f"- Worst for {one['model']}: {_where(one)}, {number(one['metric'])}, which is {number(one['excess'])}"
+        f"{bounds(one)} worse than elsewhere"
         for one in details["worst"][:MOST_WORST]
     ]
     return told

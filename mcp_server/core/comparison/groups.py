@@ -14,28 +14,36 @@ from mcp_server.core.contract import Contract
 MOST_COLUMNS = 30
 MOST_VALUES = 12
 _QUARTERS = 4
+_MOST_CELLS = 200_000_000  # rows times groups: a byte each
 # What is known only after the event would sort rows by their outcomes; a key names single rows.
 _ROLES = frozenset({"feature", "time", "ignored"})
 
 
-def groups(frame: pl.DataFrame, contract: Contract) -> list[Group]:
+def groups(frame: pl.DataFrame, contract: Contract, *, besides: frozenset[str] = frozenset()) -> list[Group]:
     """Groups by each column of a table; a row is in one group of each column at most.
 
     Args:
         frame: the table of the contract, or rows of it, shape (n, columns).
+        besides: columns that make no groups, such as one of forecasts.
     Returns:
         for a category, truth value or number of few values its 12 most frequent values; for other numbers, dates and
         times about quarters of equal size; rows without a value. Of at most 30 columns, none of them personal, none
-        of them key, target or known after the event; groups of under 20 rows and of all rows are left out.
+        of them key, target or known after the event, and of fewer where memory would grow beyond bounds; groups of
+        under 20 rows and of all rows are left out.
     """
     found: list[Group] = []
-    made_up = set() if contract.synthetic is None else set(contract.synthetic.columns)
+    left_out = besides | (set() if contract.synthetic is None else set(contract.synthetic.columns))
     chosen = [
         column
         for column in contract.columns
-        if column.role in _ROLES and not column.personal and column.name not in made_up and column.name in frame.columns
+        if column.role in _ROLES
+        and not column.personal
+        and column.name not in left_out
+        and column.name in frame.columns
     ]
     for column in chosen[:MOST_COLUMNS]:
+        if (len(found) + MOST_VALUES) * frame.height > _MOST_CELLS:
+            break
         series = frame.get_column(column.name)
         masks = _values(series) if _few(series) else _ranges(series)
         masks.append(("missing", series.is_null().to_numpy()))
@@ -70,7 +78,7 @@ def _ranges(series: pl.Series) -> list[tuple[str, NDArray[np.bool_]]]:
         # A missing value compares as false.
         rows = (order >= low) & ((order <= high) if last else (order < high))
         inside = series.filter(pl.Series(rows))
-        found.append((f"{_shown(inside.min())} to {_shown(inside.max())}", rows))
+        found.append((f"{_shown(inside.min())} .. {_shown(inside.max())}", rows))
     return found
 
 

@@ -22,7 +22,7 @@ from mcp_server.core.contract import Contract
 from mcp_server.core.explain.movable import Movable
 from mcp_server.core.expressions import parse
 from mcp_server.core.expressions.polars_backend import compute
-from mcp_server.core.predictor.batch import BatchPredictor, calibrated
+from mcp_server.core.predictor.batch import BatchPredictor, best_classes, calibrated
 from mcp_server.core.predictor.row import Answer, Predictor
 
 FloatArray = NDArray[np.float64]
@@ -145,6 +145,9 @@ class Search:
             moved = (values - self._before) * np.sign(self._move) - abs(self._move)
             return moved, moved >= 0.0
         own = int(self._before)
+        if self._batch.form.outputs == 1:
+            beyond = shares[:, 1] - self._batch.form.threshold
+            return (-beyond if own else beyond), values != own
         others = np.delete(shares, own, axis=1).max(axis=1)
         return others - shares[:, own], values != own
 
@@ -153,8 +156,8 @@ class Search:
         outputs = self._batch.score(self._batch.encode(frame))
         if self._batch.form.classes is None:
             return outputs[:, 0], None
-        shares = calibrated(outputs, self._batch.form)
-        return shares.argmax(axis=1).astype(np.float64), shares
+        shares = calibrated(outputs, self._batch.form.calibration)
+        return best_classes(shares, self._batch.form).astype(np.float64), shares
 
     def _closer(self, change: Changed) -> Changed:
         """The change with each number as near to the row's own as it still flips, and with few digits."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from mcp_server.core.predictor.flags import FlagKind
 from mcp_server.core.predictor.forest import AveragedForest, Forest
@@ -105,9 +106,7 @@ class BatchPredictor:
             interval = None if band is None else (values - band.half_width, values + band.half_width)
             return BatchAnswers(values, None, interval, flags)
         shares = calibrated(outputs, self.form.calibration)
-        # Of two classes the first wins a tie, as it does row by row.
-        best = shares[:, 1] > self.form.threshold if self.form.outputs == 1 else shares.argmax(axis=1)
-        return BatchAnswers(best.astype(np.float64), shares, None, flags)
+        return BatchAnswers(best_classes(shares, self.form).astype(np.float64), shares, None, flags)
 
 
 def compile_batch(form: Mapping[str, Any]) -> BatchPredictor:
@@ -117,6 +116,13 @@ def compile_batch(form: Mapping[str, Any]) -> BatchPredictor:
         CorruptArtefact: the form is malformed; the message says where.
     """
     return BatchPredictor(read_form(form))
+
+
+def best_classes(shares: FloatArray, form: Form) -> NDArray[np.int64]:
+    """The index of the class that is answered, shape (n,): of two the first wins a tie, as it does row by row."""
+    if form.outputs == 1:
+        return (shares[:, 1] > form.threshold).astype(np.int64)
+    return shares.argmax(axis=1)
 
 
 def calibrated(outputs: FloatArray, calibration: Calibration) -> FloatArray:

@@ -62,13 +62,17 @@ def compare(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     first, second = (0, 1) if len(names) == 2 else field.order[:2]
     lead = field.pair(first, second)
     report(0.7, "Looking into groups")
-    grouped = _groups(parts, [table["dataset"] for table in arguments["tables"]])
+    datasets = [table["dataset"] for table in arguments["tables"]]
+    outside = arguments["outside"] or {}
+    # Among the data's own columns the forecasts make no groups.
+    besides = frozenset({outside["column"]} if outside and "path" not in outside else ())
+    grouped = _groups(parts, datasets, besides)
     sliced = slices(target, forecasts[first], forecasts[second], grouped, task=task)
     pictures = []
     if arguments["picture"]:
         report(0.85, "Drawing")
         pictures = comparison_pictures.draw(field, lead, names, target, forecasts, margin=arguments["margin"])
-    return {
+    found = {
         "rows": field.rows,
         "left_out": sum(part.seen for part in parts),
         "untold": sum(part.untold for part in parts),
@@ -83,9 +87,18 @@ def compare(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         "slices": _slices(sliced, grouped),
         "groups": {"tested": sum(not one.small for one in sliced), "small": sum(one.small for one in sliced)},
         "worst": _worst(field, names, target, forecasts, grouped, task),
-        "sets": _sets(parts, [table["dataset"] for table in arguments["tables"]], names, task),
-        "pictures": [base64.b64encode(png).decode() for png in pictures],
+        "sets": _sets(parts, datasets, names, task),
     }
+    return {**_short(found), "pictures": [base64.b64encode(png).decode() for png in pictures]}
+
+
+def _short(value: Any) -> Any:
+    """A JSON value with its fractions to six digits: what is beyond them is noise, and each costs a conversation."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {name: _short(part) for name, part in value.items()}
+    return [_short(part) for part in value] if isinstance(value, list) else value
 
 
 def _in_order(field: Field, pair: Pair) -> tuple[int, int]:
@@ -157,16 +170,16 @@ def _models(
     return told
 
 
-def _groups(parts: Sequence[Rows], datasets: Sequence[str]) -> list[Group]:
+def _groups(parts: Sequence[Rows], datasets: Sequence[str], besides: frozenset[str]) -> list[Group]:
     """Groups over all data sets; where there are several, each data set is one too."""
     if len(parts) == 1:
-        return groups(parts[0].frame, parts[0].contract)
+        return groups(parts[0].frame, parts[0].contract, besides=besides)
     shared = [column for column in parts[0].frame.columns if all(column in part.frame.columns for part in parts)]
     whole = pl.concat([part.frame.select(shared) for part in parts], how="vertical_relaxed")
     ends = np.cumsum([0, *(part.frame.height for part in parts)])
     place = np.searchsorted(ends, np.arange(whole.height), side="right") - 1
     sets = [Group(_DATA, dataset, place == number) for number, dataset in enumerate(datasets)]
-    return [*sets, *groups(whole, parts[0].contract)]
+    return [*sets, *groups(whole, parts[0].contract, besides=besides)]
 
 
 def _slices(found: Sequence[Slice], grouped: Sequence[Group]) -> list[dict[str, Any]]:

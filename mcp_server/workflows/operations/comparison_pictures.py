@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcp_server.charts import forest, reliability, render
-from mcp_server.core.comparison import Field, Pair
+from mcp_server.core.comparison import Field, Pair, short_number
 from mcp_server.core.metrics.reliability import CalibrationError, reliability_table
 
 FloatArray = NDArray[np.float64]
@@ -34,7 +34,8 @@ def draw(
         _metrics(field, lead, names, margin) if len(names) == 2 else _rivals(field, names, margin),
     ]
     if field.task != "regression":
-        pictures.append(_reliability(target, {names[place]: forecasts[place] for place in (lead.first, lead.second)}))
+        drawn = {names[place]: forecasts[place] for place in (lead.first, lead.second)}
+        pictures.append(_reliability(target, drawn, of=len(names)))
     return pictures
 
 
@@ -52,6 +53,8 @@ def event(target: FloatArray, forecast: FloatArray) -> tuple[NDArray[np.bool_], 
 def _metrics(field: Field, pair: Pair, names: Sequence[str], margin: float | None) -> bytes:
     """Two models: a row for each metric."""
     first, second = names[pair.first], names[pair.second]
+    # The margin is in the deciding metric's unit, which only errors in the target's share.
+    stated = margin if field.task == "regression" else None
     rows = [
         _row(one.found.title[:1].upper() + one.found.title[1:], pair, at)
         for at, one in enumerate(pair.metrics)
@@ -67,10 +70,10 @@ def _metrics(field: Field, pair: Pair, names: Sequence[str], margin: float | Non
         rows,
         title=title,
         subtitle=f"Paired bootstrap, {field.resamples:,} resamples of {field.rows:,} rows, "
-        "signed so that right is better · bar is 95 % CI, colour after Holm",
+        f"signed so that right is better · bar is 95 % CI, colour after Holm{_shaded(stated)}",
         reference=second,
         candidate=first,
-        practical=margin if field.task == "regression" else None,
+        practical=stated,
     )
     return render.render_png(spec)
 
@@ -90,12 +93,16 @@ def _rivals(field: Field, names: Sequence[str], margin: float | None) -> bytes:
         [_row(names[pair.second], pair, pair.metrics.index(pair.primary)) for pair in pairs],
         title=title,
         subtitle=f"Difference of {metric} on {field.rows:,} rows, signed so that right favours {names[leader]} · "
-        f"bar is 95 % CI, colour after Holm over {len(field.pairs)} pairs",
+        f"bar is 95 % CI, colour after Holm over {len(field.pairs)} pairs{_shaded(margin)}",
         reference="other",
         candidate=names[leader],
         practical=margin,
     )
     return render.render_png(spec)
+
+
+def _shaded(margin: float | None) -> str:
+    return "" if margin is None else f" · shaded ± {short_number(margin)}"
 
 
 def _row(label: str, pair: Pair, at: int) -> forest.ForestRow:
@@ -111,7 +118,7 @@ def _row(label: str, pair: Pair, at: int) -> forest.ForestRow:
     )
 
 
-def _reliability(target: FloatArray, forecasts: dict[str, FloatArray]) -> bytes:
+def _reliability(target: FloatArray, forecasts: dict[str, FloatArray], *, of: int) -> bytes:
     curves = []
     for name, forecast in forecasts.items():
         happened, share = event(target, forecast)
@@ -129,12 +136,13 @@ def _reliability(target: FloatArray, forecasts: dict[str, FloatArray]) -> bytes:
         error = CalibrationError(happened, share).value
         curves.append(reliability.Curve(name, error, points, tuple(int(count) for count in counts)))
     errors = " vs ".join(f"{curve.error:.3f}" for curve in curves)
+    leading = f" · the leading two of {of}" if of > len(forecasts) else ""
     several = next(iter(forecasts.values())).ndim > 1
     what = "Reliability of the most probable class" if several else "Reliability"
     spec = reliability.reliability(
         curves,
         title=_finding(curves),
-        subtitle=f"{what}, bins of equal rows, 95 % Wilson bands · {len(target):,} held-out rows · ECE {errors}",
+        subtitle=f"{what}, bins of equal rows, 95 % Wilson bands · {len(target):,} unseen rows · ECE {errors}{leading}",
     )
     return render.render_png(spec)
 

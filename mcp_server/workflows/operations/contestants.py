@@ -119,6 +119,11 @@ def read_rows(table: Mapping[str, Any], contestants: Contestants, outside: Mappi
         told = ~np.isnan(theirs).reshape(len(theirs), -1).any(axis=1)
         untold = int((usable & ~told).sum())
         usable &= told
+        if untold and usable.sum() < MINIMUM_ROWS:
+            raise InvalidInput(
+                f"Only {int(usable.sum())} unseen rows have an outside forecast; {MINIMUM_ROWS} are needed.",
+                hint="Check that the keys of both data sets are written alike.",
+            )
     if usable.sum() < MINIMUM_ROWS:
         raise InvalidInput(
             f"Only {int(usable.sum())} rows with an outcome were seen by none of the models; "
@@ -159,14 +164,15 @@ def _under_known_keys(held_out: Mapping[str, Any], frame: pl.DataFrame, contract
 
 def _keyed(trained_on: Mapping[str, str], frame: pl.DataFrame, contract: Contract) -> BoolArray:
     """Which rows have the key of a row that wasn't held out in training; none where the keys aren't the same."""
-    table = stored_table(trained_on["path"])
     keys = list(contract.key)
+    table = stored_table(trained_on["path"])
     if not keys or not set(keys) <= set(table.columns):
         return np.zeros(frame.height, dtype=np.bool_)
     held = _numbered(trained_on["test_rows"], table.height)
     known = row_digests(table.filter(pl.Series(~held)), keys)
     whole = frame.select(pl.all_horizontal(pl.col(keys).is_not_null())).to_series().to_numpy()
-    return np.isin(row_digests(frame, keys), known) & whole
+    again: BoolArray = np.isin(row_digests(frame, keys), known) & whole
+    return again
 
 
 def _numbered(path: str, rows: int) -> BoolArray:

@@ -8,17 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from core.comparison.samples import games
 from mcp_server.core.comparison import compare_predictions, short_number
 from mcp_server.core.metrics import log_losses
 from mcp_server.errors import BadSample
-
-
-def games(rng: np.random.Generator, rows: int, noise: float = 0.3) -> tuple[Any, Any, Any]:
-    """Outcomes, and two forecasts that err equally and independently."""
-    odds = rng.normal(size=rows) * 0.8
-    target = (rng.random(rows) < 1 / (1 + np.exp(-odds))).astype(int)
-    first, second = (1 / (1 + np.exp(-(odds + noise * rng.normal(size=rows)))) for _ in range(2))
-    return target, first, second
 
 
 def losses(target: Any, share: Any) -> Any:
@@ -122,6 +115,24 @@ def test_an_interval_holds_its_difference(seed: int, rows: int, task: Any) -> No
             assert row.low <= row.difference <= row.high
             assert (row.verdict == "better") == (row.low > 0)
             assert (row.verdict == "worse") == (row.high < 0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32), st.floats(0.1, 1.5))
+def test_p_is_below_five_per_cent_where_the_interval_leaves_zero_out(seed: int, noise: float) -> None:
+    target, first, second = games(np.random.default_rng(seed), 120, noise=noise)
+    found = compare_predictions(target, first, second, task="binary", rng=np.random.default_rng(0), resamples=300)
+    for row in found.differences:
+        if row.p is not None:
+            assert 0.0 <= row.p <= 1.0
+            assert row.p <= 0.05 if row.verdict != "no detectable difference" else row.p >= 0.05
+
+
+def test_p_is_near_that_of_scipys_paired_t_test_on_many_rows() -> None:
+    target, first, second = games(np.random.default_rng(10), 3_000, noise=0.5)
+    row = compare_predictions(target, first, second, task="binary", rng=np.random.default_rng(0)).primary
+    wanted = stats.ttest_rel(losses(target, second), losses(target, first)).pvalue
+    assert row.p == pytest.approx(wanted, rel=0.15, abs=0.01)
 
 
 def test_a_difference_by_hand_in_the_targets_unit() -> None:
