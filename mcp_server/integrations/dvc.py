@@ -96,6 +96,10 @@ def read(document: bytes) -> Tracked:
     return Tracked(md5, None if size is None else int(size), path, folder, by_line="hash" not in out)
 
 
+def too_large() -> DataRejected:
+    return _refused("The .dvc file is larger than any that DVC writes for one file.")
+
+
 def _md5(path: Path, *, by_line: bool) -> str:
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:

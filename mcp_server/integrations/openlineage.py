@@ -180,6 +180,8 @@ async def _post(client: httpx.AsyncClient, url: str, event: bytes) -> None:
         # The answer's body is nobody's: it isn't read.
         async with client.stream("POST", url, content=event) as answer:
             status = answer.status_code
+    except httpx.InvalidURL:
+        raise _Refused("the address can't be used") from None
     except httpx.HTTPError as failed:
         raise _Passing(type(failed).__name__) from None
     if status in _PASSING:

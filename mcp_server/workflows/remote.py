@@ -252,7 +252,7 @@ async def _from_file(app: App, path: Path, query: Query, raw: Path, bounds: Boun
             arguments,
             timeout=bounds.seconds,
             fresh=True,
-            reads=[file for file in reads if file.exists()],
+            reads=[file for file in reads if file.exists() and not file.is_symlink()],
         )
     except DeadlineExceeded:
         raise too_slow() from None

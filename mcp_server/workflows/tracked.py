@@ -39,7 +39,10 @@ def _bring(path: str, allowed: Sequence[Path], folder: Path, most_bytes: int) ->
     from mcp_server.integrations import dvc
 
     root, parts = locate(path, allowed)
-    document = copy_file(root.joinpath(*parts), allowed, folder / "document", most_bytes=dvc.MOST_BYTES)
+    try:
+        document = copy_file(root.joinpath(*parts), allowed, folder / "document", most_bytes=dvc.MOST_BYTES)
+    except DataRejected as refused:
+        raise dvc.too_large() if refused.code == "E_SIZE" else refused from None
     tracked = dvc.read(document.path.read_bytes())
     for where, place in tracked.places(root.joinpath(*parts), root):
         try:

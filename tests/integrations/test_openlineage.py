@@ -162,6 +162,17 @@ def test_a_collector_that_never_comes_back_costs_its_events_only():
     assert telemetry._process.dropped_events - before == 2
 
 
+def test_an_address_that_only_the_client_can_judge_costs_its_events_only():
+    async def run():
+        sink = Sink(file=None, url="http://127.0.0.1:99999/")
+        await sink.tell(EVENTS)
+        await sink.close(20.0)
+
+    before = telemetry._process.dropped_events
+    asyncio.run(run())
+    assert telemetry._process.dropped_events - before == 2
+
+
 def test_only_so_many_events_wait():
     before = telemetry._process.dropped_events
     collector = Collector()

@@ -174,4 +174,4 @@ async def test_the_size_of_what_is_tracked_is_bounded(place):
     (place / "games.csv").write_bytes(TABLE)
     assert (await refused(place, most_bytes=10)).code == "E_SIZE"
     (place.parent.parent.parent / "scratch" / "document").unlink()
-    assert (await refused(place, OUT + "# " + "x" * 20_000)).code == "E_SIZE"
+    assert (await refused(place, OUT + "# " + "x" * 20_000)).code == "E_FORMAT"
