@@ -90,9 +90,9 @@ async def compare_models(
 
 @toolset.tool(title="Verify model", scope="train", hints=CHECKS, seconds=120.0)
 async def verify_model(app: App, call: CallContext, model: Annotated[str, Field(max_length=2_048)]) -> Verified:
-    """Check a version (files, signature, answers), or whether a foreign model file, by path or https, is data-only.
+    """Check a version (files, signature, answers), or say what a foreign model file is and whether it's data alone.
 
-    Nothing is run; a version that fails can't predict. Next: predict, or train again.
+    A file (path or https address) is never loaded. A version that fails can't predict. Next: predict, or train again.
     """
     return await verifying.verify(app, call, model)
 

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mcp_server.core.model_files.report import Reading, Unread
+from mcp_server.core.model_files.report import FileReading, Unread
 
 MOST_MEMBERS = 50_000
 LONGEST_NAME = 200
@@ -52,7 +52,7 @@ class Archive:
         Unread: it's damaged, has a trap, or has parts that aren't read.
     """
 
-    def __init__(self, view: memoryview, reading: Reading) -> None:
+    def __init__(self, view: memoryview, reading: FileReading) -> None:
         self._view = view
         self._reading = reading
         members = self._members()

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mcp_server.core.model_files.report import Reading, Unread
+from mcp_server.core.model_files.report import FileReading, Unread
 
 MOST_ITEM = 1 << 20
 MOST_ITEMS = 1 << 40
@@ -76,7 +76,7 @@ def item_count(shape: Any) -> int | None:
     return math.prod(shape)
 
 
-def read_npy(view: memoryview, reading: Reading) -> tuple[ItemType, tuple[int, ...], memoryview]:
+def read_npy(view: memoryview, reading: FileReading) -> tuple[ItemType, tuple[int, ...], memoryview]:
     """A file of numpy's own format, without objects.
 
     Returns:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from mcp_server.core.model_files.documents import read_json, walk
-from mcp_server.core.model_files.report import Reading, Unread
+from mcp_server.core.model_files.report import FileReading, Unread
 
 MOST_LINE = 16 * 1024 * 1024
 
@@ -20,7 +20,7 @@ def looks_like_lightgbm(view: memoryview) -> bool:
     return bytes(view[:13]) == b"tree\nversion="
 
 
-def read_lightgbm(view: memoryview, reading: Reading) -> None:
+def read_lightgbm(view: memoryview, reading: FileReading) -> None:
     """Look at every line.
 
     Raises:
@@ -56,7 +56,7 @@ def json_kind(document: Any) -> str | None:
     return None
 
 
-def read_json_model(view: memoryview, reading: Reading) -> str:
+def read_json_model(view: memoryview, reading: FileReading) -> str:
     """Read a JSON document and tell which model it is.
 
     Raises:

@@ -11,7 +11,17 @@ from typing import Any
 
 from mcp_server.core.model_files.arrays import ItemType, item_count, item_type
 from mcp_server.core.model_files.report import Unread
-from mcp_server.core.model_files.values import Foreign, Gathered, Listed, Made, Mapped, Named, Raw, hashable, is_whole
+from mcp_server.core.model_files.values import (
+    Gathered,
+    Instance,
+    Listed,
+    Mapped,
+    Named,
+    Outsider,
+    Raw,
+    hashable,
+    is_whole,
+)
 
 _GENERATORS = frozenset({"MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64"})
 _CONTAINERS = frozenset({"list", "dict", "int", "float", "set"})
@@ -37,11 +47,11 @@ def create(of: Named, arguments: tuple[Any, ...]) -> Any:
         Unread: foreign_call.
     """
     if of.rule in ("object", "wrapper", "ordered") and not arguments:
-        return Mapped() if of.rule == "ordered" else Made(of)
+        return Mapped() if of.rule == "ordered" else Instance(of)
     if of.rule == "bunch" and not arguments:
-        return Made(of, attributes=Mapped())
+        return Instance(of, attributes=Mapped())
     if of.rule == "triple" and len(arguments) == 3:
-        return Made(of, built=True, attributes=arguments)
+        return Instance(of, built=True, attributes=arguments)
     raise refused(of, "isn't made like that by a model")
 
 
@@ -90,15 +100,15 @@ def _set(of: Named, given: tuple[Any, ...]) -> Gathered:
     return Gathered(list(items))
 
 
-def _slice(of: Named, given: tuple[Any, ...]) -> Made:
+def _slice(of: Named, given: tuple[Any, ...]) -> Instance:
     _demand(of, 1 <= len(given) <= 3 and all(one is None or is_whole(one) or type(one) is str for one in given))
-    return Made(of, built=True)
+    return Instance(of, built=True)
 
 
 def _complex(of: Named, given: tuple[Any, ...]) -> Any:
     _demand(of, of.module == "builtins" and of.name == "complex")
     _demand(of, len(given) == 2 and all(type(one) is float for one in given))
-    return Made(of, built=True)
+    return Instance(of, built=True)
 
 
 def _ordered(of: Named, given: tuple[Any, ...]) -> Mapped:
@@ -116,96 +126,96 @@ def _reconstructor(of: Named, given: tuple[Any, ...]) -> Any:
     _demand(of, len(given) == 3 and isinstance(given[0], Named))
     if given[0].rule == "bunch":
         _demand(of, _is(given[1], "type", "dict") and isinstance(given[2], Mapped))
-        return Made(given[0], attributes=Mapped(list(given[2].pairs)))
+        return Instance(given[0], attributes=Mapped(list(given[2].pairs)))
     if given[0].rule == "triple":
         _demand(of, _is(given[1], "type", "tuple") and isinstance(given[2], tuple) and len(given[2]) == 3)
-        return Made(given[0], built=True, attributes=given[2])
+        return Instance(given[0], built=True, attributes=given[2])
     _demand(of, given[0].rule in ("object", "wrapper"))
     _demand(of, _is(given[1], "type", "object") and given[2] is None)
-    return Made(given[0])
+    return Instance(given[0])
 
 
-def _dtype(of: Named, given: tuple[Any, ...]) -> Made:
+def _dtype(of: Named, given: tuple[Any, ...]) -> Instance:
     _demand(of, len(given) == 3 and type(given[0]) is str)
     # A copy, or else the state that follows would be set on numpy's own, shared ones.
     _demand(of, given[1] in (False, 0) and type(given[2]) in (bool, int) and given[2] == 1)
     kind = item_type(given[0])
     if kind is None:
         raise refused(of, "is called for a type that models don't have")
-    return Made(of, attributes=kind)
+    return Instance(of, attributes=kind)
 
 
-def _array(of: Named, given: tuple[Any, ...]) -> Made:
+def _array(of: Named, given: tuple[Any, ...]) -> Instance:
     # With another shape, memory of that size would be taken.
     _demand(of, len(given) == 3 and _is(given[0], "ndarray") and given[1] == (0,) and is_letter_b(given[2]))
-    return Made(given[0])
+    return Instance(given[0])
 
 
-def _masked_array(of: Named, given: tuple[Any, ...]) -> Made:
+def _masked_array(of: Named, given: tuple[Any, ...]) -> Instance:
     _demand(of, len(given) == 4 and _is(given[0], "masked") and _is(given[1], "ndarray"))
     _demand(of, given[2] == (0,) and is_letter_b(given[3]))
-    return Made(given[0])
+    return Instance(given[0])
 
 
 def settled_type(value: Any) -> ItemType | None:
     """The item type that a value is, once its state was read."""
-    if isinstance(value, Made) and value.of.rule == "dtype" and isinstance(value.attributes, ItemType):
+    if isinstance(value, Instance) and value.of.rule == "dtype" and isinstance(value.attributes, ItemType):
         return value.attributes if value.attributes.settled else None
     return None
 
 
-def _scalar(of: Named, given: tuple[Any, ...]) -> Made:
+def _scalar(of: Named, given: tuple[Any, ...]) -> Instance:
     kind = settled_type(given[0]) if given else None
     _demand(of, len(given) == 2 and kind is not None and kind.kind != "O" and isinstance(given[1], Raw))
     _demand(of, kind is not None and len(given[1].view) == kind.size)
-    return Made(of, built=True)
+    return Instance(of, built=True)
 
 
-def _buffer(of: Named, given: tuple[Any, ...]) -> Made:
+def _buffer(of: Named, given: tuple[Any, ...]) -> Instance:
     kind = settled_type(given[1]) if len(given) == 4 else None
     _demand(of, kind is not None and kind.kind != "O" and isinstance(given[0], Raw) and given[3] in ("C", "F", "A"))
     count = item_count(given[2])
     _demand(of, count is not None and kind is not None and count * kind.size == len(given[0].view))
-    return Made(Named("numpy", "ndarray", "ndarray"), built=True, attributes=(kind, given[2], given[0]))
+    return Instance(Named("numpy", "ndarray", "ndarray"), built=True, attributes=(kind, given[2], given[0]))
 
 
-def _loss(of: Named, given: tuple[Any, ...]) -> Made:
+def _loss(of: Named, given: tuple[Any, ...]) -> Instance:
     _demand(of, len(given) <= 4 and all(type(one) in (int, float) for one in given))
-    return Made(of)
+    return Instance(of)
 
 
-def _multinomial(of: Named, given: tuple[Any, ...]) -> Made:
+def _multinomial(of: Named, given: tuple[Any, ...]) -> Instance:
     _demand(of, len(given) == 3 and _is(given[0], "loss", "CyHalfMultinomialLoss"))
     _demand(of, is_whole(given[1], 0) and given[2] in (None, ()))
-    return Made(given[0])
+    return Instance(given[0])
 
 
-def _tree(of: Named, given: tuple[Any, ...]) -> Made:
+def _tree(of: Named, given: tuple[Any, ...]) -> Instance:
     _demand(of, len(given) == 3 and is_whole(given[0], 1, MOST_FEATURES) and is_whole(given[2], 1, 1_000_000))
     _demand(of, is_array(given[1], "i") and given[1].attributes[1] == (given[2],))
-    return Made(of, attributes=given[0])
+    return Instance(of, attributes=given[0])
 
 
 def is_array(value: Any, kinds: str = "biufcSUVOMm") -> bool:
     """Whether a value is a finished array of one of these kinds."""
-    if not isinstance(value, Made) or value.of.rule not in ("ndarray", "masked") or value.attributes is None:
+    if not isinstance(value, Instance) or value.of.rule not in ("ndarray", "masked") or value.attributes is None:
         return False
     return value.attributes[0].kind in kinds
 
 
-def _new_metric(of: Named, given: tuple[Any, ...]) -> Made:
+def _new_metric(of: Named, given: tuple[Any, ...]) -> Instance:
     _demand(of, len(given) == 1 and _is(given[0], "metric"))
-    return Made(given[0])
+    return Instance(given[0])
 
 
-def _new_neighbours(of: Named, given: tuple[Any, ...]) -> Made:
+def _new_neighbours(of: Named, given: tuple[Any, ...]) -> Instance:
     _demand(of, len(given) == 1 and _is(given[0], "neighbours") and given[0].module == of.module)
-    return Made(given[0])
+    return Instance(given[0])
 
 
-def _bit_generator(of: Named, given: tuple[Any, ...]) -> Made:
+def _bit_generator(of: Named, given: tuple[Any, ...]) -> Instance:
     _demand(of, len(given) == 1 and _is_generator_name(given[0]))
-    return Made(of)
+    return Instance(of)
 
 
 def _is_generator_name(value: Any) -> bool:
@@ -213,26 +223,26 @@ def _is_generator_name(value: Any) -> bool:
     return type(name) is str and name in _GENERATORS
 
 
-def _generator(of: Named, given: tuple[Any, ...]) -> Made:
+def _generator(of: Named, given: tuple[Any, ...]) -> Instance:
     first = bool(given) and (_is_generator_name(given[0]) or _made_by(given[0], "bit_generator"))
     _demand(of, 1 <= len(given) <= 2 and first)
     _demand(of, len(given) == 1 or _is(given[1], "bit_generator"))
-    return Made(of)
+    return Instance(of)
 
 
 def _made_by(value: Any, rule: str) -> bool:
-    return isinstance(value, Made) and value.of.rule == rule
+    return isinstance(value, Instance) and value.of.rule == rule
 
 
-def _seed_sequence(of: Named, given: tuple[Any, ...]) -> Made:
+def _seed_sequence(of: Named, given: tuple[Any, ...]) -> Instance:
     _demand(of, len(given) == 3 and _is(given[0], "type", "SeedSequence"))
     _demand(of, is_whole(given[1], 0) and given[2] is None)
-    return Made(of)
+    return Instance(of)
 
 
-def _partial(of: Named, given: tuple[Any, ...]) -> Made:
+def _partial(of: Named, given: tuple[Any, ...]) -> Instance:
     _demand(of, len(given) == 1 and _is(given[0], "function", "check_array"))
-    return Made(of, attributes=given[0])
+    return Instance(of, attributes=given[0])
 
 
 _RULES: dict[str, Callable[[Named, tuple[Any, ...]], Any]] = {
@@ -266,6 +276,6 @@ _RULES: dict[str, Callable[[Named, tuple[Any, ...]], Any]] = {
 def any_foreign(values: tuple[Any, ...], levels: int = 3) -> bool:
     """Whether something that was reported already is among the arguments: what follows from it isn't news."""
     return any(
-        isinstance(value, Foreign) or (levels > 0 and isinstance(value, tuple) and any_foreign(value, levels - 1))
+        isinstance(value, Outsider) or (levels > 0 and isinstance(value, tuple) and any_foreign(value, levels - 1))
         for value in values
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from mcp_server.core.model_files.archive import Archive
 from mcp_server.core.model_files.documents import read_json, walk
-from mcp_server.core.model_files.report import Reading, Unread, quoted
+from mcp_server.core.model_files.report import FileReading, Unread, quoted
 
 CONFIGURATION = "config.json"
 METADATA = "metadata.json"
@@ -36,7 +36,7 @@ def is_keras(archive: Archive) -> bool:
     return CONFIGURATION in archive.members and METADATA in archive.members
 
 
-def read_keras(archive: Archive, reading: Reading) -> None:
+def read_keras(archive: Archive, reading: FileReading) -> None:
     """Look through the configuration for objects outside the list.
 
     Raises:
@@ -49,7 +49,7 @@ def read_keras(archive: Archive, reading: Reading) -> None:
     raise Unread("uncheckable", "Its weights are HDF5, which isn't read here.", "model.weights.h5")
 
 
-def _check(part: dict[str, Any], reading: Reading, at: str) -> None:
+def _check(part: dict[str, Any], reading: FileReading, at: str) -> None:
     name, module, registered = part.get("class_name"), part.get("module"), part.get("registered_name")
     reading.counts["layers"] += 1
     if not isinstance(name, str):

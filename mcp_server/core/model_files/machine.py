@@ -13,8 +13,8 @@ from mcp_server.core.model_files import calls, states
 from mcp_server.core.model_files.allowed import ALLOWED, OLD_MODULES
 from mcp_server.core.model_files.arrays import item_count
 from mcp_server.core.model_files.opcodes import OPCODES, Content
-from mcp_server.core.model_files.report import Reading, Unread, quoted
-from mcp_server.core.model_files.values import Foreign, Gathered, Listed, Made, Mapped, Named, Raw, hashable
+from mcp_server.core.model_files.report import FileReading, Unread, quoted
+from mcp_server.core.model_files.values import Gathered, Instance, Listed, Mapped, Named, Outsider, Raw, hashable
 
 NEWEST_PROTOCOL = 5
 MOST_PADDING = 16
@@ -39,7 +39,7 @@ class Machine:
     def __init__(
         self,
         content: Content,
-        reading: Reading,
+        reading: FileReading,
         *,
         allowed: dict[tuple[str, str], str] = ALLOWED,
         persistent: Callable[[Any], Any] | None = None,
@@ -92,7 +92,7 @@ class Machine:
                 if unread.code not in ("foreign_call", "foreign_state", "out_of_bounds"):
                     raise
                 self._found(unread.code, unread.what)
-                self._stack.append(Foreign())
+                self._stack.append(Outsider())
 
     # Stack and memo --------------------------------------------------------------------------------------------
 
@@ -220,7 +220,7 @@ class Machine:
         to = self._top()
         if isinstance(to, Listed):
             to.items.extend(items)
-        elif not isinstance(to, Foreign):
+        elif not isinstance(to, Outsider):
             self._found("foreign_call", f"Items are appended to {_told(to)}.")
 
     def _set_item(self, _argument: None) -> None:
@@ -234,9 +234,9 @@ class Machine:
     def _set_pairs(self, to: Any, items: list[Any]) -> None:
         if len(items) % 2:
             raise Unread("damaged", "A key has no value.", self._op_at)
-        if isinstance(to, Made) and to.of.rule == "bunch":
+        if isinstance(to, Instance) and to.of.rule == "bunch":
             to = to.attributes
-        if isinstance(to, Foreign):
+        if isinstance(to, Outsider):
             return
         if not isinstance(to, Mapped):
             self._found("foreign_call", f"Items are set on {_told(to)}.")
@@ -251,7 +251,7 @@ class Machine:
 
     def _add_all(self, to: Any, items: list[Any]) -> None:
         if not isinstance(to, Gathered):
-            if not isinstance(to, Foreign):
+            if not isinstance(to, Outsider):
                 self._found("foreign_call", f"Items are added to {_told(to)}.")
         elif all(map(hashable, items)):
             to.items.extend(items)
@@ -269,7 +269,7 @@ class Machine:
             raise Unread("damaged", "A name isn't a text.", self._op_at)
         self._stack.append(self._named(module, name))
 
-    def _named(self, module: str, name: str) -> Named | Foreign:
+    def _named(self, module: str, name: str) -> Named | Outsider:
         if self._protocol < 3:
             module = OLD_MODULES.get(module, module)
         self._reading.counts["names"] += 1
@@ -281,7 +281,7 @@ class Machine:
         # Read the other way, an honest file asks listed modules for listed names that don't belong together.
         if not self._plain or name not in _OLD_NAMES:
             self._found("foreign_name", f"It names {quoted(f'{module}.{name}')}, which isn't on the list.")
-        return Foreign(f"{module}.{name}")
+        return Outsider(f"{module}.{name}")
 
     def _reduce(self, _argument: None) -> None:
         arguments, of = self._pop(), self._pop()
@@ -295,22 +295,22 @@ class Machine:
         names, arguments, of = self._pop(), self._pop(), self._pop()
         if not isinstance(names, Mapped) or names.pairs:
             self._found("foreign_call", f"{_told(of)} is made with named arguments.")
-            self._stack.append(Foreign())
+            self._stack.append(Outsider())
             return
         self._called(of, arguments, calls.create)
 
     def _called(self, of: Any, arguments: Any, how: Callable[[Named, tuple[Any, ...]], Any]) -> None:
-        if isinstance(of, Foreign) or isinstance(arguments, Foreign):
-            self._stack.append(Foreign())
+        if isinstance(of, Outsider) or isinstance(arguments, Outsider):
+            self._stack.append(Outsider())
             return
         if not isinstance(arguments, tuple):
             raise Unread("damaged", "The arguments of a call aren't a tuple.", self._op_at)
         if not isinstance(of, Named):
             self._found("foreign_call", f"{_told(of)} is called.")
-            self._stack.append(Foreign())
+            self._stack.append(Outsider())
             return
         if calls.any_foreign(arguments):
-            self._stack.append(Foreign())
+            self._stack.append(Outsider())
             return
         self._stack.append(how(of, arguments))
 
@@ -318,20 +318,20 @@ class Machine:
         self._marked()
         self._named(*names)
         self._found("foreign_call", "INST calls a name; models of today don't have it.")
-        self._stack.append(Foreign())
+        self._stack.append(Outsider())
 
     def _obj(self, _argument: None) -> None:
         self._marked()
         self._found("foreign_call", "OBJ calls a class; models of today don't have it.")
-        self._stack.append(Foreign())
+        self._stack.append(Outsider())
 
     def _extension(self, number: int) -> None:
         self._found("foreign_reference", f"It names extension {number} of a registry outside of the file.")
-        self._stack.append(Foreign())
+        self._stack.append(Outsider())
 
     def _persistent_text(self, _text: bytes) -> None:
         self._found("foreign_reference", "It refers to an object outside of the file by a persistent id.")
-        self._stack.append(Foreign())
+        self._stack.append(Outsider())
 
     def _persistent_id(self, _argument: None) -> None:
         key = self._pop()
@@ -351,11 +351,11 @@ class Machine:
     def _build(self, _argument: None) -> None:
         state = self._pop()
         to = self._top()
-        if isinstance(to, Foreign):
+        if isinstance(to, Outsider):
             return
-        if isinstance(state, Foreign):
+        if isinstance(state, Outsider):
             return
-        if not isinstance(to, Made):
+        if not isinstance(to, Instance):
             self._pop()
             raise Unread("foreign_state", f"{_told(to)} is given a state.", self._op_at)
         try:
@@ -371,7 +371,7 @@ class Machine:
         elif to.of.rule == "ndarray":
             self._reading.counts["arrays"] += 1
 
-    def _array_behind(self, wrapper: Made) -> Any:
+    def _array_behind(self, wrapper: Instance) -> Any:
         """The array whose bytes follow the opcode, as joblib puts them there."""
         state = wrapper.attributes
         kind = calls.settled_type(state.get("dtype"))
@@ -394,7 +394,7 @@ class Machine:
             if first in OPCODES:
                 raise Unread("second_content", "Array bytes could be read as opcodes.", self._content.at)
         raw = self._content.take(count * kind.size)
-        return Made(subclass, built=True, attributes=(kind, shape, Raw(raw)))
+        return Instance(subclass, built=True, attributes=(kind, shape, Raw(raw)))
 
     def _object_array(self) -> Any:
         if self._nested >= MOST_NESTED:
@@ -403,9 +403,9 @@ class Machine:
         inner = Machine(self._content, self._reading, allowed=self._allowed, nested=self._nested + 1)
         array = inner.run()
         self._content.leave_frame()
-        if not calls.is_array(array, "O") and not isinstance(array, Foreign):
+        if not calls.is_array(array, "O") and not isinstance(array, Outsider):
             self._found("foreign_state", "What stands in place of an object array isn't one.")
-            return Foreign()
+            return Outsider()
         return array
 
     def _found(self, code: str, what: str) -> None:
@@ -414,7 +414,7 @@ class Machine:
 
 
 def _told(value: Any) -> str:
-    if isinstance(value, Made):
+    if isinstance(value, Instance):
         return f"an object of '{value.of.module}.{value.of.name}'"
     if isinstance(value, Named):
         return f"'{value.module}.{value.name}'"

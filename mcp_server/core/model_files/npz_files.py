@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from mcp_server.core.model_files.archive import Archive
 from mcp_server.core.model_files.arrays import read_npy
-from mcp_server.core.model_files.report import Reading, Unread
+from mcp_server.core.model_files.report import FileReading, Unread
 
 
-def read_npz(archive: Archive, reading: Reading) -> None:
+def read_npz(archive: Archive, reading: FileReading) -> None:
     """Look at every array.
 
     Raises:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from mcp_server.core.model_files.protobuf import BYTES, VARINT, fields, varint
-from mcp_server.core.model_files.report import Reading, Unread, quoted
+from mcp_server.core.model_files.report import FileReading, Unread, quoted
 
 DEEPEST = 32
 MOST_MESSAGES = 2_000_000
@@ -90,7 +90,7 @@ def looks_like_onnx(view: memoryview) -> bool:
     return view[2] >> 3 in _MESSAGES["model"] and view[2] & 7 in (VARINT, BYTES)
 
 
-def read_onnx(view: memoryview, reading: Reading) -> None:
+def read_onnx(view: memoryview, reading: FileReading) -> None:
     """Look through all messages.
 
     Raises:
@@ -126,7 +126,7 @@ def read_onnx(view: memoryview, reading: Reading) -> None:
         raise Unread("damaged", "It has no graph.", 0)
 
 
-def _judge(inside: str, value: int | memoryview, reading: Reading, at: int) -> None:
+def _judge(inside: str, value: int | memoryview, reading: FileReading, at: int) -> None:
     if inside == "outside" or (inside == "location" and value):
         reading.add("foreign_reference", "A tensor's bytes are in another file.", at)
     elif inside in ("domain", "operator"):

@@ -7,7 +7,7 @@ import lzma
 import zlib
 from typing import Any
 
-from mcp_server.core.model_files.report import Reading, Unread
+from mcp_server.core.model_files.report import FileReading, Unread
 
 _MEMORY = 128 * 1024 * 1024
 _STEP = 1 << 20
@@ -33,7 +33,7 @@ def packing_of_model(view: memoryview) -> str | None:
     return None
 
 
-def unpacked(view: memoryview, packing: str, reading: Reading) -> memoryview:
+def unpacked(view: memoryview, packing: str, reading: FileReading) -> memoryview:
     """The content of a compressed file.
 
     Raises:
@@ -67,4 +67,4 @@ def unpacked(view: memoryview, packing: str, reading: Reading) -> memoryview:
 
 
 def _check_ratio(size: int, packed: int) -> None:
-    Reading(unpacked=size).take_unpacked(size, packed)
+    FileReading(unpacked=size).take_unpacked(size, packed)

@@ -6,7 +6,7 @@ import contextlib
 
 from mcp_server.core.model_files.machine import Machine
 from mcp_server.core.model_files.opcodes import Content
-from mcp_server.core.model_files.report import Reading, Unread
+from mcp_server.core.model_files.report import FileReading, Unread
 
 _STARTS = b"\x80(]})lNIJKMFGVXcS\x8c\x8f\x88\x89"
 
@@ -20,7 +20,7 @@ def looks_like_pickle(view: memoryview) -> bool:
     return view[0] in _STARTS and view[-1] == ord(".")
 
 
-def read_pickle(view: memoryview, reading: Reading) -> str:
+def read_pickle(view: memoryview, reading: FileReading) -> str:
     """Follow a pickle or joblib stream.
 
     Returns:
@@ -43,9 +43,9 @@ def read_pickle(view: memoryview, reading: Reading) -> str:
     return kind
 
 
-def _read_plainly(view: memoryview, reading: Reading) -> None:
+def _read_plainly(view: memoryview, reading: FileReading) -> None:
     """As `pickle.load` would read a joblib file: object arrays aren't apart for it, and its memo is another."""
-    again = Reading(opcodes=reading.opcodes)
+    again = FileReading(opcodes=reading.opcodes)
     with contextlib.suppress(Unread):  # there, an unpickler ends with an error
         Machine(Content(view), again, plain=True).run()
     reading.opcodes = again.opcodes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mcp_server.core.model_files.report import Reading, Unread, quoted
+from mcp_server.core.model_files.report import FileReading, Unread, quoted
 
 DEEPEST = 200
 MOST_BYTES = 64 * 1024 * 1024
@@ -26,7 +26,7 @@ def looks_like_xml(view: memoryview) -> bool:
     return bytes(view[:64]).removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"<?xml", b"<PMML", b"<!DOCTYPE"))
 
 
-def read_pmml(view: memoryview, reading: Reading) -> None:
+def read_pmml(view: memoryview, reading: FileReading) -> None:
     """Look at every tag.
 
     Raises:
@@ -54,7 +54,7 @@ def read_pmml(view: memoryview, reading: Reading) -> None:
     _walk_tags(text, start, reading)
 
 
-def _walk_tags(text: str, at: int, reading: Reading) -> None:
+def _walk_tags(text: str, at: int, reading: FileReading) -> None:
     open_tags: list[str] = []
     rooted = False
     while (bracket := text.find("<", at)) >= 0:

@@ -13,7 +13,7 @@ from mcp_server.core.model_files.onnx_files import looks_like_onnx, read_onnx
 from mcp_server.core.model_files.packed import packing_of_model, unpacked
 from mcp_server.core.model_files.pickles import looks_like_pickle, read_pickle
 from mcp_server.core.model_files.pmml_files import looks_like_xml, read_pmml
-from mcp_server.core.model_files.report import MOST_DEPTH, ModelFileReport, Reading, Unread
+from mcp_server.core.model_files.report import MOST_DEPTH, FileReading, ModelFileReport, Unread
 from mcp_server.core.model_files.safetensors_files import looks_like_safetensors, read_safetensors
 from mcp_server.core.model_files.skops_files import SCHEMA, read_skops
 from mcp_server.core.model_files.torch_files import is_torch, read_torch
@@ -50,7 +50,7 @@ def read_model_file(content: bytes | memoryview) -> ModelFileReport:
     'unsafe'
     """
     view = memoryview(content)
-    reading = Reading()
+    reading = FileReading()
     kind = "unknown"
     if len(view) > MOST_BYTES:
         reading.add("too_large", f"It has {len(view):,} bytes; {MOST_BYTES:,} are looked through.")
@@ -73,7 +73,7 @@ def read_model_file(content: bytes | memoryview) -> ModelFileReport:
     )
 
 
-def _read_part(view: memoryview, reading: Reading, depth: int) -> str:
+def _read_part(view: memoryview, reading: FileReading, depth: int) -> str:
     """Read a file or a part of one; what can't be read is a finding.
 
     Returns:
@@ -87,7 +87,7 @@ def _read_part(view: memoryview, reading: Reading, depth: int) -> str:
     return found[-1]
 
 
-def _dispatch(view: memoryview, reading: Reading, depth: int, kind: list[str]) -> None:
+def _dispatch(view: memoryview, reading: FileReading, depth: int, kind: list[str]) -> None:
     if depth > MOST_DEPTH:
         raise Unread("too_large", "Files are nested too deeply.")
     start = bytes(view[:64])
@@ -128,7 +128,7 @@ def _dispatch(view: memoryview, reading: Reading, depth: int, kind: list[str]) -
         raise Unread("unknown_kind", "Its content isn't of a kind that is read here.", 0)
 
 
-def _read_archive(view: memoryview, reading: Reading, depth: int, kind: list[str]) -> None:
+def _read_archive(view: memoryview, reading: FileReading, depth: int, kind: list[str]) -> None:
     kind.append("zip")
     archive = Archive(view, reading)
     if not archive.members:

@@ -99,7 +99,7 @@ class Unread(Exception):
 
 
 @dataclass(slots=True)
-class Reading:
+class FileReading:
     """What is gathered while a file is read, and how much of it may still be.
 
     Args:

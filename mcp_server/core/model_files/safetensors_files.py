@@ -7,7 +7,7 @@ from typing import Any
 
 from mcp_server.core.model_files.arrays import item_count
 from mcp_server.core.model_files.documents import read_json
-from mcp_server.core.model_files.report import Reading, Unread
+from mcp_server.core.model_files.report import FileReading, Unread
 
 LONGEST_HEADER = 100_000_000
 
@@ -36,7 +36,7 @@ def looks_like_safetensors(view: memoryview) -> bool:
     return int.from_bytes(view[:8], "little") <= LONGEST_HEADER
 
 
-def read_safetensors(view: memoryview, reading: Reading) -> None:
+def read_safetensors(view: memoryview, reading: FileReading) -> None:
     """Check the header against the file.
 
     Raises:

@@ -10,7 +10,7 @@ from mcp_server.core.model_files.archive import Archive
 from mcp_server.core.model_files.arrays import leads_out, read_npy
 from mcp_server.core.model_files.documents import read_json, walk
 from mcp_server.core.model_files.npz_files import read_npz
-from mcp_server.core.model_files.report import Reading, Unread, quoted
+from mcp_server.core.model_files.report import FileReading, Unread, quoted
 
 SCHEMA = "schema.json"
 PROTOCOL = 2
@@ -54,7 +54,7 @@ _BY_NAME = {
 _GENERATORS = {f'"{name}"' for name in ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")}
 
 
-def read_skops(archive: Archive, reading: Reading) -> None:
+def read_skops(archive: Archive, reading: FileReading) -> None:
     """Look through the schema and every array of a skops file.
 
     Raises:
@@ -79,7 +79,7 @@ def _check_node(
     path: str,
     node: dict[str, Any],
     archive: Archive,
-    reading: Reading,
+    reading: FileReading,
     ids: dict[Any, tuple[str, str, str]],
     extra: set[str],
 ) -> None:
@@ -109,7 +109,7 @@ def _check_node(
     _check_content(loader, node, archive, reading, at)
 
 
-def _check_content(loader: str, node: dict[str, Any], archive: Archive, reading: Reading, at: str) -> None:
+def _check_content(loader: str, node: dict[str, Any], archive: Archive, reading: FileReading, at: str) -> None:
     if loader == "ObjectNode":
         _check_attributes(node, reading, at)
     elif loader == "PartialNode":
@@ -127,7 +127,7 @@ def _check_content(loader: str, node: dict[str, Any], archive: Archive, reading:
         _check_tree(node, archive, reading, at)
 
 
-def _check_attributes(node: dict[str, Any], reading: Reading, at: str) -> None:
+def _check_attributes(node: dict[str, Any], reading: FileReading, at: str) -> None:
     content = node.get("content")
     if content is None or (_inside(content, "__loader__") == "JsonNode" and _inside(content, "content") == "null"):
         return
@@ -148,7 +148,7 @@ def _check_attributes(node: dict[str, Any], reading: Reading, at: str) -> None:
             reading.add("foreign_state", "An object would open the files that its rows name.", at)
 
 
-def _check_parts(node: dict[str, Any], content: Any, reading: Reading, at: str) -> None:
+def _check_parts(node: dict[str, Any], content: Any, reading: FileReading, at: str) -> None:
     """The state of a neighbours' tree or a distance: a tuple, the arrays where compiled code expects them."""
     parts = content.get("content") if _inside(content, "__loader__") == "TupleNode" else None
     loaders = [_inside(part, "__loader__") for part in parts] if isinstance(parts, list) else []
@@ -167,7 +167,7 @@ def _inside(node: Any, *keys: str) -> Any:
     return node
 
 
-def _check_tree(node: dict[str, Any], archive: Archive, reading: Reading, at: str) -> None:
+def _check_tree(node: dict[str, Any], archive: Archive, reading: FileReading, at: str) -> None:
     """The nodes of a decision tree stay within their array."""
     nodes = _inside(node, "content", "content", "nodes", "file")
     if not isinstance(nodes, str) or nodes not in archive.members:
@@ -179,12 +179,12 @@ def _check_tree(node: dict[str, Any], archive: Archive, reading: Reading, at: st
         if not isinstance(text, str) or not re.fullmatch(r"[0-9]{1,9}", text):
             raise Unread("unknown_part", "A tree doesn't say how many features it has.", at)
         features = int(text)
-    kind, shape, raw = read_npy(archive.read(nodes), Reading())
+    kind, shape, raw = read_npy(archive.read(nodes), FileReading())
     if len(shape) != 1 or leads_out(kind, raw, features):
         reading.add("out_of_bounds", f"A tree of '{node['__class__']}' leads out of its array.", at)
 
 
-def _read_array_file(archive: Archive, name: str, reading: Reading) -> None:
+def _read_array_file(archive: Archive, name: str, reading: FileReading) -> None:
     try:
         if name.endswith(".npz"):
             read_npz(Archive(archive.read(name), reading), reading)

@@ -9,7 +9,7 @@ from mcp_server.core.labels import label
 from mcp_server.core.model_files.arrays import ItemType, item_count, leads_out
 from mcp_server.core.model_files.calls import is_array, settled_type
 from mcp_server.core.model_files.report import Unread
-from mcp_server.core.model_files.values import Foreign, Listed, Made, Mapped, Named, Raw, is_whole
+from mcp_server.core.model_files.values import Instance, Listed, Mapped, Named, Outsider, Raw, is_whole
 
 _OBJECT_FLAGS = 63
 _ADDRESS_FLAGS = 0b111
@@ -17,7 +17,7 @@ _ADDRESS_FLAGS = 0b111
 _ALIGNMENTS = (1, 2, 4, 8, 16)
 
 
-def build(made: Made, state: Any) -> None:
+def build(made: Instance, state: Any) -> None:
     """Give an object its state.
 
     Raises:
@@ -32,16 +32,16 @@ def build(made: Made, state: Any) -> None:
     made.built = True
 
 
-def refused(made: Made, why: str) -> Unread:
+def refused(made: Instance, why: str) -> Unread:
     return Unread("foreign_state", f"'{made.of.module}.{made.of.name}' {why}.")
 
 
-def _demand(made: Made, fine: bool) -> None:
+def _demand(made: Instance, fine: bool) -> None:
     if not fine:
         raise refused(made, "is given a state that models don't give it")
 
 
-def _object(made: Made, state: Any) -> None:
+def _object(made: Instance, state: Any) -> None:
     # A pair would set attributes one by one, `__class__` among them.
     _demand(made, isinstance(state, Mapped))
     check_attributes(made.of, state.pairs)
@@ -56,36 +56,36 @@ def check_attributes(of: Named, pairs: list[tuple[Any, Any]]) -> None:
     Raises:
         Unread: foreign_state.
     """
-    made = Made(of)
+    made = Instance(of)
     for name, value in pairs:
         _demand(made, type(name) is str)
         if name.startswith("__"):
             raise refused(made, f"is given the attribute {label(name, 40)!r}, which Python acts on")
-        if name == "memory" and value is not None and not isinstance(value, Foreign):
+        if name == "memory" and value is not None and not isinstance(value, Outsider):
             raise refused(made, "names a cache: at its next fit it would load pickles from that folder")
         if name == "input" and value in ("file", "filename"):
             raise refused(made, "would open the files that its rows name")
 
 
-def _bunch(made: Made, state: Any) -> None:
+def _bunch(made: Instance, state: Any) -> None:
     _demand(made, isinstance(state, Mapped))
     check_attributes(made.of, state.pairs)
 
 
-def _predictor(made: Made, state: Mapped) -> None:
+def _predictor(made: Instance, state: Mapped) -> None:
     nodes = state.get("nodes")
     if not is_array(nodes, "V"):
         return  # numpy's bytes come later where the array is a joblib one that is still to be read
     _bounds(made, nodes, None)
 
 
-def _bounds(made: Made, nodes: Made, features: int | None) -> None:
+def _bounds(made: Instance, nodes: Instance, features: int | None) -> None:
     kind, shape, raw = nodes.attributes
     if len(shape) != 1 or not isinstance(raw, Raw) or leads_out(kind, raw.view, features):
         raise Unread("out_of_bounds", f"A tree of '{made.of.name}' leads out of its array.")
 
 
-def _tree(made: Made, state: Any) -> None:
+def _tree(made: Instance, state: Any) -> None:
     _demand(made, isinstance(state, Mapped))
     nodes, values = state.get("nodes"), state.get("values")
     _demand(made, is_array(nodes, "V") and is_array(values, "f"))
@@ -93,18 +93,18 @@ def _tree(made: Made, state: Any) -> None:
     _bounds(made, nodes, made.attributes)
 
 
-def _array(made: Made, state: Any) -> None:
+def _array(made: Instance, state: Any) -> None:
     _demand(made, isinstance(state, tuple) and len(state) == 5 and state[0] in (1, 2) and type(state[3]) in (bool, int))
     _filled(made, *state[1:5])
 
 
-def _masked(made: Made, state: Any) -> None:
+def _masked(made: Instance, state: Any) -> None:
     _demand(made, isinstance(state, tuple) and len(state) == 7 and state[0] in (1, 2) and type(state[3]) in (bool, int))
     count = _filled(made, *state[1:5])
     _demand(made, isinstance(state[5], Raw) and len(state[5].view) == count)
 
 
-def _filled(made: Made, shape: Any, of: Any, _by_column: bool, content: Any) -> int:
+def _filled(made: Instance, shape: Any, of: Any, _by_column: bool, content: Any) -> int:
     kind, count = settled_type(of), item_count(shape)
     if kind is None or count is None:
         raise refused(made, "is given a state that models don't give it")
@@ -116,7 +116,7 @@ def _filled(made: Made, shape: Any, of: Any, _by_column: bool, content: Any) -> 
     return count
 
 
-def _dtype(made: Made, state: Any) -> None:
+def _dtype(made: Instance, state: Any) -> None:
     kind = made.attributes
     _demand(made, isinstance(kind, ItemType) and isinstance(state, tuple) and len(state) in (8, 9))
     version, order, inner, names, fields, size, alignment, flags, *metadata = state
@@ -149,7 +149,7 @@ def _is_unit(value: Any) -> bool:
     return empty and isinstance(value[1][0], Raw | str) and all(is_whole(one, 0, 1 << 31) for one in value[1][1:])
 
 
-def _fields(made: Made, size: int, names: Any, fields: Any) -> dict[str, tuple[ItemType, int]]:
+def _fields(made: Instance, size: int, names: Any, fields: Any) -> dict[str, tuple[ItemType, int]]:
     _demand(made, isinstance(names, tuple) and isinstance(fields, Mapped) and 0 < len(names) <= 1_000)
     _demand(made, all(type(name) is str for name in names) and len(fields.pairs) == len(names) == len(set(names)))
     found: dict[str, tuple[ItemType, int]] = {}
@@ -164,18 +164,18 @@ def _fields(made: Made, size: int, names: Any, fields: Any) -> dict[str, tuple[I
     return found
 
 
-def _metric(made: Made, state: Any) -> None:
+def _metric(made: Instance, state: Any) -> None:
     _demand(made, isinstance(state, tuple) and 1 <= len(state) <= 4 and _is_plain(state))
 
 
-def _neighbours(made: Made, state: Any) -> None:
+def _neighbours(made: Instance, state: Any) -> None:
     _demand(made, isinstance(state, tuple) and len(state) == 13)
     _demand(made, all(is_array(one) for one in state[:4]) and all(is_whole(one) for one in state[4:11]))
-    _demand(made, isinstance(state[11], Made) and state[11].of.rule == "metric")
+    _demand(made, isinstance(state[11], Instance) and state[11].of.rule == "metric")
     _demand(made, state[12] is None or is_array(state[12]))
 
 
-def _plain(made: Made, state: Any) -> None:
+def _plain(made: Instance, state: Any) -> None:
     _demand(made, _is_plain(state))
 
 
@@ -190,12 +190,12 @@ def _is_plain(value: Any, level: int = 0) -> bool:
         return len(value.pairs) <= 1_000 and all(
             type(name) is str and not name.startswith("__") and _is_plain(one, level + 1) for name, one in value.pairs
         )
-    if isinstance(value, Made):
+    if isinstance(value, Instance):
         return value.of.rule in ("scalar", "seed_sequence") or is_array(value)
     return value is None or isinstance(value, bool | int | float | str | Raw)
 
 
-def _partial(made: Made, state: Any) -> None:
+def _partial(made: Instance, state: Any) -> None:
     _demand(made, isinstance(state, tuple) and len(state) == 4 and state[0] is made.attributes and state[1] == ())
     _demand(made, isinstance(state[2], Mapped) and state[3] is None)
     for name, value in state[2].pairs:
@@ -207,11 +207,11 @@ def _is_type_list(value: Any) -> bool:
     return all(isinstance(one, Named) and one.rule == "type" for one in items)
 
 
-def _nothing(made: Made, state: Any) -> None:
+def _nothing(made: Instance, state: Any) -> None:
     _demand(made, state is None or (isinstance(state, Mapped) and not state.pairs))
 
 
-_RULES: dict[str, Callable[[Made, Any], None]] = {
+_RULES: dict[str, Callable[[Instance, Any], None]] = {
     "object": _object,
     "bunch": _bunch,
     "wrapper": _object,

@@ -10,8 +10,8 @@ from mcp_server.core.model_files.arrays import item_count
 from mcp_server.core.model_files.calls import call
 from mcp_server.core.model_files.machine import Machine
 from mcp_server.core.model_files.opcodes import Content
-from mcp_server.core.model_files.report import Reading, Unread, quoted
-from mcp_server.core.model_files.values import Made, Mapped, Named, is_whole
+from mcp_server.core.model_files.report import FileReading, Unread, quoted
+from mcp_server.core.model_files.values import Instance, Mapped, Named, is_whole
 
 PICKLE = "data.pkl"
 
@@ -40,7 +40,7 @@ def is_torch(archive: Archive) -> bool:
     return any(name == PICKLE or name.endswith(f"/{PICKLE}") for name in archive.members)
 
 
-def read_torch(archive: Archive, reading: Reading) -> None:
+def read_torch(archive: Archive, reading: FileReading) -> None:
     """Follow the pickle, and see that every storage has its member.
 
     Raises:
@@ -57,14 +57,14 @@ def read_torch(archive: Archive, reading: Reading) -> None:
         if name != pickle and not name.startswith(folder) and name.removeprefix(root) not in _PLAIN:
             raise Unread("unknown_part", "It has a member that tensors don't need.", quoted(name))
 
-    def storage(key: Any) -> Made:
+    def storage(key: Any) -> Instance:
         named = isinstance(key, tuple) and len(key) == 5 and key[0] == "storage" and isinstance(key[1], Named)
         if not named or key[1].rule != "storage_type" or type(key[2]) is not str or not is_whole(key[4], 0):
             raise Unread("foreign_reference", "A persistent id isn't a tensor's storage.")
         member = archive.members.get(folder + key[2])
         if member is None or member.size != key[4] * _SIZES[key[1].name]:
             raise Unread("damaged", "A storage has no member of its size.")
-        return Made(key[1], built=True, attributes=key[4])
+        return Instance(key[1], built=True, attributes=key[4])
 
     machine = _TensorMachine(Content(archive.read(pickle)), reading, allowed=_ALLOWED, persistent=storage)
     machine.run()
@@ -86,16 +86,16 @@ class _TensorMachine(Machine):
             raise Unread("second_content", "Bytes follow the end of the pickle.", self._content.at)
 
 
-def _tensor(of: Named, given: tuple[Any, ...]) -> Made:
+def _tensor(of: Named, given: tuple[Any, ...]) -> Instance:
     if of.rule == "parameter":
-        fine = len(given) == 3 and isinstance(given[0], Made) and given[0].of.rule == "tensor"
+        fine = len(given) == 3 and isinstance(given[0], Instance) and given[0].of.rule == "tensor"
         fine = fine and type(given[1]) is bool and _is_empty(given[2])
     else:
-        fine = len(given) in (6, 7) and isinstance(given[0], Made) and given[0].of.rule == "storage_type"
+        fine = len(given) in (6, 7) and isinstance(given[0], Instance) and given[0].of.rule == "storage_type"
         fine = fine and _fits(given) and type(given[4]) is bool and all(map(_is_empty, given[5:]))
     if not fine:
         raise Unread("foreign_call", f"'{of.module}.{of.name}' is called with arguments that tensors don't give it.")
-    return Made(of, built=True)
+    return Instance(of, built=True)
 
 
 def _is_empty(value: Any) -> bool:

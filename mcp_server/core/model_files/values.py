@@ -59,7 +59,7 @@ class Named:
 
 
 @dataclass(slots=True, eq=False)
-class Made:
+class Instance:
     """An object.
 
     Args:
@@ -74,7 +74,7 @@ class Made:
 
 
 @dataclass(slots=True, eq=False)
-class Foreign:
+class Outsider:
     """What came of a name outside the list; it was reported when it was named."""
 
     name: str = ""
@@ -84,9 +84,9 @@ def hashable(value: Any) -> bool:
     """Whether a value may be a key or in a set: hashing it runs no code and takes no time."""
     if isinstance(value, tuple):
         return len(value) <= MOST_KEYED and all(not isinstance(part, tuple) and hashable(part) for part in value)
-    if isinstance(value, Made):
+    if isinstance(value, Instance):
         return value.of.rule == "scalar"
-    return value is None or isinstance(value, bool | int | float | str | Raw | Named | Foreign)
+    return value is None or isinstance(value, bool | int | float | str | Raw | Named | Outsider)
 
 
 def is_whole(value: Any, low: int = -(2**63), high: int = 2**63 - 1) -> bool:

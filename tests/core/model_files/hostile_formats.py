@@ -41,6 +41,19 @@ def npy(array: Any) -> bytes:
     return kept.getvalue()
 
 
+@functools.cache
+def _bomb() -> bytes:
+    return zipped({"a.npy": bytes(150_000_000)}, zipfile.ZIP_DEFLATED)
+
+
+@functools.cache
+def _fitted() -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """The members of a linear model's and of a tree's skops file."""
+    linear = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
+    tree = DecisionTreeClassifier().fit([[0.0], [1.0]], [0, 1])
+    return members_of(skops.io.dumps(linear)), members_of(skops.io.dumps(tree))
+
+
 def by_archive(marker: Path) -> dict[str, Hostile]:
     run = deed(marker)
     objects = np.array([_Reduced(run)], dtype=object)
@@ -83,14 +96,13 @@ def by_archive(marker: Path) -> dict[str, Hostile]:
         "two names for a member": (bytes(local), None),
         "a member larger than it says": (bytes(smaller), None),
         "a comment with a program": (fine[:-2] + struct.pack("<H", 4) + b"#!sh", None),
-        "a bomb": (zipped({"a.npy": b"\0" * 150_000_000}, zipfile.ZIP_DEFLATED), None),
+        "a bomb": (_bomb(), None),
         "nested archives": (functools.reduce(lambda inner, _: zipped({"a.zip": inner}), range(6), fine), None),
     }
 
 
 def by_skops(marker: Path) -> dict[str, Hostile]:
-    honest = members_of(skops.io.dumps(LogisticRegression().fit([[0.0], [1.0]], [0, 1])))
-    tree = members_of(skops.io.dumps(DecisionTreeClassifier().fit([[0.0], [1.0]], [0, 1])))
+    honest, tree = _fitted()
 
     def edited(change: Any, members: dict[str, bytes] = honest) -> bytes:
         schema = json.loads(members["schema.json"])

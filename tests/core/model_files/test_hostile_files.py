@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,22 +19,21 @@ OPENING = Path(__file__).with_name("opening_process.py")
 
 
 def corpus(folder: Path) -> dict[str, tuple[Hostile, Path]]:
-    """Technique to file, each with a marker of its own."""
+    """Technique to file, each that opens with a marker of its own."""
+    makers: tuple[Callable[[Path], dict[str, Hostile]], ...] = (
+        lambda marker: {key: (stream(body), "pickle") for key, body in by_calls(marker).items()},
+        by_machine,
+        lambda marker: by_joblib(marker, folder),
+        by_memory,
+        by_archive,
+        by_skops,
+        by_other_formats,
+    )
     found: dict[str, tuple[Hostile, Path]] = {}
-
-    def add(makers, number):
-        names = list(makers(folder / "x"))
-        for technique in names:
+    for make in makers:
+        for technique, one in make(folder / "marker").items():
             marker = folder / f"marker-{len(found)}"
-            found[technique] = (makers(marker)[technique], marker)
-
-    add(lambda marker: {key: (stream(body), "pickle") for key, body in by_calls(marker).items()}, 0)
-    add(by_machine, 1)
-    add(lambda marker: by_joblib(marker, folder), 2)
-    add(by_memory, 3)
-    add(by_archive, 4)
-    add(by_skops, 5)
-    add(by_other_formats, 6)
+            found[technique] = (one if one[1] is None else make(marker)[technique], marker)
     return found
 
 

@@ -8,6 +8,8 @@ import pickle
 import pickletools
 import sys
 import tracemalloc
+import zipfile
+import zlib
 from typing import Any
 
 import joblib
@@ -23,6 +25,7 @@ from core.model_files.zoo import models
 from mcp_server.core.model_files import CODES, read_model_file, report
 from mcp_server.core.model_files.allowed import ALLOWED, OLD_MODULES
 from mcp_server.core.model_files.opcodes import OPCODES
+from mcp_server.core.model_files.pickles import read_pickle
 
 
 def by_joblib(model: Any) -> bytes:
@@ -147,25 +150,50 @@ def test_opcodes_and_arguments_are_read_as_the_library_reads_them(protocol: int)
     assert read_model_file(content).counts["opcodes"] == len(list(pickletools.genops(content)))
 
 
-def test_work_and_memory_are_bounded() -> None:
-    """Each of these asks for more than there is."""
-    for content in (
-        b"\x80\x04" + b"(" * 2_000_000,
-        b"\x80\x04" + b"N" * (report.MOST_OPCODES + 10),
-        b"\x80\x04N" + b"\x85" * 1_000_000 + b".",
-        stream(b"]" + b"2a" * 500_000),
+@pytest.mark.parametrize(
+    "content",
+    [
         stream(call(name("builtins", "bytearray"), 2**30)),
-        b"[" * 1_000_000,
-        b'{"a":' * 100_000,
-        b"<?xml version='1.0'?><PMML xmlns='http://www.dmg.org/PMML-4_4'>" + b"<a>" * 100_000,
+        b"\x80\x04\x8b\xff\xff\xff\x7f.",
+        b"\x80\x04\x8e" + (2**40).to_bytes(8, "little") + b".",
+        b"\x80\x04Nr\xff\xff\xff\xff.",
         b"\x93NUMPY\x01\x00" + (20_000).to_bytes(2, "little") + b"(" * 20_000,
-        b"\x08\x09" + b"\x3a\x02" * 100_000,
-    ):
-        tracemalloc.start()
-        sound(content)
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        assert peak < 300_000_000 + 30 * len(content)
+        zipped({"a.npy": bytes(150_000_000)}, zipfile.ZIP_DEFLATED),
+        zlib.compress(bytes(150_000_000), 9),
+        (2**33).to_bytes(8, "little") + b"{}",
+    ],
+    ids=range(8),
+)
+def test_what_asks_for_memory_gets_none(content: bytes) -> None:
+    tracemalloc.start()
+    verdict = sound(content)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert verdict != "data-only"
+    assert peak < 2 * report.RATIO_FROM + 32_000_000
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x80\x04" + b"(" * 5_000, b"\x80\x04" + b"N0" * 5_000, b"\x80\x04N" + b"2" * 5_000]
+)
+def test_opcodes_are_counted_and_end(content: bytes) -> None:
+    reading = report.FileReading(opcodes=1_000)
+    with pytest.raises(report.Unread, match="more opcodes"):
+        read_pickle(memoryview(content), reading)
+    assert reading.counts["opcodes"] == 1_000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{" + b'"a":{' * 100_000,
+        b"<?xml version='1.0'?><PMML xmlns='http://www.dmg.org/PMML-4_4'>" + b"<a>" * 100_000,
+        b"\x08\x09" + b"\x3a\x02" * 10_000,
+    ],
+    ids=["json", "xml", "protobuf"],
+)
+def test_what_is_nested_without_end_is_refused(content: bytes) -> None:
+    assert sound(content) == "not understood"
 
 
 def test_deep_tuples_are_no_recursion() -> None:
@@ -176,7 +204,7 @@ def test_deep_tuples_are_no_recursion() -> None:
     assert sound(stream(b"}" + deep + b"Ns")) == "unsafe"
 
 
-def test_a_file_beyond_the_limit_is_not_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_beyond_the_limit_is_not_looked_through() -> None:
     found = read_model_file(bytes(256 * 1024 * 1024 + 1))
     assert (found.verdict, found.findings[0].code) == ("not understood", "too_large")
 
