@@ -122,7 +122,8 @@ def best_classes(shares: FloatArray, form: Form) -> NDArray[np.int64]:
     """The index of the class that is answered, shape (n,): of two the first wins a tie, as it does row by row."""
     if form.outputs == 1:
         return (shares[:, 1] > form.threshold).astype(np.int64)
-    return shares.argmax(axis=1)
+    best: NDArray[np.int64] = shares.argmax(axis=1)
+    return best
 
 
 def calibrated(outputs: FloatArray, calibration: Calibration) -> FloatArray:

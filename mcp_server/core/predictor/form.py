@@ -225,7 +225,7 @@ class Form(_Part):
 
     @property
     def members(self) -> list[tuple[float, slice, Linear | Trees | Averaged]]:
-        """What the outputs are weighted sums of: weight, part of the vector, estimator; one where nothing is blended."""
+        """What the outputs are weighted sums of: weight, part of the vector, estimator."""
         if not isinstance(self.estimator, Blend):
             return [(1.0, slice(0, self.width), self.estimator)]
         return [(one.weight, slice(one.start, one.start + one.width), one.estimator) for one in self.estimator.members]

@@ -13,6 +13,7 @@ from mcp_server.core.explain import Explainer, background_size, calibration_effe
 from mcp_server.core.explain import attribution as attributing
 from mcp_server.core.explain.attribution import players_of
 from mcp_server.core.predictor.batch import compile_batch
+from mcp_server.core.predictor.forest import AveragedForest
 from mcp_server.errors import ComputeFailed
 
 TASKS = ("binary", "multiclass", "regression")
@@ -175,8 +176,8 @@ def test_contributions_that_do_not_add_up_are_refused(monkeypatch):
     matrix = vectors(rng, 12, predictor.form.width)
     explainer = Explainer(predictor, matrix[2:])
     explainer.explain(matrix[:2])
-    forest = predictor._forest
-    monkeypatch.setattr(forest, "_base", [forest._base[0] + 2e-6])
+    score = predictor._score
+    monkeypatch.setattr(predictor, "_score", lambda encoded: score(encoded) + 2e-6)
     with pytest.raises(ComputeFailed) as refused:
         explainer.explain(matrix[:2])
     assert refused.value.details["reason"] == "additivity"
@@ -211,3 +212,102 @@ def test_trees_without_a_branch_explain_nothing_and_add_up():
     found = Explainer(compile_batch(form), np.array([[1.0]])).explain(np.array([[99.0]]))
     assert found.base.tolist() == [0.75]
     assert not found.values.any()
+
+
+def averaged(rng: np.random.Generator, width: int, outputs: int, *, task: str) -> dict:
+    """A few averaged trees, each of depth 3, with leaves that are shares or values."""
+    rows = rng.dirichlet(np.ones(max(outputs, 2)), size=9)
+    leaves = rng.normal(size=(9, 1)) if task == "regression" else rows[:, :1] if outputs == 1 else rows
+    trees = [
+        [node if "f" in node else {"v": float(rng.integers(9))} for node in grown(rng, width, 3)] for _ in range(4)
+    ]
+    return {"kind": "averaged", "trees": trees, "leaves": leaves.tolist(), "floor": 0.01}
+
+
+def a_numeric_form(task: str, width: int, estimator: dict) -> dict:
+    names = [f"c{at}" for at in range(width)]
+    classes = {"binary": ["a", "b"], "multiclass": ["a", "b", "c"], "regression": None}[task]
+    # The first two may be read by a linear member, which has no branch for a missing value.
+    encoder = [number(name, fill=0.0 if at < 2 else None) for at, name in enumerate(names)]
+    rest = {"inputs": [an_input(name) for name in names], "encoder": encoder}
+    return a_form(task=task, classes=classes, estimator=estimator, **rest)
+
+
+def blended(rng: np.random.Generator, task: str) -> dict:
+    """Linear on the first two columns, trees on the next two, averaged trees on all from the second on."""
+    outputs = 3 if task == "multiclass" else 1
+    linear = {
+        "kind": "linear",
+        "coefficients": rng.normal(size=(outputs, 2)).tolist(),
+        "intercepts": rng.normal(size=outputs).tolist(),
+    }
+    trees = {"kind": "trees", "base": [0.1] * outputs, "trees": [grown(rng, 2, 3) for _ in range(2 * outputs)]}
+    parts = [(0.2, 0, 2, linear), (0.3, 2, 2, trees), (0.5, 1, 3, averaged(rng, 3, outputs, task=task))]
+    return {
+        "kind": "blend",
+        "members": [
+            {"weight": weight, "start": start, "width": width, "estimator": estimator}
+            for weight, start, width, estimator in parts
+        ],
+    }
+
+
+@pytest.mark.parametrize("kind", ["averaged", "blend"])
+def test_of_a_regression_averaged_trees_and_blends_have_exact_values(kind):
+    rng = np.random.default_rng(5)
+    estimator = averaged(rng, 4, 1, task="regression") if kind == "averaged" else blended(rng, "regression")
+    predictor = compile_batch(a_numeric_form("regression", 4, estimator))
+    matrix = vectors(rng, 9, 4, missing=0.0)
+    matrix[:, 2:] = vectors(rng, 9, 2, missing=0.3)
+    found = Explainer(predictor, matrix[3:]).explain(matrix[:3])
+    assert found.exact
+    for at, row in enumerate(matrix[:3]):
+        wanted = shapley(predictor.score, row, matrix[3:], np.arange(4))
+        np.testing.assert_allclose(found.values[at], wanted, atol=1e-10)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_shares_of_averaged_trees_are_explained_exactly_and_carried_over(task):
+    rng = np.random.default_rng(6)
+    outputs = 3 if task == "multiclass" else 1
+    estimator = averaged(rng, 4, outputs, task=task)
+    predictor = compile_batch(a_numeric_form(task, 4, estimator))
+    forest = AveragedForest(predictor.form.estimator, 4, task)
+    matrix = vectors(rng, 8, 4)
+    row, background = matrix[0], matrix[1:]
+    found = Explainer(predictor, background).explain(matrix[:1])
+    assert not found.exact
+    carried = np.zeros((4, outputs))
+    for other in background:
+        way = forest.means(row[None])[0] - forest.means(other[None])[0]
+        gone = predictor.score(row[None])[0] - predictor.score(other[None])[0]
+        if (np.abs(way) > 1e-9).all():
+            carried += shapley(forest.means, row, other[None], np.arange(4)) * (gone / way) / len(background)
+    np.testing.assert_allclose(found.values[0], carried, atol=1e-9)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(TASKS), st.sampled_from([0.0, 0.4]))
+@settings(max_examples=40, deadline=None)
+def test_contributions_of_a_blend_sum_to_the_answer(seed, task, missing):
+    rng = np.random.default_rng(seed)
+    predictor = compile_batch(a_numeric_form(task, 4, blended(rng, task)))
+    matrix = vectors(rng, 8, 4, missing=0.0)
+    matrix[:, 2:] = vectors(rng, 8, 2, missing=missing)
+    found = Explainer(predictor, matrix[2:]).explain(matrix[:2])
+    np.testing.assert_allclose(found.base + found.values.sum(axis=1), predictor.score(matrix[:2]), atol=1e-9)
+    assert found.exact == (task == "regression")
+
+
+def test_a_row_that_is_its_own_background_is_moved_by_nothing():
+    """The quotient of two differences of zero is the curve's slope, not a number that isn't one."""
+    rng = np.random.default_rng(8)
+    predictor = compile_batch(a_numeric_form("binary", 4, averaged(rng, 4, 1, task="binary")))
+    row = vectors(rng, 1, 4)
+    assert not Explainer(predictor, row).explain(row).values.any()
+
+
+def test_what_an_explanation_of_a_blend_costs_counts_all_its_members():
+    rng = np.random.default_rng(9)
+    form = compile_batch(a_numeric_form("binary", 4, blended(rng, "binary"))).form
+    assert background_size(form) == attributing.MOST_BACKGROUND
+    assert attributing._path_columns(form) > 0
