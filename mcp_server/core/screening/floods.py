@@ -171,7 +171,7 @@ def _core(distinct: Floats, group: Integers) -> Integers | None:
 
 def _beyond_chance(away: Floats, group: Integers, least: float) -> bool:
     """Whether the rows of a group are too close for chance, given all rows' distances from its middle."""
-    radius = float(np.quantile(away[group], _MOST_OF_IT, method="higher"))
+    radius = max(float(np.quantile(away[group], _MOST_OF_IT, method="higher")), 1e-100)
     outside = np.sort(np.delete(away, group))[:_AROUND]
     if outside.size < _AROUND or outside[0] < _GAP * radius:
         return False
