@@ -20,6 +20,7 @@ from mcp_server.core.comparison.paired import (
     difference,
     draw_all,
     interval_of,
+    paired_influence,
 )
 from mcp_server.core.comparison.spread import LEVEL
 from mcp_server.core.metrics import PRIMARY, Estimate, Measure, Task, interval, measures
@@ -235,14 +236,14 @@ def _tested(found: Difference, corrected: float | None) -> Tested:
 def _held(
     ours: Measure, theirs: Measure, drawn: FloatArray | None, their_drawn: FloatArray | None, margin: float
 ) -> Equivalence:
-    assert ours.influence is not None
-    assert theirs.influence is not None
+    influence = paired_influence(ours, theirs)
+    assert influence is not None
     sign = 1.0 if ours.higher_is_better else -1.0
     resampled = None if drawn is None or their_drawn is None else sign * (drawn - their_drawn)
     found = interval_of(
         sign * (ours.value - theirs.value),
         resampled,
-        sign * (ours.influence - theirs.influence),
+        sign * influence,
         level=1.0 - 2.0 * ALPHA,
     )
     assert found.low is not None

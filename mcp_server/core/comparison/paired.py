@@ -15,7 +15,7 @@ from scipy.special import ndtr, ndtri
 from mcp_server.core.comparison.power import detectable, rows_needed
 from mcp_server.core.comparison.spread import LEVEL, p_of_t, t_half_width
 from mcp_server.core.metrics import PRIMARY, Estimate, Measure, Task, draw, interval, measures
-from mcp_server.core.metrics.measure import FloatArray, IntArray
+from mcp_server.core.metrics.measure import FloatArray, IntArray, RootMeanSquare
 from mcp_server.errors import BadSample
 
 Verdict = Literal["better", "worse", "no detectable difference"]
@@ -200,9 +200,8 @@ def difference(
     """
     sign = 1.0 if ours.higher_is_better else -1.0
     value = sign * (ours.value - theirs.value)
-    influence = None
-    if ours.influence is not None and theirs.influence is not None:
-        influence = sign * (ours.influence - theirs.influence)
+    influence = paired_influence(ours, theirs)
+    influence = None if influence is None else sign * influence
     resampled = None if drawn is None or their_drawn is None else sign * (drawn - their_drawn)
     found, p = interval_of(value, resampled, influence), p_value(value, resampled, influence)
     verdict: Verdict = "no detectable difference"
@@ -230,6 +229,21 @@ def difference(
         detectable=shown,
         rows_needed=needed,
     )
+
+
+def paired_influence(ours: Measure, theirs: Measure) -> FloatArray | None:
+    """The influence of each row on one metric minus the other, shape (n,); None where the metric isn't smooth.
+
+    Of two roots the difference is that of the squares over their sum: its t-test is then that of the squares, which
+    keeps its level on small samples where that of the roots doesn't.
+    """
+    if isinstance(ours, RootMeanSquare) and isinstance(theirs, RootMeanSquare) and ours.value + theirs.value > 0.0:
+        gaps = ours.squares - theirs.squares
+        result: FloatArray = (gaps - gaps.mean()) / (ours.value + theirs.value)
+        return result
+    if ours.influence is None or theirs.influence is None:
+        return None
+    return ours.influence - theirs.influence
 
 
 def interval_of(

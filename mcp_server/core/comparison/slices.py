@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcp_server.core.comparison.false_discovery import benjamini_hochberg
-from mcp_server.core.comparison.paired import Verdict
+from mcp_server.core.comparison.paired import Verdict, paired_influence
 from mcp_server.core.comparison.spread import p_of_normal, p_of_t, standard_error, t_half_width
 from mcp_server.core.metrics import Task
 from mcp_server.core.metrics.forecasts import row_losses
@@ -98,7 +98,8 @@ def slices(
             continue
         here, there = _measure(ours[group.rows], task), _measure(theirs[group.rows], task)
         gain = there.value - here.value
-        influence = _influence(there) - _influence(here)
+        influence = paired_influence(there, here)
+        assert influence is not None
         half = t_half_width(influence)
         excess, excess_error = _excess(here, ours[~group.rows], task)
         small = rows < SMALL

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from core.comparison.samples import games
+from core.comparison.samples import games, prices
 from mcp_server.core.comparison import compare_predictions, short_number
 from mcp_server.core.metrics import log_losses
 from mcp_server.errors import BadSample
@@ -133,6 +133,14 @@ def test_p_is_near_that_of_scipys_paired_t_test_on_many_rows() -> None:
     row = compare_predictions(target, first, second, task="binary", rng=np.random.default_rng(0)).primary
     wanted = stats.ttest_rel(losses(target, second), losses(target, first)).pvalue
     assert row.p == pytest.approx(wanted, rel=0.15, abs=0.01)
+
+
+def test_p_of_two_root_mean_squares_is_that_of_their_squares() -> None:
+    target, first, second = prices(np.random.default_rng(11), 60)
+    row = compare_predictions(target, first, second, task="regression", rng=np.random.default_rng(0), resamples=100)
+    wanted = stats.ttest_rel((target - first) ** 2, (target - second) ** 2).pvalue
+    assert row.primary.p is not None
+    assert row.primary.p >= wanted * (1 - 1e-9)
 
 
 def test_a_difference_by_hand_in_the_targets_unit() -> None:
