@@ -6,12 +6,15 @@ content-addressed, registering is unique by run.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import mcp_server
 from mcp_server.core.canonical import canonical_bytes
-from mcp_server.errors import CourtsideError
+from mcp_server.core.labels import label
+from mcp_server.core.names import parse_reference
+from mcp_server.errors import CourtsideError, NotFound
 from mcp_server.jobs.steps import JobRun
 from mcp_server.serving.seals import sealed
 from mcp_server.storage import Storage, datasets, models, removal, runs
@@ -22,6 +25,8 @@ from mcp_server.workflows.reply import Apart
 
 ALGORITHMS = {"both": ("linear", "boosting"), "linear": ("linear",), "boosting": ("boosting",)}
 UNNUMBERED = 0
+MOST_ANCESTORS = 20
+MOST_NEEDED = 8
 FILES = ("form.json", "estimator.skops", "test_rows.json", "seen_rows.bin", "golden.json")
 # The metric that decides; a loss, less is better. As `core.metrics.PRIMARY`, which would bring numpy into the worker.
 PRIMARY = {"binary": "log_loss", "multiclass": "log_loss", "regression": "rmse"}
@@ -61,6 +66,7 @@ class TrainingJob:
             {"path": table, "contract": data.contract, "out": str(run.scratch / "plan.json"), **self._request()},
             share=(0.0, 0.1),
         )
+        embeddings = await self._embeddings(data)
         trained = {}
         for index, algorithm in enumerate(self.algorithms):
             begin = 0.1 + 0.7 * index / len(self.algorithms)
@@ -73,6 +79,7 @@ class TrainingJob:
                     "plan": str(run.scratch / "plan.json"),
                     "algorithm": algorithm,
                     "out": str(run.scratch / algorithm),
+                    "embeddings": embeddings,
                     **self._request(),
                 },
                 share=(begin, begin + 0.7 / len(self.algorithms)),
@@ -95,7 +102,7 @@ class TrainingJob:
         versions = (await run.step("register", self._register, {"trained": trained, "plan": plan, "ready": ready}))[
             "versions"
         ]
-        return self._answer(versions, plan, summary)
+        return self._answer(versions, plan, summary, next(iter(trained.values()))["needed"])
 
     async def record_failure(self, failed: CourtsideError) -> None:
         """Leave the failed runs in the history."""
@@ -125,6 +132,21 @@ class TrainingJob:
                     job_id=self.run.id,
                 )
         return {}
+
+    async def _embeddings(self, data: DatasetVersion) -> list[str]:
+        """Files with what preparations fitted for this version and those that it was made from, the newest first."""
+        waiting, fitted = [data], []
+        async with self.storage.database.reading() as tx:
+            for one in waiting:  # grows meanwhile
+                if "fitted" in one.source:
+                    fitted.append(one.source["fitted"])
+                known = {(version.name, version.version) for version in waiting}
+                for parent in one.parents:
+                    if len(waiting) < MOST_ANCESTORS and parse_reference(parent) not in known:
+                        # One that was deleted since is passed over: its columns are then needed as they are.
+                        with suppress(NotFound):
+                            waiting.append(await datasets.get(tx, *parse_reference(parent)))
+        return [str(await self.storage.artefacts.local_path(digest)) for digest in fitted]
 
     async def _prove(
         self, algorithm: str, trained: dict[str, Any], plan: dict[str, Any], data: DatasetVersion
@@ -241,7 +263,9 @@ class TrainingJob:
             "parity": trained["parity"],
         }
 
-    def _answer(self, versions: list[dict[str, Any]], plan: dict[str, Any], summary: dict[str, Any]) -> dict[str, Any]:
+    def _answer(
+        self, versions: list[dict[str, Any]], plan: dict[str, Any], summary: dict[str, Any], needed: list[str]
+    ) -> dict[str, Any]:
         best = next((one for one in versions if one["algorithm"] == summary["recommended"]), versions[0])
         metric = PRIMARY[plan["task"]]
         skill = has_skill(best["metrics"][metric], best["baseline"][metric])
@@ -257,6 +281,8 @@ class TrainingJob:
                 f"({metric} {best['baseline'][metric]:.4f}): don't rely on it."
             )
             after = "validate_data, or train with other features or more rows"
+        if needed:
+            sentences.append(Apart().text(needed_said(needed)))
         return {
             "versions": versions,
             "recommended": best["model"] if skill else None,
@@ -267,6 +293,17 @@ class TrainingJob:
             "left_out": plan["left_out"],
             "next": f"{after}.",
         }
+
+
+def needed_said(columns: list[str]) -> str:
+    """That embedded columns aren't computed from a raw row, for the answer of a training.
+
+    >>> needed_said(["note_text_1", "note_text_2"])
+    "Predicting needs 'note_text_1', 'note_text_2' as they are: they aren't computed from a raw row."
+    """
+    listed = ", ".join(repr(label(name)) for name in columns[:MOST_NEEDED])
+    more = f" and {len(columns) - MOST_NEEDED} more" if len(columns) > MOST_NEEDED else ""
+    return f"Predicting needs {listed}{more} as they are: they aren't computed from a raw row."
 
 
 def has_skill(estimate: dict[str, Any], baseline: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from mcp_server.core.comparison import compare_predictions
 from mcp_server.core.contract import Contract, Overrides, apply_overrides, from_dict, to_dict
 from mcp_server.core.leakage import find_leaks
 from mcp_server.core.predictor.batch import compile_batch
+from mcp_server.core.training.embedded import carry_embeddings
 from mcp_server.core.training.evaluate import evaluate, golden_rows
-from mcp_server.core.training.learn import learn
+from mcp_server.core.training.learn import Learned, learn
 from mcp_server.core.training.parity import parity, require_parity
 from mcp_server.core.training.prepare import default_features
 from mcp_server.core.training.split import Split, plan_split, split_rng
@@ -88,10 +90,11 @@ def train_algorithm(arguments: dict[str, Any], report: Report) -> dict[str, Any]
     """Fit, calibrate, write the serving form, check parity, evaluate.
 
     Args:
-        arguments: path, contract, plan, algorithm, features, allow_leaks, seed, and out: the folder for form.json,
-            estimator.skops, test_rows.json, seen_rows.bin and golden.json.
+        arguments: path, contract, plan, algorithm, features, allow_leaks, seed, embeddings (paths of what preparations
+            fitted), and out: the folder for form.json, estimator.skops, test_rows.json, seen_rows.bin and golden.json.
     Returns:
-        digest (of the version), algorithm, metrics, parity, environment.
+        digest (of the version), algorithm, metrics, parity, environment, needed (embedded columns that predicting goes
+        on to need as they are).
     Raises:
         ParityFailed: the serving form doesn't answer as the estimator does.
     """
@@ -110,6 +113,7 @@ def train_algorithm(arguments: dict[str, Any], report: Report) -> dict[str, Any]
         allow_leaks=arguments["allow_leaks"],
         rng=_rng(arguments, FIT),
     )
+    learned, needed = _with_embeddings(learned, frame, contract, split, arguments["embeddings"])
     report(0.5, f"Evaluating {arguments['algorithm']}")
     metrics = _metrics(learned.form, arguments["algorithm"], frame, contract, target, split, _rng(arguments, METRICS))
     report(0.8, "Checking that the serving form answers alike")
@@ -132,9 +136,25 @@ def train_algorithm(arguments: dict[str, Any], report: Report) -> dict[str, Any]
         "algorithm": arguments["algorithm"],
         "metrics": metrics,
         "notes": list(learned.notes),
+        "needed": needed[:MOST_NAMED],
         "parity": {"largest": found.largest, "rows": found.held_out + found.adversarial, "vectors": found.vectors},
         "environment": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     }
+
+
+def _with_embeddings(
+    learned: Learned, frame: pl.DataFrame, contract: Contract, split: Split, paths: list[str]
+) -> tuple[Learned, list[str]]:
+    fitted = [step for path in paths for step in orjson.loads(Path(path).read_bytes()).values()]
+    form, needed = carry_embeddings(
+        learned.form,
+        frame,
+        contract,
+        [step for step in fitted if step.get("do") == "embed"],
+        learned=split.train,
+        unseen=np.concatenate([split.calibration, split.test]),
+    )
+    return replace(learned, form=form), needed
 
 
 def _metrics(
