@@ -6,12 +6,15 @@ content-addressed, registering is unique by run.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import mcp_server
 from mcp_server.core.canonical import canonical_bytes
-from mcp_server.errors import CourtsideError
+from mcp_server.core.labels import label
+from mcp_server.core.names import parse_reference
+from mcp_server.errors import CourtsideError, NotFound
 from mcp_server.jobs.steps import JobRun
 from mcp_server.serving.seals import sealed
 from mcp_server.storage import Storage, datasets, models, removal, runs
@@ -28,6 +31,8 @@ ALGORITHMS = {
     "extra_trees": ("extra_trees",),
 }
 UNNUMBERED = 0
+MOST_ANCESTORS = 20
+MOST_NEEDED = 8
 FILES = ("form.json", "estimator.skops", "test_rows.json", "seen_rows.bin", "golden.json")
 # The metric that decides; a loss, less is better. As `core.metrics.PRIMARY`, which would bring numpy into the worker.
 PRIMARY = {"binary": "log_loss", "multiclass": "log_loss", "regression": "rmse"}
@@ -77,6 +82,7 @@ class TrainingJob:
             tuning = Tuning(run, self.candidates, **self.budget)
             told = {"path": table, "plan": str(run.scratch / "plan.json"), **self._request()}
             chosen = await tuning.chosen(told, share=(0.1, 0.6))
+        embeddings = await self._embeddings(data)
         trained = {}
         for index, algorithm in enumerate(self.algorithms):
             first = 0.6 if self.tuned else 0.1
@@ -92,6 +98,7 @@ class TrainingJob:
                     "algorithm": algorithm,
                     "out": str(run.scratch / algorithm),
                     "chosen": chosen if algorithm == TUNED else None,
+                    "embeddings": embeddings,
                     **self._request(),
                 },
                 share=(begin, begin + part),
@@ -114,7 +121,8 @@ class TrainingJob:
         versions = (await run.step("register", self._register, {"trained": trained, "plan": plan, "ready": ready}))[
             "versions"
         ]
-        return self._answer(versions, plan, summary, chosen and chosen["account"])
+        needed = next(iter(trained.values()))["needed"]
+        return self._answer(versions, plan, summary, chosen and chosen["account"], needed)
 
     async def record_failure(self, failed: CourtsideError) -> None:
         """Leave the failed runs in the history."""
@@ -149,6 +157,21 @@ class TrainingJob:
                     job_id=self.run.id,
                 )
         return {}
+
+    async def _embeddings(self, data: DatasetVersion) -> list[str]:
+        """Files with what preparations fitted for this version and those that it was made from, the newest first."""
+        waiting, fitted = [data], []
+        async with self.storage.database.reading() as tx:
+            for one in waiting:  # grows meanwhile
+                if "fitted" in one.source:
+                    fitted.append(one.source["fitted"])
+                known = {(version.name, version.version) for version in waiting}
+                for parent in one.parents:
+                    if len(waiting) < MOST_ANCESTORS and parse_reference(parent) not in known:
+                        # One that was deleted since is passed over: its columns are then needed as they are.
+                        with suppress(NotFound):
+                            waiting.append(await datasets.get(tx, *parse_reference(parent)))
+        return [str(await self.storage.artefacts.local_path(digest)) for digest in fitted]
 
     async def _prove(
         self, algorithm: str, trained: dict[str, Any], plan: dict[str, Any], data: DatasetVersion
@@ -271,6 +294,7 @@ class TrainingJob:
         plan: dict[str, Any],
         summary: dict[str, Any],
         account: dict[str, Any] | None,
+        needed: list[str],
     ) -> dict[str, Any]:
         best = versions[self.algorithms.index(summary["recommended"])]
         metric = PRIMARY[plan["task"]]
@@ -287,6 +311,8 @@ class TrainingJob:
                 f"({metric} {best['baseline'][metric]:.4f}): don't rely on it."
             )
             after = "validate_data, or train with other features or more rows"
+        if needed:
+            sentences.append(Apart().text(needed_said(needed)))
         return {
             "versions": versions,
             "recommended": best["model"] if skill else None,
@@ -298,6 +324,17 @@ class TrainingJob:
             **({} if account is None else {"account": account}),
             "next": f"{after}.",
         }
+
+
+def needed_said(columns: list[str]) -> str:
+    """That embedded columns aren't computed from a raw row, for the answer of a training.
+
+    >>> needed_said(["note_text_1", "note_text_2"])
+    "Predicting needs 'note_text_1', 'note_text_2' as they are: they aren't computed from a raw row."
+    """
+    listed = ", ".join(repr(label(name)) for name in columns[:MOST_NEEDED])
+    more = f" and {len(columns) - MOST_NEEDED} more" if len(columns) > MOST_NEEDED else ""
+    return f"Predicting needs {listed}{more} as they are: they aren't computed from a raw row."
 
 
 def has_skill(estimate: dict[str, Any], baseline: float) -> bool:

@@ -198,6 +198,32 @@ def test_models_are_not_compared_on_made_up_rows(env):
     in_server(env, scene)
 
 
+def test_a_model_of_embedded_columns_takes_the_column_itself(env):
+    async def scene(client):
+        embed = [{"do": "embed", "column": "team", "by": by} for by in ("target", "hashing")]
+        embed.append({"do": "embed", "column": "x", "by": "target"})
+        await told(client, "prepare_data", dataset="table@1", steps=embed, name="embedded")
+        # What was fitted is with the version before.
+        await told(client, "prepare_data", dataset="embedded", steps=[{"do": "derive", "columns": {"xw": "x + w"}}])
+        features = ["team_target", *(f"team_hashing_{at}" for at in range(1, 9)), "x_target"]
+        trained = {"model": "e", "dataset": "embedded@2", "features": features, "algorithm": "linear"}
+        await told(client, "train_model", **trained)
+        job = await told(client, "get_job", job="e", wait=50.0)
+        assert job.structured_content["state"] == "succeeded", text_of(job)
+        assert "Predicting needs 'x_target' as they are" in job.structured_content["result"]["sentence"]
+        rows = [{"team": "a", "x_target": 0.5}, {"team": "zz", "x_target": 0.5}]
+        found = await told(client, "predict", model="e@1", rows=rows)
+        first, second = found.structured_content["predictions"]
+        assert "flags" not in first
+        assert "unseen_category" in json.dumps(second["flags"])
+        said = await refused(client, "predict", model="e@1", rows=[{"team_target": 0.5}])
+        assert "'team'" in said["hint"]
+        verified = (await told(client, "verify_model", model="e@1")).structured_content
+        assert verified["verdict"] == "passed", verified
+
+    in_server(env, scene)
+
+
 @pytest.mark.skipif(not GAMES.exists(), reason="the games are not beside the repository")
 def test_real_games_are_prepared_validated_and_trained_on(tmp_path):
     plan = [

@@ -32,6 +32,7 @@ FORMAT = "courtside.model/1"
 MAX_INPUTS = 2_000
 MAX_WIDTH = 20_000
 MAX_VALUES = 1_000
+MAX_LOOKED_UP = 10_000
 MAX_CLASSES = 100
 MAX_MEMBERS = 8
 
@@ -111,8 +112,36 @@ class CalendarEncoding(_Part):
         return 1
 
 
+class LookupEncoding(_Part):
+    """The number that belongs to a value in a table, such as a rate; `other` for a value that isn't listed."""
+
+    column: Name
+    as_: Literal["lookup"] = Field(alias="as")
+    values: Annotated[list[Value], Field(max_length=MAX_LOOKED_UP)]
+    numbers: Annotated[list[float], Field(max_length=MAX_LOOKED_UP)]
+    other: float
+    missing: float
+
+    @property
+    def width(self) -> int:
+        return 1
+
+
+class HashEncoding(_Part):
+    """The sign of a value whose hash falls on this place of `places`; 0.0 for all others and a missing one."""
+
+    column: Name
+    as_: Literal["hash"] = Field(alias="as")
+    place: Annotated[int, Field(ge=0)]
+    places: Annotated[int, Field(ge=1, le=MAX_WIDTH)]
+
+    @property
+    def width(self) -> int:
+        return 1
+
+
 Encoding = Annotated[
-    NumberEncoding | OneHotEncoding | OrdinalEncoding | CalendarEncoding,
+    NumberEncoding | OneHotEncoding | OrdinalEncoding | CalendarEncoding | LookupEncoding | HashEncoding,
     Field(discriminator="as_"),
 ]
 
@@ -325,8 +354,14 @@ def _check_columns(form: Form) -> None:
     for index, encoding in enumerate(form.encoder):
         if encoding.column not in known or not _fits(encoding.as_, kinds.get(encoding.column, "number")):
             raise malformed(f"encoder.{index}")
-        if isinstance(encoding, OneHotEncoding | OrdinalEncoding) and len(set(encoding.values)) != len(encoding.values):
+        if isinstance(encoding, OneHotEncoding | OrdinalEncoding | LookupEncoding) and len(set(encoding.values)) != len(
+            encoding.values
+        ):
             raise malformed(f"encoder.{index}.values")
+        if isinstance(encoding, LookupEncoding) and len(encoding.numbers) != len(encoding.values):
+            raise malformed(f"encoder.{index}.numbers")
+        if isinstance(encoding, HashEncoding) and encoding.place >= encoding.places:
+            raise malformed(f"encoder.{index}.place")
 
 
 def _fits(encoding: str, kind: str) -> bool:
@@ -379,6 +414,6 @@ def _check_part(form: Form, estimator: Linear | Trees | Averaged, encoder: Seque
     for index, encoding in enumerate(encoder):
         # A linear sum has no branch for a missing value: NaN would swallow the whole of it.
         if isinstance(encoding, OrdinalEncoding) or (
-            not isinstance(encoding, OneHotEncoding) and encoding.fill is None
+            isinstance(encoding, NumberEncoding | CalendarEncoding) and encoding.fill is None
         ):
             raise malformed(f"encoder.{index}")

@@ -18,8 +18,10 @@ from mcp_server.core.predictor.form import (
     CalendarEncoding,
     Encoding,
     Form,
+    HashEncoding,
     Input,
     Isotonic,
+    LookupEncoding,
     NumberEncoding,
     OneHotEncoding,
     Platt,
@@ -27,6 +29,7 @@ from mcp_server.core.predictor.form import (
     derivations,
     read_form,
 )
+from mcp_server.core.predictor.hashing import hashed
 from mcp_server.core.predictor.reading import refuse_empty, refuse_names, typed_value
 from mcp_server.core.predictor.scoring import between, scorer
 from mcp_server.errors import InvalidInput
@@ -179,6 +182,11 @@ class Predictor:
                 continue
             elif style == "ordinal":
                 number = positions.get(value, nan)
+            elif style == "lookup":
+                number = fill if value is None else positions.get(value, positions[None])
+            elif style == "hash":
+                place, sign = (None, fill) if value is None else hashed(value, positions["places"])
+                number = sign if place == positions["place"] else fill
             else:
                 number = fill if value is None else float(_CALENDAR[style](value))
             if number != number:
@@ -253,7 +261,9 @@ def _describe(form: Form, spec: Input) -> _Column:
     known: frozenset[str] | None = None
     if spec.kind == "category":
         listed = [
-            encoding.values for encoding in encodings if not isinstance(encoding, NumberEncoding | CalendarEncoding)
+            encoding.values
+            for encoding in encodings
+            if not isinstance(encoding, NumberEncoding | CalendarEncoding | HashEncoding)
         ]
         known = frozenset(spec.allowed) if spec.allowed is not None else frozenset(listed[0]) if listed else None
     return _Column(
@@ -274,6 +284,8 @@ def _treatment(encodings: list[Encoding]) -> str:
     for encoding in encodings:
         if isinstance(encoding, OneHotEncoding):
             told["the model counts it as none of the values it knows"] = None
+        elif isinstance(encoding, LookupEncoding | HashEncoding):
+            told["the model takes what its preparation made of a missing value"] = None
         elif not isinstance(encoding, NumberEncoding | CalendarEncoding) or encoding.fill is None:
             told["the trees take the branch for missing values"] = None
         elif encoding.as_ == encodings[0].as_:  # of a date's parts the first stands for all
@@ -281,9 +293,15 @@ def _treatment(encodings: list[Encoding]) -> str:
     return "; ".join(told)
 
 
-def _encoder(encoding: Encoding) -> tuple[str, str, float, dict[str, Any], int]:
+def _encoder(encoding: Encoding) -> tuple[str, str, float, dict[str | None, Any], int]:
     if isinstance(encoding, NumberEncoding | CalendarEncoding):
         return encoding.as_, encoding.column, nan if encoding.fill is None else encoding.fill, {}, 1
+    if isinstance(encoding, LookupEncoding):
+        numbers: dict[str | None, Any] = {None: encoding.other}
+        numbers.update(zip(encoding.values, encoding.numbers, strict=True))
+        return "lookup", encoding.column, encoding.missing, numbers, 1
+    if isinstance(encoding, HashEncoding):
+        return "hash", encoding.column, 0.0, {"place": encoding.place, "places": encoding.places}, 1
     if isinstance(encoding, OneHotEncoding):
         return "onehot", encoding.column, nan, {value: at for at, value in enumerate(encoding.values)}, encoding.width
     return "ordinal", encoding.column, nan, {value: float(at) for at, value in enumerate(encoding.values)}, 1

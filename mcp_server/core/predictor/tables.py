@@ -16,11 +16,14 @@ from mcp_server.core.predictor.form import (
     NUMERIC,
     CalendarEncoding,
     Encoding,
+    HashEncoding,
     Input,
+    LookupEncoding,
     NumberEncoding,
     OneHotEncoding,
     derivations,
 )
+from mcp_server.core.predictor.hashing import hashed
 from mcp_server.errors import InvalidInput
 
 FloatArray = NDArray[np.float64]
@@ -101,7 +104,7 @@ class TableEncoder:
 
     def _listed(self, column: str) -> list[str] | None:
         for encoding in self._encoder:
-            if encoding.column == column and not isinstance(encoding, NumberEncoding | CalendarEncoding):
+            if encoding.column == column and not isinstance(encoding, NumberEncoding | CalendarEncoding | HashEncoding):
                 return encoding.values
         return None
 
@@ -154,7 +157,15 @@ def _encoded(series: pl.Series, encoding: Encoding) -> FloatArray:
     if isinstance(encoding, NumberEncoding | CalendarEncoding):
         fill = np.nan if encoding.fill is None else encoding.fill
         return series.cast(pl.Float64).fill_null(fill).to_numpy().reshape(-1, 1)
+    if isinstance(encoding, HashEncoding):
+        values = series.drop_nulls().unique().to_list()
+        places = _positions(series, values)
+        marks = [sign * (place == encoding.place) for place, sign in (hashed(text, encoding.places) for text in values)]
+        return np.array([*marks, 0.0])[places].reshape(-1, 1)
     positions = _positions(series, encoding.values)
+    if isinstance(encoding, LookupEncoding):
+        numbers = np.array([*encoding.numbers, encoding.other])[positions]
+        return np.where(series.is_null().to_numpy(), encoding.missing, numbers).reshape(-1, 1)
     if isinstance(encoding, OneHotEncoding):
         block = np.zeros((len(series), encoding.width))
         present = np.flatnonzero(~series.is_null().to_numpy())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from sklearn.preprocessing import normalize
 from sklearn.utils.extmath import randomized_svd
 
 from mcp_server.core.labels import label
+from mcp_server.core.predictor.hashing import hashed
 from mcp_server.core.preparing.looking import Looked, look
 from mcp_server.core.preparing.plan import Embed
 from mcp_server.core.preparing.table import Context, DataTable, Done, IntArray
@@ -67,16 +67,6 @@ def apply(step: Embed, table: DataTable, context: Context) -> Done:
     return Done(done, said, {"columns": names, **fitted}, {"columns": names[:10]})
 
 
-def hashed(text: str, width: int) -> tuple[int, float]:
-    """The place and the sign of a category: Weinberger et al. (2009).
-
-    >>> hashed("BOS", 8) == hashed("BOS", 8)
-    True
-    """
-    number = int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
-    return (number >> 1) % width, 1.0 if number & 1 else -1.0
-
-
 def _hashed(texts: pl.Series, width: int) -> tuple[FloatArray, dict[str, Any], str]:
     distinct, codes = _coded(texts)
     vectors = np.zeros((len(distinct) + 1, width))  # the last is of missing values
@@ -118,7 +108,14 @@ def _rates(step: Embed, table: DataTable, texts: pl.Series, context: Context) ->
         how = f"each row that teaches from {folds - 1} of {folds} folds, its own left out"
     table_of = whole.rates(np.arange(len(distinct) + 1), smoothing)
     values = {text: table_of[at].tolist() for at, text in enumerate(distinct)}
-    fitted = {"by": "target", "smoothing": smoothing, "missing": table_of[-1].tolist(), "values": values}
+    other = (whole.all / len(rows)).tolist()
+    fitted = {
+        "by": "target",
+        "smoothing": smoothing,
+        "missing": table_of[-1].tolist(),
+        "other": other,
+        "values": values,
+    }
     return matrix, fitted, f"Rates of the target for {len(distinct):,} values: {how}; all others from all that teach."
 
 

@@ -118,7 +118,7 @@ def prepare(
     for name in [*raw, *(part.name for part in derived)]:
         column = contract.column(name)
         series = columns.get_column(name)
-        spec = _described(name, _kind(contract, name), column.unit, series)
+        spec = described_input(name, _kind(contract, name), column.unit, series)
         inputs.append(spec)
         if name not in chosen:
             continue
@@ -187,7 +187,7 @@ def _sources(contract: Contract, features: Iterable[str]) -> tuple[list[Derived]
     return list(derived.values()), list(raw)
 
 
-def _described(name: str, kind: str, unit: str | None, series: pl.Series) -> Input:
+def described_input(name: str, kind: str, unit: str | None, series: pl.Series) -> Input:
     """What training saw of a column, in its training rows."""
     update: dict[str, Any] = {
         "name": name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from mcp_server.core.contract import Contract, Overrides, apply_overrides, from_
 from mcp_server.core.leakage import find_leaks
 from mcp_server.core.predictor import read_form
 from mcp_server.core.predictor.batch import compile_batch
+from mcp_server.core.training.embedded import carry_embeddings
 from mcp_server.core.training.evaluate import evaluate, golden_rows
 from mcp_server.core.training.learn import Learned, learn, learn_chosen
 from mcp_server.core.training.parity import parity, require_parity
@@ -104,16 +106,18 @@ def train_algorithm(arguments: dict[str, Any], report: Report) -> dict[str, Any]
 
     Args:
         arguments: path, contract, plan, algorithm, features, allow_leaks, seed, costs, chosen (what `choose_model`
-            gave, instead of the algorithm's defaults), and out: the folder for form.json, estimator.skops,
-            test_rows.json, seen_rows.bin and golden.json.
+            gave, instead of the algorithm's defaults), embeddings (paths of what preparations fitted), and out: the
+            folder for form.json, estimator.skops, test_rows.json, seen_rows.bin and golden.json.
     Returns:
-        digest (of the version), algorithm, metrics, parity, environment.
+        digest (of the version), algorithm, metrics, parity, environment, needed (embedded columns that predicting goes
+        on to need as they are).
     Raises:
         ParityFailed: the serving form doesn't answer as the estimator does.
     """
     report(0.05, f"Fitting {arguments['algorithm']}")
     frame, contract, target, split = planned(arguments)
     learned = _learned(arguments, frame, contract, target, split)
+    learned, needed = _with_embeddings(learned, frame, contract, split, arguments["embeddings"])
     report(0.5, f"Evaluating {arguments['algorithm']}")
     chosen = arguments.get("chosen")
     made = chosen["account"]["winner"] if chosen else arguments["algorithm"]
@@ -144,6 +148,7 @@ def train_algorithm(arguments: dict[str, Any], report: Report) -> dict[str, Any]
         "algorithm": arguments["algorithm"],
         "metrics": metrics,
         "notes": list(learned.notes),
+        "needed": needed[:MOST_NAMED],
         "parity": {"largest": found.largest, "rows": found.held_out + found.adversarial, "vectors": found.vectors},
         "environment": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     }
@@ -180,6 +185,21 @@ def _learned(
         learned.form["decision"] = dict(arguments["costs"])
         read_form(learned.form)
     return learned
+
+
+def _with_embeddings(
+    learned: Learned, frame: pl.DataFrame, contract: Contract, split: Split, paths: list[str]
+) -> tuple[Learned, list[str]]:
+    fitted = [step for path in paths for step in orjson.loads(Path(path).read_bytes()).values()]
+    form, needed = carry_embeddings(
+        learned.form,
+        frame,
+        contract,
+        [step for step in fitted if step.get("do") == "embed"],
+        learned=split.train,
+        unseen=np.concatenate([split.calibration, split.test]),
+    )
+    return replace(learned, form=form), needed
 
 
 def _metrics(

@@ -39,6 +39,16 @@ def with_values(values: list[str], style: str = "onehot", times: int = 1) -> dic
     return a_form(inputs=[an_input("team", "category")], encoder=encoder)
 
 
+def with_lookup(**changes: Any) -> dict[str, Any]:
+    looked_up = {"values": ["a", "b"], "numbers": [1.0, 2.0], "other": 0.0, "missing": 0.0} | changes
+    encoder = [{"column": "team", "as": "lookup", **looked_up}]
+    return a_form(inputs=[an_input("team", "category")], encoder=encoder)
+
+
+def a_hash(place: int, places: int) -> dict[str, Any]:
+    return {"column": "team", "as": "hash", "place": place, "places": places}
+
+
 def with_derived(**expressions: str) -> dict[str, Any]:
     return a_form(derived=[{"name": name, "expression": text} for name, text in expressions.items()])
 
@@ -57,6 +67,11 @@ def test_a_tree_as_deep_as_allowed_compiles() -> None:
 @pytest.mark.parametrize(
     ("fault", "form"),
     [
+        ("a table with a number missing", with_lookup(numbers=[1.0])),
+        ("a table with a value twice", with_lookup(values=["a", "a"])),
+        ("a table without what another value is", with_lookup(other=None)),
+        ("a place beyond the last", a_form(inputs=[an_input("team", "category")], encoder=[a_hash(4, 4)])),
+        ("a hash of a number", a_form(encoder=[{**a_hash(0, 4), "column": "height"}])),
         ("another format", a_form(format="courtside.model/2")),
         ("an unknown part", a_form(code="import os")),
         ("a missing part", {key: value for key, value in a_form().items() if key != "target"}),
