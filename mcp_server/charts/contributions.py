@@ -27,7 +27,7 @@ _LONGEST = 34
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Contribution:
     """One column's contribution to an answer.
 
     Args:
@@ -67,7 +67,7 @@ class _Row:
 
 
 def waterfall(
-    parts: Sequence[Part],
+    parts: Sequence[Contribution],
     *,
     rest: float,
     base: float,
@@ -87,7 +87,7 @@ def waterfall(
         InvalidInput: too many parts, or a figure that isn't finite.
     """
     _check(len(parts), [*(part.value for part in parts), rest, base, output])
-    steps = [*parts, *([Part("all other columns", rest)] if rest else [])]
+    steps = [*parts, *([Contribution("all other columns", rest)] if rest else [])]
     digits = digits_for(max((abs(step.value) for step in steps), default=abs(output) or 1.0) / 50)
     rows = [_Row("usual answer", plain(base, digits), base, base, _PLAIN)]
     at = base
@@ -131,10 +131,10 @@ def bars(rows: Sequence[Bar], *, title: str, subtitle: str, form: Form = "wide")
     )
 
 
-def finding(parts: Sequence[Part], about: str | None) -> str:
+def finding(parts: Sequence[Contribution], about: str | None) -> str:
     """A title for a waterfall: what moved the answer most.
 
-    >>> finding([Part("elo = 1600", 0.8), Part("rest = 2", -0.1)], "win")
+    >>> finding([Contribution("elo = 1600", 0.8), Contribution("rest = 2", -0.1)], "win")
     'elo = 1600 speaks most for win'
     """
     if not parts:

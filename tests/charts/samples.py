@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from mcp_server.charts.contributions import Bar, Part, bars, leader, waterfall
+from mcp_server.charts.contributions import Bar, Contribution, bars, leader, waterfall
 from mcp_server.charts.forest import ForestRow, forest
 from mcp_server.charts.history import RunPoint, history
 from mcp_server.charts.lineage import Node, lineage
@@ -115,8 +115,12 @@ def a_lineage() -> Spec:
     return lineage(nodes, edges, title="games@3 comes from 1 source", subtitle="1 model trained on it")
 
 
-def a_waterfall(parts: list[Part] | None = None, *, form: Form = "wide", **other: Any) -> Spec:
-    given = [Part("home_elo = 1612", 0.82), Part("rest_days = 1", -0.33), Part("neutral = False", 0.12)]
+def a_waterfall(parts: list[Contribution] | None = None, *, form: Form = "wide", **other: Any) -> Spec:
+    given = [
+        Contribution("home_elo = 1612", 0.82),
+        Contribution("rest_days = 1", -0.33),
+        Contribution("neutral = False", 0.12),
+    ]
     words = {"title": "home_elo = 1612 speaks most for win", "subtitle": "games@2 · exact Shapley values, in log-odds"}
     parts = given if parts is None else parts
     settings: dict[str, Any] = {"rest": 0.04, "base": 0.21, "output": 0.25 + sum(part.value for part in parts)}

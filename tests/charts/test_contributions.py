@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from charts.drawings import spoken, texts
 from charts.samples import HOSTILE, a_waterfall, some_bars
-from mcp_server.charts.contributions import MOST, Bar, Part, finding, leader
+from mcp_server.charts.contributions import MOST, Bar, Contribution, finding, leader
 from mcp_server.charts.render import check, render_svg
 from mcp_server.errors import InvalidInput
 
@@ -26,7 +26,7 @@ def test_every_step_begins_where_the_one_before_ends() -> None:
 
 @given(st.lists(st.floats(-1e6, 1e6), max_size=MOST), st.floats(-1e6, 1e6))
 def test_any_contributions_can_be_drawn(values: list[float], base: float) -> None:
-    parts = [Part(f"column {at}", value) for at, value in enumerate(values)]
+    parts = [Contribution(f"column {at}", value) for at, value in enumerate(values)]
     check(a_waterfall(parts, base=base, rest=0.0, output=base + sum(values)))
 
 
@@ -54,8 +54,8 @@ def test_a_column_that_cannot_be_told_from_noise_is_grey() -> None:
 
 
 def test_titles_say_what_was_found() -> None:
-    assert finding([Part("elo = 1", -0.2)], "win") == "elo = 1 speaks most against win"
-    assert finding([Part("elo = 1", -0.2)], None) == "elo = 1 lowers this answer most"
+    assert finding([Contribution("elo = 1", -0.2)], "win") == "elo = 1 speaks most against win"
+    assert finding([Contribution("elo = 1", -0.2)], None) == "elo = 1 lowers this answer most"
     assert finding([], "win") == "No column moves this answer"
     assert leader([Bar("elo", 0.0, -0.1, 0.1)]) == "No column can be told from noise"
 
@@ -64,7 +64,7 @@ def test_titles_say_what_was_found() -> None:
 @pytest.mark.parametrize("form", ["wide", "narrow"])
 def test_a_hostile_label_stays_text(label: str, form: str) -> None:
     for spec in (
-        a_waterfall([Part(label, 1.0)], title=label, subtitle=label, form=form),  # type: ignore[arg-type]
+        a_waterfall([Contribution(label, 1.0)], title=label, subtitle=label, form=form),  # type: ignore[arg-type]
         some_bars([Bar(label, 1.0, 0.5, 1.5)], title=label, subtitle=label, form=form),  # type: ignore[arg-type]
     ):
         assert "<script" not in render_svg(spec)
@@ -73,7 +73,7 @@ def test_a_hostile_label_stays_text(label: str, form: str) -> None:
 
 def test_too_many_columns_and_figures_that_are_none_are_refused() -> None:
     with pytest.raises(InvalidInput):
-        a_waterfall([Part(str(at), 1.0) for at in range(MOST + 1)])
+        a_waterfall([Contribution(str(at), 1.0) for at in range(MOST + 1)])
     with pytest.raises(InvalidInput):
         a_waterfall(base=float("nan"))
     with pytest.raises(InvalidInput):

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from mcp_server.core.comparison.slices import FEWEST, Group
+from mcp_server.core.comparison.slices import FEWEST, RowGroup
 from mcp_server.core.contract import Contract
 
 MOST_COLUMNS = 30
@@ -19,7 +19,7 @@ _MOST_CELLS = 200_000_000  # rows times groups: a byte each
 _ROLES = frozenset({"feature", "time", "ignored"})
 
 
-def groups(frame: pl.DataFrame, contract: Contract, *, besides: frozenset[str] = frozenset()) -> list[Group]:
+def groups(frame: pl.DataFrame, contract: Contract, *, besides: frozenset[str] = frozenset()) -> list[RowGroup]:
     """Groups by each column of a table; a row is in one group of each column at most.
 
     Args:
@@ -31,7 +31,7 @@ def groups(frame: pl.DataFrame, contract: Contract, *, besides: frozenset[str] =
         of them key, target or known after the event, and of fewer where memory would grow beyond bounds; groups of
         under 20 rows and of all rows are left out.
     """
-    found: list[Group] = []
+    found: list[RowGroup] = []
     left_out = besides | (set() if contract.synthetic is None else set(contract.synthetic.columns))
     chosen = [
         column
@@ -47,7 +47,7 @@ def groups(frame: pl.DataFrame, contract: Contract, *, besides: frozenset[str] =
         series = frame.get_column(column.name)
         masks = _values(series) if _few(series) else _ranges(series)
         masks.append(("missing", series.is_null().to_numpy()))
-        found += [Group(column.name, value, rows) for value, rows in masks if FEWEST <= rows.sum() < len(rows)]
+        found += [RowGroup(column.name, value, rows) for value, rows in masks if FEWEST <= rows.sum() < len(rows)]
     return found
 
 

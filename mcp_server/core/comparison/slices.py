@@ -23,7 +23,7 @@ _REACH = 1.959964
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Group:
+class RowGroup:
     """Rows that share a value of a column.
 
     Args:
@@ -76,7 +76,7 @@ def slices(
     target: Sequence[float] | FloatArray | IntArray,
     first: object,
     second: object,
-    groups: Sequence[Group],
+    groups: Sequence[RowGroup],
     *,
     task: Task,
 ) -> list[Slice]:

@@ -49,7 +49,7 @@ class Disparity:
 
 
 @dataclass(frozen=True, slots=True)
-class Conflict:
+class Clash:
     """A group whose base rate differs from the reference's, so that definitions of fairness exclude each other.
 
     Unless the model makes no errors at all, a score that is calibrated in both groups can't have equal false positive
@@ -86,7 +86,7 @@ class FairnessReport:
     reference: str
     groups: tuple[GroupRates, ...]
     disparities: tuple[Disparity, ...]
-    conflicts: tuple[Conflict, ...]
+    conflicts: tuple[Clash, ...]
     rulings: tuple[tuple[str, Ruling], ...]
 
 
@@ -168,7 +168,7 @@ def _rulings(
 
 def _conflicts(
     told: Sequence[GroupRates], disparities: Sequence[Disparity], target: FloatArray, forecast: FloatArray
-) -> list[Conflict]:
+) -> list[Clash]:
     reference = told[0]
     rates = {one.name: one.rates for one in told}
     happened, selected = target == 1.0, forecast > 0.5
@@ -182,7 +182,7 @@ def _conflicts(
         defined = 0.0 < theirs < 1.0 and ours < 1.0
         needed = (ours / (1.0 - ours)) / (theirs / (1.0 - theirs)) if defined else None
         found.append(
-            Conflict(
+            Clash(
                 one.group,
                 (ours, theirs),
                 needed,

@@ -27,7 +27,7 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class Entry:
     """One file of an archive.
 
     Args:
@@ -81,7 +81,7 @@ class Archive:
             raise Unread("damaged", "A member doesn't have the checksum that it states.", name)
         return raw
 
-    def _members(self) -> list[Member]:
+    def _members(self) -> list[Entry]:
         start, size, count = self._directory()
         listed = list(self._listed(start, size, count))
         names: set[str] = set()
@@ -119,7 +119,7 @@ class Archive:
             raise Unread("archive_trap", "The directory isn't where the archive says, or is too long.", max(end, 0))
         return start, size, count
 
-    def _listed(self, at: int, size: int, count: int) -> Iterator[tuple[int, Member, int]]:
+    def _listed(self, at: int, size: int, count: int) -> Iterator[tuple[int, Entry, int]]:
         end = at + size
         for _ in range(count):
             if at + _CENTRAL.size > end:
@@ -140,12 +140,12 @@ class Archive:
             text = _named(bytes(self._view[after : after + name]), at)
             if method == _STORED and sizes[0] != sizes[1]:
                 raise Unread("damaged", "A member has two sizes.", at)
-            yield sizes[2], Member(text, 0, sizes[1], sizes[0], method, check), flags
+            yield sizes[2], Entry(text, 0, sizes[1], sizes[0], method, check), flags
             at = after + name + extra + comment
         if at != end:
             raise Unread("archive_trap", "The directory has more than its entries.", at)
 
-    def _located(self, at: int, member: Member, flags: int) -> tuple[Member, int]:
+    def _located(self, at: int, member: Entry, flags: int) -> tuple[Entry, int]:
         """The member with its bytes' place, and where the next one has to start."""
         header = self._view[at : at + _LOCAL.size]
         if len(header) < _LOCAL.size:
@@ -165,9 +165,9 @@ class Archive:
             raise Unread("archive_trap", "A member has two sizes or checksums.", at)
         if end > len(self._view):
             raise Unread("damaged", "A member is cut off.", at)
-        return Member(member.name, start, member.packed, member.size, member.method, member.check), end
+        return Entry(member.name, start, member.packed, member.size, member.method, member.check), end
 
-    def _behind(self, at: int, member: Member) -> int:
+    def _behind(self, at: int, member: Entry) -> int:
         """How long the sizes are that stand behind a member's bytes."""
         for mark in (b"PK\x07\x08", b""):
             for form in ("<3L", "<L2Q"):

@@ -18,13 +18,13 @@ from mcp_server.core.comparison.friedman import friedman
 from mcp_server.core.comparison.groups import groups
 from mcp_server.core.comparison.many import Tested
 from mcp_server.core.comparison.nemenyi import critical_distance
-from mcp_server.core.comparison.slices import Group, Slice, slices, worst_group
+from mcp_server.core.comparison.slices import RowGroup, Slice, slices, worst_group
 from mcp_server.core.comparison.wording import equivalence_sentence, sentence
 from mcp_server.core.metrics import Task
 from mcp_server.core.metrics.forecasts import row_losses
 from mcp_server.core.predictor import compile_form
 from mcp_server.workflows.operations import comparison_pictures
-from mcp_server.workflows.operations.contestants import Contestants, Rows, read_contestants, read_rows
+from mcp_server.workflows.operations.contestants import Contestants, SharedRows, read_contestants, read_rows
 
 Report = Callable[[float, str], None]
 FloatArray = NDArray[np.float64]
@@ -170,7 +170,7 @@ def _models(
     return told
 
 
-def _groups(parts: Sequence[Rows], datasets: Sequence[str], besides: frozenset[str]) -> list[Group]:
+def _groups(parts: Sequence[SharedRows], datasets: Sequence[str], besides: frozenset[str]) -> list[RowGroup]:
     """Groups over all data sets; where there are several, each data set is one too."""
     if len(parts) == 1:
         return groups(parts[0].frame, parts[0].contract, besides=besides)
@@ -178,11 +178,11 @@ def _groups(parts: Sequence[Rows], datasets: Sequence[str], besides: frozenset[s
     whole = pl.concat([part.frame.select(shared) for part in parts], how="vertical_relaxed")
     ends = np.cumsum([0, *(part.frame.height for part in parts)])
     place = np.searchsorted(ends, np.arange(whole.height), side="right") - 1
-    sets = [Group(_DATA, dataset, place == number) for number, dataset in enumerate(datasets)]
+    sets = [RowGroup(_DATA, dataset, place == number) for number, dataset in enumerate(datasets)]
     return [*sets, *groups(whole, parts[0].contract, besides=besides)]
 
 
-def _slices(found: Sequence[Slice], grouped: Sequence[Group]) -> list[dict[str, Any]]:
+def _slices(found: Sequence[Slice], grouped: Sequence[RowGroup]) -> list[dict[str, Any]]:
     return [
         {
             "column": grouped[one.group].column,
@@ -206,7 +206,7 @@ def _worst(
     names: Sequence[str],
     target: FloatArray,
     forecasts: Sequence[FloatArray],
-    grouped: Sequence[Group],
+    grouped: Sequence[RowGroup],
     task: Task,
 ) -> list[dict[str, Any]]:
     """For each model the group on which it's worst, where one is found."""
@@ -230,7 +230,9 @@ def _worst(
     return told
 
 
-def _sets(parts: Sequence[Rows], datasets: Sequence[str], names: Sequence[str], task: Task) -> dict[str, Any] | None:
+def _sets(
+    parts: Sequence[SharedRows], datasets: Sequence[str], names: Sequence[str], task: Task
+) -> dict[str, Any] | None:
     """Ranks over the data sets, where there are several."""
     if len(parts) < FEWEST_SETS:
         return None

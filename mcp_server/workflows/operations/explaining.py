@@ -288,7 +288,7 @@ def _to_shuffle(batch: BatchPredictor, summary: Sequence[Mapping[str, Any]]) -> 
 
 
 def _waterfall(name: str, told: Mapping[str, Any], background: int) -> str:
-    shown = [drawing.Part(_said(one), one["contribution"]) for one in told["contributions"]]
+    shown = [drawing.Contribution(_said(one), one["contribution"]) for one in told["contributions"]]
     unit = "log-odds" if told["about"] is not None else "the target's unit"
     spec = drawing.waterfall(
         shown,

@@ -14,14 +14,14 @@ from scipy.stats import ttest_rel
 
 from core.comparison.samples import MADE, games, prices
 from mcp_server.core.comparison.groups import groups
-from mcp_server.core.comparison.slices import Group, slices, worst_group
+from mcp_server.core.comparison.slices import RowGroup, slices, worst_group
 from mcp_server.core.contract import Column, Contract
 from mcp_server.core.metrics.forecasts import row_losses
 
 
-def parted(rng: np.random.Generator, rows: int, count: int = 5) -> list[Group]:
+def parted(rng: np.random.Generator, rows: int, count: int = 5) -> list[RowGroup]:
     which = rng.integers(0, count, rows)
-    return [Group("part", str(number), which == number) for number in range(count)]
+    return [RowGroup("part", str(number), which == number) for number in range(count)]
 
 
 def test_a_groups_difference_is_the_paired_t_test_of_scipy() -> None:
@@ -55,7 +55,7 @@ def test_small_groups_are_marked_and_not_tested_and_tiny_ones_left_out() -> None
     rng = np.random.default_rng(2)
     target, first, second = games(rng, 500)
     sizes = {"tiny": 19, "small": 99, "large": 100}
-    grouped = [Group("size", name, np.arange(500) < rows) for name, rows in sizes.items()]
+    grouped = [RowGroup("size", name, np.arange(500) < rows) for name, rows in sizes.items()]
     found = {grouped[one.group].value: one for one in slices(target, first, second, grouped, task="binary")}
     assert set(found) == {"small", "large"}
     assert (found["small"].small, found["small"].q) == (True, None)

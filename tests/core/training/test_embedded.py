@@ -66,7 +66,7 @@ def test_a_row_is_answered_from_the_column_itself_as_from_what_was_made_of_it(st
     for row, answer in zip(test.select("team", "x").to_dicts(), before, strict=True):
         second = list(predictor.answer(row).probabilities.values())
         assert (second[1] if classes == 2 else second) == pytest.approx(answer, abs=1e-9)
-    assert parity(form, learned.fitted.estimator, test, rng=np.random.default_rng(0)).largest < 1e-9
+    assert parity(form, learned.estimator, test, rng=np.random.default_rng(0)).largest < 1e-9
 
 
 def test_a_value_that_was_never_seen_gets_the_rate_of_all_and_is_flagged():
