@@ -12,6 +12,7 @@ from mcp_server.core.leakage.columns import read_features, read_target
 from mcp_server.core.quality.numbers import Bools, Floats, NumberColumn
 from mcp_server.core.quality.report import MAX_ANOMALOUS, Finding, Severity, rows_of
 from mcp_server.core.screening import screen_rows
+from mcp_server.core.screening.groups import of_another_kind
 from mcp_server.core.screening.table import Evidence, FeatureTable, Integers
 from mcp_server.core.screening.verdict import screen_table
 
@@ -35,14 +36,15 @@ def poisoning_findings(columns: list[NumberColumn], explained: Bools) -> Iterato
     """
     if not columns:
         return
-    screening = screen_rows(np.column_stack([column.values for column in columns]))
+    matrix = np.column_stack([column.values for column in columns])
+    screening = screen_rows(matrix)
     far = screening.anomalous & ~explained
     if far.any():
         which = np.bincount(screening.column[far], minlength=len(columns))
         names = tuple(columns[at].name for at in np.argsort(-which, kind="stable") if which[at])
-        # A tenth of the rows may be an honest group apart; a thousand spreads away, none is.
-        gross = screening.gross & ~explained
-        severity: Severity = "fail" if gross.mean() > MAX_ANOMALOUS else "warn"
+        severity: Severity = "warn"
+        if far.mean() > MAX_ANOMALOUS and (far & ~of_another_kind(matrix, screening)).mean() > MAX_ANOMALOUS:
+            severity = "fail"
         reason = "Far from the bulk of the column, and apart from its tail; the statistic is the largest robust z."
         largest = float(screening.scores[far].max())
         yield Finding("screening.far_rows", severity, names, int(far.sum()), rows_of(far), reason, largest)

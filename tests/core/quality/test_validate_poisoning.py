@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+import pytest
 
 from core.quality.planted import clean_deliveries, contract_for
 from core.quality.tables import contract_of, sklearn_table
@@ -128,15 +129,19 @@ def test_a_target_without_a_value_is_neither_far_off_nor_in_the_way() -> None:
     assert not of_rule(check(frame), "screening.label_noise")
 
 
-def test_a_group_apart_is_mentioned_and_one_a_thousand_spreads_away_fails_the_table() -> None:
+@pytest.mark.parametrize(
+    ("away", "elsewhere", "severity"), [(12.0, 0.0, "fail"), (12.0, 4.0, "warn"), (5_000.0, 4.0, "fail")]
+)
+def test_far_rows_fail_a_table_unless_other_columns_show_that_they_are_of_another_kind(
+    away: float, elsewhere: float, severity: str
+) -> None:
     rng = np.random.default_rng(1)
-    for away, severity in ((12.0, "warn"), (5_000.0, "fail")):
-        values = rng.standard_normal(400)
-        values[:60] = away + 0.3 * rng.standard_normal(60)
-        frame = pl.DataFrame({"a": values, "b": rng.standard_normal(400)})
-        (finding,) = of_rule(check(frame), "screening.far_rows")
-        assert finding.severity == severity
-        assert finding.count == 60
+    values = rng.standard_normal((400, 3))
+    values[:60] += [away, elsewhere, elsewhere]
+    frame = pl.DataFrame(values, schema=["a", "b", "c"])
+    (finding,) = of_rule(check(frame), "screening.far_rows")
+    assert finding.severity == severity
+    assert set(finding.rows) >= set(range(1, 61))
 
 
 def test_what_no_method_can_see_is_said_with_every_verdict() -> None:
