@@ -42,7 +42,6 @@ MOST_CELLS = 20_000_000
 MOST_LEARNED_CELLS, MOST_TRIED_CELLS = 10_000_000, 2_000_000
 MOST_MEASURED = 3
 ROWS_AT_ONCE = 100_000
-LONGEST = 256
 # Each use of randomness has its own stream, so that adding one doesn't move the others.
 SAMPLE, CHOICE, TRIAL, MEASURE = range(4)
 
