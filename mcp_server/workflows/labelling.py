@@ -166,16 +166,16 @@ def _answer(
     *,
     count: int,
 ) -> Suggested:
-    task = None
-    if done["asked"]:
-        task = "regression" if not done["rows"][0]["likeliest"] else "classes"
     plain = ("row", "why", "uncertainty", "disagreement", "alike")
-    rows = [{name: row[name] for name in plain} | {"reason": label_answers.reason(row, task)} for row in done["rows"]]
+    rows = [
+        {name: row[name] for name in plain} | {"reason": label_answers.reason(row, done["task"])}
+        for row in done["rows"]
+    ]
     apart = {
         name: {str(row["row"]): [_shown(value) for value in row[name]] for row in done["rows"] if row[name]}
         for name in ("key", "likeliest")
     }
-    how = _HOW if done["asked"] else _SPREAD
+    how = _SPREAD if done["task"] is None else _HOW
     if done["looked_at"] < done["unlabelled"]:
         how += f" Looked at {done['looked_at']:,} of {counted(done['unlabelled'], 'row')}."
     return Suggested(

@@ -49,7 +49,7 @@ def with_labels(columns: dict[str, Any], labels: dict[int, int]) -> dict[str, An
 
 def test_rows_without_a_label_are_suggested_with_numbers_from_one(tmp_path):
     told = suggested(stored(tmp_path, rows()))
-    assert (told["labelled"], told["unlabelled"], told["looked_at"], told["asked"]) == (100, 60, 60, True)
+    assert (told["labelled"], told["unlabelled"], told["looked_at"], told["task"]) == (100, 60, 60, "binary")
     numbers = [row["row"] for row in told["rows"]]
     assert len(set(numbers)) == 5
     assert set(numbers) <= set(range(LABELLED + 1, ROWS + 1))
@@ -65,6 +65,9 @@ def test_a_key_is_told_and_a_personal_one_is_not(tmp_path):
         column |= {"personal": True} if column["name"] == "id" else {}
     personal = {**plain, "contract": to_dict(from_dict(plain["contract"]))}
     assert all(row["key"] == [] for row in suggested(personal)["rows"])
+    for column in plain["contract"]["columns"]:
+        column |= {"personal": True} if column["name"] == "y" else {}
+    assert all(row["likeliest"] == [] for row in suggested(plain)["rows"])
 
 
 def test_labels_are_known_again_by_the_key_wherever_the_rows_stand(tmp_path):
@@ -145,7 +148,7 @@ def test_before_there_are_labels_to_learn_from_the_rows_are_spread_over_the_tabl
     assert set(columns["y"][:4]) == {0, 1}
     table = stored(tmp_path, columns)
     told = suggested(table)
-    assert not told["asked"]
+    assert told["task"] is None
     assert [row["why"] for row in told["rows"]] == ["spread"] * 5
     assert told["expected"] is None
     assert told["untold"].startswith("4 labels are too few")

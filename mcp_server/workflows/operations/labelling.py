@@ -41,7 +41,7 @@ MOST_CELLS = 20_000_000
 # Rows times columns times classes of one fit, so that wide tables are done in time too.
 MOST_LEARNED_CELLS, MOST_TRIED_CELLS = 10_000_000, 2_000_000
 MOST_MEASURED = 3
-LONGEST = 256
+ROWS_AT_ONCE = 100_000
 # Each use of randomness has its own stream, so that adding one doesn't move the others.
 SAMPLE, CHOICE, TRIAL, MEASURE = range(4)
 
@@ -52,8 +52,8 @@ def suggest_labels(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     Args:
         arguments: path, contract, count, seed, and pool: None, or path and contract of the table whose rows are chosen.
     Returns:
-        labelled, unlabelled and looked_at (numbers of rows), asked: whether models were asked, rows (row from 1, why,
-        uncertainty, disagreement, alike, key, likeliest), expected (or None), untold: why there is none (or None).
+        labelled, unlabelled and looked_at (numbers of rows), task: of the models, None where none was asked, rows (row
+        from 1, why, uncertainty, disagreement, alike, key, likeliest), expected (or None), untold: why there is none.
     Raises:
         InvalidInput: no row is without a label, or the pool lacks a column.
         BadTarget, TrainingRefused: the data has no target or no feature that can be learned.
@@ -89,7 +89,7 @@ def suggest_labels(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         "labelled": len(table.labelled),
         "unlabelled": len(candidates),
         "looked_at": len(looked),
-        "asked": can_ask_models(target, table.goal),
+        "task": table.goal.task if can_ask_models(target, table.goal) else None,
         "rows": _rows(table, pool, looked, chosen),
         "expected": None if isinstance(gain, str) else asdict(gain),
         "untold": gain if isinstance(gain, str) else None,
@@ -161,10 +161,18 @@ def _identity(table: LabelTable, pool: LabelTable, preparation: Preparation) -> 
 
 
 def _different(table: LabelTable, pool: LabelTable, names: list[str]) -> IntArray:
-    """The rows without a label that aren't the same as one with a label."""
-    known = row_digests(table.frame[table.labelled.tolist()], names)
-    mine = row_digests(pool.frame[pool.unlabelled.tolist()], names)
+    """The rows without a label that aren't the same as one with a label; a key tells them apart by itself."""
+    if pool is table and table.contract.key:
+        return table.unlabelled
+    known = _digests(table.frame[table.labelled.tolist()], names)
+    mine = _digests(pool.frame[pool.unlabelled.tolist()], names)
     return pool.unlabelled[~np.isin(mine, known)]
+
+
+def _digests(frame: pl.DataFrame, names: list[str]) -> Digests:
+    """What tells each row apart, a part of the table at a time: its text is much larger than the table."""
+    parts = [row_digests(part, names) for part in frame.iter_slices(ROWS_AT_ONCE)]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.uint64)
 
 
 def _affordable(rows: int, cells: int, width: int, goal: ForecastKind) -> int:
@@ -178,10 +186,12 @@ def _sample(rows: IntArray, most: int, rng: np.random.Generator) -> IntArray:
 
 def _rows(table: LabelTable, pool: LabelTable, looked: IntArray, chosen: Chosen) -> list[dict[str, Any]]:
     rows = looked[chosen.rows]
-    # Values of personal columns are never shown.
+    # Values of personal columns are never shown, nor are personal classes.
     names = [name for name in pool.contract.key if not pool.contract.column(name).personal]
     keys = pool.frame[rows.tolist()].select(names).rows() if names else [()] * len(rows)
-    classes = table.target.classes if table.target is not None else None
+    classes = None
+    if table.target is not None and not table.contract.column(table.target.name).personal:
+        classes = table.target.classes
     return [
         {
             "row": int(rows[at]) + 1,
@@ -212,7 +222,7 @@ def _gained(
     if any(column not in new.columns for column in names):
         return None
     places = np.array(one["rows"], dtype=np.int64) - 1
-    labels = _labels(row_digests(pool.frame[places.tolist()], names), row_digests(new, names), new.get_column(name))
+    labels = _labels(_digests(pool.frame[places.tolist()], names), _digests(new, names), new.get_column(name))
     there = labels.is_not_null().to_numpy()
     told: dict[str, Any] = {"labelled": int(there.sum())}
     if told["labelled"] <= one["known"]:
