@@ -6,7 +6,7 @@ fetched from the memo or hidden behind array bytes is seen as the loader would s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mcp_server.core.model_files import calls, states
@@ -20,6 +20,13 @@ NEWEST_PROTOCOL = 5
 MOST_PADDING = 16
 MOST_NESTED = 3
 """Pickles of object arrays inside of a joblib stream, one within the other."""
+
+_CALLED = """
+array buffer bytearray bytes dtype encode generator masked_array multinomial new_metric new_neighbours partial
+random_state reconstructor scalar seed_sequence slice
+"""
+CALLED_ONLY = frozenset(_CALLED.split())
+"""Rules of names that are called while a model is loaded: one that is kept could be called later, with anything."""
 
 _OLD_NAMES = {allowed[1] for allowed in ALLOWED}
 
@@ -175,8 +182,14 @@ class Machine:
     def _empty_list(self, _argument: None) -> None:
         self._stack.append(Listed())
 
+    def _keep(self, items: Sequence[Any]) -> None:
+        for item in items:
+            if type(item) is Named and item.rule in CALLED_ONLY:
+                self._found("foreign_state", f"{_told(item)} is kept, as if to be called later.")
+
     def _list(self, _argument: None) -> None:
         made = Listed(self._marked())
+        self._keep(made.items)
         self._stack.append(made)
 
     def _empty_tuple(self, _argument: None) -> None:
@@ -184,6 +197,7 @@ class Machine:
 
     def _tuple(self, _argument: None) -> None:
         items = tuple(self._marked())
+        self._keep(items)
         self._stack.append(items)
 
     def _tuple_of(self, count: int) -> None:
@@ -191,6 +205,7 @@ class Machine:
             raise Unread("damaged", "The stack is empty.", self._op_at)
         items = tuple(self._stack[-count:])
         del self._stack[-count:]
+        self._keep(items)
         self._stack.append(items)
 
     def _empty_dict(self, _argument: None) -> None:
@@ -217,6 +232,7 @@ class Machine:
         self._extend(self._marked())
 
     def _extend(self, items: list[Any]) -> None:
+        self._keep(items)
         to = self._top()
         if isinstance(to, Listed):
             to.items.extend(items)
@@ -234,6 +250,7 @@ class Machine:
     def _set_pairs(self, to: Any, items: list[Any]) -> None:
         if len(items) % 2:
             raise Unread("damaged", "A key has no value.", self._op_at)
+        self._keep(items)
         if isinstance(to, Instance) and to.of.rule == "bunch":
             to = to.attributes
         if isinstance(to, Outsider):

@@ -180,7 +180,8 @@ def _check_tree(node: dict[str, Any], archive: Archive, reading: FileReading, at
             raise Unread("unknown_part", "A tree doesn't say how many features it has.", at)
         features = int(text)
     kind, shape, raw = read_npy(archive.read(nodes), FileReading())
-    if len(shape) != 1 or leads_out(kind, raw, features):
+    counted = _inside(node, "content", "content", "node_count", "content")
+    if len(shape) != 1 or (features is not None and counted != str(shape[0])) or leads_out(kind, raw, features):
         reading.add("out_of_bounds", f"A tree of '{node['__class__']}' leads out of its array.", at)
 
 

@@ -14,6 +14,7 @@ from mcp_server.core.model_files.values import Instance, Listed, Mapped, Named, 
 _OBJECT_FLAGS = 63
 _ADDRESS_FLAGS = 0b111
 """numpy's flags for items that are, or hold, addresses of objects."""
+_MERSENNE = 624
 _ALIGNMENTS = (1, 2, 4, 8, 16)
 
 
@@ -90,6 +91,7 @@ def _tree(made: Instance, state: Any) -> None:
     nodes, values = state.get("nodes"), state.get("values")
     _demand(made, is_array(nodes, "V") and is_array(values, "f"))
     _demand(made, len(values.attributes[1]) == 3 and nodes.attributes[1] == values.attributes[1][:1])
+    _demand(made, nodes.attributes[1] == (state.get("node_count"),))
     _bounds(made, nodes, made.attributes)
 
 
@@ -179,6 +181,17 @@ def _plain(made: Instance, state: Any) -> None:
     _demand(made, _is_plain(state))
 
 
+def _generator(made: Instance, state: Any) -> None:
+    """The state of a random generator; its place in the numbers is a place in memory."""
+    _demand(made, _is_plain(state))
+    parts = [state[0]] if isinstance(state, tuple) and state else [state]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, Mapped):
+            _demand(made, part.get("pos") is None or is_whole(part.get("pos"), 0, _MERSENNE))
+            parts += [value for _, value in part.pairs]
+
+
 def _is_plain(value: Any, level: int = 0) -> bool:
     """Whether a value is made of numbers, text, arrays and a few containers of these."""
     if level > 6:
@@ -222,9 +235,9 @@ _RULES: dict[str, Callable[[Instance, Any], None]] = {
     "metric": _metric,
     "neighbours": _neighbours,
     "partial": _partial,
-    "bit_generator": _plain,
-    "generator": _plain,
-    "random_state": _plain,
+    "bit_generator": _generator,
+    "generator": _generator,
+    "random_state": _generator,
     "seed_sequence": _plain,
     "loss": _nothing,
 }

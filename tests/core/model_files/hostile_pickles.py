@@ -365,6 +365,25 @@ def by_memory(marker: Path) -> dict[str, Hostile]:
         ),
         "a place in the memo beyond memory": (b"\x80\x04Nr\xff\xff\xff\x7f.", None),
         "a number of a gigabyte": (b"\x80\x04\x8b\x00\x00\x00\x40.", None),
+        "a constructor that is kept for later": (
+            stream(
+                made(
+                    "sklearn.preprocessing._function_transformer",
+                    "FunctionTransformer",
+                    _transformer(name("numpy._core.multiarray", "_reconstruct")),
+                )
+            ),
+            None,
+        ),
+        "a generator's place beyond its numbers": (
+            stream(
+                build(
+                    call(name("numpy.random._pickle", "__bit_generator_ctor"), "MT19937"),
+                    group({"bit_generator": "MT19937", "state": {"key": [], "pos": 1 << 20}}, None),
+                )
+            ),
+            None,
+        ),
         "bytes of a terabyte": (stream(call(name("builtins", "bytearray"), 1 << 30)), None),
         "a text longer than the file": (b"\x80\x04\x8d" + struct.pack("<Q", 1 << 60), None),
         "a key whose hash doubles with each level": (

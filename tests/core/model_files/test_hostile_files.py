@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sklearn.tree import DecisionTreeClassifier
 
 from core.model_files.assembling import stream
 from core.model_files.hostile_formats import by_archive, by_other_formats, by_skops
@@ -59,6 +61,24 @@ def test_every_hostile_file_is_refused_and_nothing_happens(hostile):
             passed.append(f"{technique}: {report.verdict}, {report.findings}")
     assert not passed, "\n".join(passed)
     assert not [technique for technique, (_, marker) in hostile.items() if marker.exists()]
+
+
+def test_trees_that_lead_nowhere_are_refused():
+    """Compiled code follows these numbers unasked: a child before its parent or beyond the array, no such feature."""
+    model = DecisionTreeClassifier(random_state=0).fit([[0.0, 1.0], [1.0, 0.0], [2.0, 5.0]], [0, 1, 0])
+    sound = pickle.dumps(model)
+    state = model.tree_.__getstate__()
+    raw = state["nodes"].tobytes()
+    assert raw in sound
+    assert read_model_file(sound).verdict == "data-only"
+    for field, number in (("left_child", 0), ("right_child", 9), ("left_child", -7), ("feature", 2), ("feature", -1)):
+        nodes = state["nodes"].copy()
+        nodes[field][0] = number
+        found = read_model_file(sound.replace(raw, nodes.tobytes()))
+        assert [one.code for one in found.findings] == ["out_of_bounds"], (field, number)
+    counted = b"node_count\x94K" + bytes([len(state["nodes"])])
+    assert counted in sound
+    assert read_model_file(sound.replace(counted, b"node_count\x94K\x63")).verdict == "unsafe"
 
 
 def test_the_control_does_what_was_refused(hostile, tmp_path):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import _compat_pickle
 import io
+import json
 import pickle
 import pickletools
+import subprocess
 import sys
 import tracemalloc
 import zipfile
 import zlib
+from pathlib import Path
 from typing import Any
 
 import joblib
@@ -26,6 +29,8 @@ from mcp_server.core.model_files import CODES, read_model_file, report
 from mcp_server.core.model_files.allowed import ALLOWED, OLD_MODULES
 from mcp_server.core.model_files.opcodes import OPCODES
 from mcp_server.core.model_files.pickles import read_pickle
+
+NAMING = Path(__file__).with_name("naming_process.py")
 
 
 def by_joblib(model: Any) -> bytes:
@@ -137,6 +142,37 @@ def test_what_python_renames_on_loading_is_not_on_the_list() -> None:
         for module, qualified in ALLOWED:
             if module == new:
                 assert _compat_pickle.NAME_MAPPING.get((old, qualified), (new, qualified)) == (new, qualified)
+
+
+def test_what_passes_looks_up_nothing_but_listed_names_when_it_is_loaded(tmp_path: Path) -> None:
+    """Changed at random, read as data alone, then really loaded: the loader asks for no other name."""
+    rng = np.random.default_rng(11)
+    passed = []
+    whole = [content for content in SAMPLES[:3] if len(content) < 60_000]
+    opcodes = sorted(OPCODES)
+    for _ in range(1_500):
+        content = bytearray(whole[rng.integers(len(whole))])
+        at = int(rng.integers(len(content)))
+        match rng.integers(3):
+            case 0:
+                content[at] = int(rng.integers(256))
+            case 1:
+                content.insert(at, opcodes[rng.integers(len(opcodes))])
+            case _:
+                del content[at]
+        if sound(bytes(content)) == "data-only":
+            file = tmp_path / str(len(passed))
+            file.write_bytes(content)
+            passed.append(str(file))
+    assert len(passed) > 100
+    (tmp_path / "list.json").write_text(json.dumps(passed))
+    command = [sys.executable, "-W", "ignore", NAMING, tmp_path / "list.json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(told) == len(passed)
+    looked_up = {(OLD_MODULES.get(module, module), qualified) for names in told for module, qualified in names}
+    assert len(looked_up) > 10
+    assert looked_up <= set(ALLOWED)
 
 
 def test_every_opcode_of_the_language_is_known() -> None:

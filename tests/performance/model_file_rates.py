@@ -1,0 +1,52 @@
+"""How many hostile and honest model files are told apart, and how fast.
+
+`python -m performance.model_file_rates`, in `tests/`.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+
+from core.model_files.test_honest_files import FORMS
+from core.model_files.test_hostile_files import corpus
+from core.model_files.zoo import models
+from mcp_server.core.model_files import read_model_file
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder:
+        hostile = corpus(Path(folder))
+        verdicts = Counter(read_model_file(content).verdict for (content, _), _ in hostile.values())
+    opened = sum(way is not None for (_, way), _ in hostile.values())
+    print(f"hostile: {len(hostile)} techniques, {opened} of them shown to work; {dict(verdicts)}")
+    for form, (_, write) in FORMS.items():
+        files = [write(model) for model in models().values()]
+        seconds, refused = [], 0
+        for content in files:
+            start = time.process_time()
+            refused += read_model_file(content).verdict != "data-only"
+            seconds.append(time.process_time() - start)
+        middle, size = statistics.median(seconds) * 1e3, sum(map(len, files)) / 1e6
+        took = f"median {middle:.1f} ms, {size:.1f} MB in {sum(seconds):.2f} s"
+        print(f"honest, {form}: {len(files)} files, {refused} refused; {took}")
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(20_000, 20))
+    forest = RandomForestClassifier(300, random_state=0, n_jobs=1).fit(table, table[:, 0] + rng.normal(size=20_000) > 0)
+    for form in ("pickle 5", "joblib", "joblib zlib", "skops"):
+        content = FORMS[form][1](forest)
+        start = time.process_time()
+        found = read_model_file(content)
+        print(f"300 trees, {form}: {len(content) / 1e6:.0f} MB, {found.verdict}, {time.process_time() - start:.2f} s")
+
+
+if __name__ == "__main__":
+    main()
