@@ -66,15 +66,15 @@ async def compare_models(
     call: CallContext,
     models: Annotated[list[ModelRef], Field(min_length=1, max_length=8)],
     column: Annotated[Column | None, Field(description="forecasts")] = None,
-    predictions: Annotated[DatasetRef | None, Field(description="join by key")] = None,
+    predictions: Annotated[DatasetRef | None, Field(description="by key")] = None,
     datasets: Annotated[list[DatasetRef], Field(max_length=12)] | None = None,
     margin: Annotated[float | None, Field(gt=0)] = None,
     retrain: Annotated[int, Field(ge=3, le=20)] | None = None,
     picture: bool = True,
 ) -> Compared:
-    """Compare 2-8 versions or outside forecasts on the same unseen rows: better, worse or no detectable difference.
+    """Compare 2-8 versions or forecasts on the same unseen rows: better, worse or no detectable difference.
 
-    margin: too small to matter; retrain: runs on random parts. Next: verify_model, predict.
+    margin: too small to matter; retrain: on random parts. Next: verify_model, predict.
     """
     request = comparing.ComparisonRequest(
         models=models,

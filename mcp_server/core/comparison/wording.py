@@ -19,8 +19,19 @@ def sentence(field: Field, names: Sequence[str], *, noun: str = "rows") -> str:
         names: of the models, in the field's order.
         noun: what the rows are.
     """
-    if len(names) == 2:
-        return _of_two(field, names, noun)
+    return opened(_of_two(field, names, noun) if len(names) == 2 else _of_many(field, names, noun))
+
+
+def opened(text: str) -> str:
+    """A sentence that may begin with a name; only an article gets a capital.
+
+    >>> opened("the outside forecast is better"), opened("nba@1 is better")
+    ('The outside forecast is better', 'nba@1 is better')
+    """
+    return f"The {text[4:]}" if text.startswith("the ") else text
+
+
+def _of_many(field: Field, names: Sequence[str], noun: str) -> str:
     leader, *others = field.order
     pairs = [field.pair(leader, other) for other in others]
     told = []
@@ -53,7 +64,7 @@ def equivalence_sentence(pair: Pair, names: Sequence[str]) -> str:
         "beyond the margin": f"{both} lie further apart than ± {short_number(held.margin)} of {title}",
         "not shown": f"That {both} lie within ± {short_number(held.margin)} of {title} of each other isn't shown",
     }[held.standing]
-    return f"{said} (two one-sided tests at 5 %: 90 % interval {reach})."
+    return f"{opened(said)} (two one-sided tests at 5 %: 90 % interval {reach})."
 
 
 def signed(value: float, places: int) -> str:

@@ -24,7 +24,7 @@ from mcp_server.core.metrics import Task
 from mcp_server.core.metrics.forecasts import row_losses
 from mcp_server.core.predictor import compile_form
 from mcp_server.workflows.operations import comparison_pictures
-from mcp_server.workflows.operations.contestants import Contestants, SharedRows, read_contestants, read_rows
+from mcp_server.workflows.operations.contestants import Contestants, UnseenRows, read_contestants, read_rows
 
 Report = Callable[[float, str], None]
 FloatArray = NDArray[np.float64]
@@ -170,7 +170,7 @@ def _models(
     return told
 
 
-def _groups(parts: Sequence[SharedRows], datasets: Sequence[str], besides: frozenset[str]) -> list[RowGroup]:
+def _groups(parts: Sequence[UnseenRows], datasets: Sequence[str], besides: frozenset[str]) -> list[RowGroup]:
     """Groups over all data sets; where there are several, each data set is one too."""
     if len(parts) == 1:
         return groups(parts[0].frame, parts[0].contract, besides=besides)
@@ -231,7 +231,7 @@ def _worst(
 
 
 def _sets(
-    parts: Sequence[SharedRows], datasets: Sequence[str], names: Sequence[str], task: Task
+    parts: Sequence[UnseenRows], datasets: Sequence[str], names: Sequence[str], task: Task
 ) -> dict[str, Any] | None:
     """Ranks over the data sets, where there are several."""
     if len(parts) < FEWEST_SETS:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mcp_server.charts import forest, reliability, render
 from mcp_server.core.comparison import Field, Pair, short_number
+from mcp_server.core.comparison.wording import opened
 from mcp_server.core.metrics.reliability import CalibrationError, reliability_table
 
 FloatArray = NDArray[np.float64]
@@ -68,7 +69,7 @@ def _metrics(field: Field, pair: Pair, names: Sequence[str], margin: float | Non
     }[pair.verdict]
     spec = forest.forest(
         rows,
-        title=title,
+        title=opened(title),
         subtitle=f"Paired bootstrap, {field.resamples:,} resamples of {field.rows:,} rows, "
         f"signed so that right is better · bar is 95 % CI, colour after Holm{_shaded(stated)}",
         reference=second,
@@ -91,7 +92,7 @@ def _rivals(field: Field, names: Sequence[str], margin: float | None) -> bytes:
     )
     spec = forest.forest(
         [_row(names[pair.second], pair, pair.metrics.index(pair.primary)) for pair in pairs],
-        title=title,
+        title=opened(title),
         subtitle=f"Difference of {metric} on {field.rows:,} rows, signed so that right favours {names[leader]} · "
         f"bar is 95 % CI, colour after Holm over {len(field.pairs)} pairs{_shaded(margin)}",
         reference="other",
@@ -141,7 +142,7 @@ def _reliability(target: FloatArray, forecasts: dict[str, FloatArray], *, of: in
     what = "Reliability of the most probable class" if several else "Reliability"
     spec = reliability.reliability(
         curves,
-        title=_finding(curves),
+        title=opened(_finding(curves)),
         subtitle=f"{what}, bins of equal rows, 95 % Wilson bands · {len(target):,} unseen rows · ECE {errors}{leading}",
     )
     return render.render_png(spec)

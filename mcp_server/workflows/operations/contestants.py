@@ -29,7 +29,7 @@ _ROUNDED = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SharedRows:
+class UnseenRows:
     """Rows of one data set that none of the models has seen, as far as can be told.
 
     Args:
@@ -88,7 +88,7 @@ def read_contestants(paths: Sequence[str]) -> Contestants:
     return found
 
 
-def read_rows(table: Mapping[str, Any], contestants: Contestants, outside: Mapping[str, Any] | None) -> SharedRows:
+def read_rows(table: Mapping[str, Any], contestants: Contestants, outside: Mapping[str, Any] | None) -> UnseenRows:
     """The rows of one data set that models and outside forecasts can be compared on.
 
     Args:
@@ -134,7 +134,7 @@ def read_rows(table: Mapping[str, Any], contestants: Contestants, outside: Mappi
     forecasts = [predictor.answer(rows).forecast for predictor in contestants.predictors]
     if theirs is not None:
         forecasts.append(_probabilities(theirs[usable], form))
-    return SharedRows(rows, contract, target[usable], tuple(forecasts), seen, untold, int((recurring & usable).sum()))
+    return UnseenRows(rows, contract, target[usable], tuple(forecasts), seen, untold, int((recurring & usable).sum()))
 
 
 def _unseen(held_out: Mapping[str, Any], form: Mapping[str, Any], frame: pl.DataFrame, contract: Contract) -> BoolArray:
