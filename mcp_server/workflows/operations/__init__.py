@@ -18,6 +18,7 @@ _HOMES = {
     "without_subject": "erasing",
     "validate": "checking",
     "differ": "checking",
+    "run_suite": "checking",
     "draw_lineage": "drawing",
     "draw_quality": "drawing",
     "prepare_table": "preparing",

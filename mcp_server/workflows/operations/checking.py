@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -11,13 +12,16 @@ import numpy as np
 from mcp_server.core.contract import from_dict
 from mcp_server.core.contract.compatibility import breaks
 from mcp_server.core.contract.edit import differences
+from mcp_server.core.contract.great_expectations import read_suite
 from mcp_server.core.profile import difference
 from mcp_server.core.quality import validate as validate_table
+from mcp_server.errors import QuotaExceeded
 from mcp_server.workflows.operations.reading import stored_table
 
 Report = Callable[[float, str], None]
 
 MOST_PROMISES = 30
+MOST_EXPECTATIONS = 500
 MOST_SPANS = 300
 ALL_SPANS = 1_500
 """Of all findings together, the gravest first: single cells are many, and seldom neighbours."""
@@ -49,6 +53,29 @@ def validate(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     told["rules"] = found.by_rule()
     told["compared"] = found.compared
     return told
+
+
+def run_suite(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Have Great Expectations judge a table.
+
+    Args:
+        arguments: path, and suite: its text.
+    Returns:
+        judged: one object for each expectation, as `integrations.expectations.Judged`.
+    Raises:
+        DataRejected: it isn't a suite.
+        QuotaExceeded: it has more expectations than are run.
+        Unsupported: the library isn't installed.
+    """
+    from mcp_server.integrations.expectations import judge
+
+    expectations = read_suite(arguments["suite"])
+    if len(expectations) > MOST_EXPECTATIONS:
+        raise QuotaExceeded(
+            f"The suite has {len(expectations):,} expectations; {MOST_EXPECTATIONS} are run.", hint="Split it."
+        )
+    report(0.1, "Loading the library")
+    return {"judged": [asdict(one) for one in judge(stored_table(arguments["path"]), expectations)]}
 
 
 def differ(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
