@@ -34,24 +34,24 @@ async def import_data(
     name: NewName,
     path: Annotated[str | None, Field(max_length=4096, description="file, folder, *.csv, https URL, sql:NAME")] = None,
     query: Annotated[str | None, Field(max_length=10_000, description="SELECT for sql:NAME")] = None,
-    text: Annotated[str | None, Field(max_length=4_194_304, description="the table itself")] = None,
+    text: Annotated[str | None, Field(max_length=4_194_304)] = None,
     mode: Literal["full", "append", "upsert"] = "full",
-    since: Annotated[Column | None, Field(description="take rows beyond its maximum")] = None,
+    since: Annotated[Column | None, Field(description="rows beyond its maximum")] = None,
     target: Column | None = None,
     time: Column | None = None,
     roles: dict[str, Role] | None = None,
     derived: Annotated[dict[str, Expression] | None, Field(max_length=50, description='{"win": "home > away"}')] = None,
-    filter: Annotated[Expression | None, Field(description='rows to keep: "season >= 1985"')] = None,
+    filter: Annotated[Expression | None, Field(description='"season >= 1985"')] = None,
     options: Annotated[
         dict[str, str | list[str]] | None,
         BeforeValidator(_parameters_are_texts),
         Field(description="delimiter, encoding, decimal, date_order, missing, short_rows, parameters"),
     ] = None,
 ) -> Imported:
-    """Store CSV, JSON or Parquet from files, a URL, a query or text as an immutable data set version.
+    """Store CSV, JSON or Parquet from files, a URL, a query or text as an immutable version.
 
     Set `target` (it may be derived); columns it is computed from become known_after. `append` and `upsert` extend the
-    newest version. Strict: bad input is refused with row and column. Next: validate_data.
+    newest version. Bad input is refused with row and column. Next: validate_data.
     """
     request = importing.ImportRequest(
         name=name,
@@ -74,7 +74,7 @@ async def import_data(
 async def describe_data(
     app: App, call: CallContext, dataset: DatasetRef | None = None, against: DatasetRef | None = None
 ) -> Described:
-    """Show a data set version: columns, kinds, roles, ranges, gaps; or what differs `against` another.
+    """Show a version: columns, kinds, roles, ranges, gaps; or what differs `against` another.
 
     No `dataset`: list all. Use before training or when rows are flagged. Next: validate_data.
     """
@@ -83,14 +83,18 @@ async def describe_data(
 
 @toolset.tool(title="Validate data", scope="read", hints=READ_ONLY, seconds=120.0)
 async def validate_data(
-    app: App, call: CallContext, dataset: DatasetRef, baseline: DatasetRef | None = None
+    app: App,
+    call: CallContext,
+    dataset: DatasetRef,
+    baseline: DatasetRef | None = None,
+    suite: Annotated[str | None, Field(max_length=524_288)] = None,
 ) -> Validated:
-    """Check a data set version: contract, completeness, duplicates, cell errors, leaks, contradictions, poisoned rows.
+    """Check a version: contract, gaps, duplicates, cell errors, leaks, contradictions, poisoned rows.
 
-    Use before training. Answers pass, warn or fail with rows and reasons, and what it didn't look for. Next: fix the
-    source and import again, or train_model.
+    Use before training. `suite` (JSON or path) is run by Great Expectations. Answers pass, warn or fail with rows and
+    reasons, and what it didn't look for. Next: mend the source, or train_model.
     """
-    return await validating.validate(app, call, dataset, baseline)
+    return await validating.validate(app, call, dataset, baseline, suite)
 
 
 @toolset.tool(title="Prepare data", scope="data", hints=ADDS_ONCE, seconds=120.0, keyed=True)

@@ -7,16 +7,18 @@ again leaves one line, and a server that was started read-only leaves none.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mcp_server.context import CallContext
-from mcp_server.errors import NotFound
+from mcp_server.errors import InvalidInput, NotFound
 from mcp_server.workflows.app import App
 from mcp_server.workflows.data_answers import Validated
 from mcp_server.workflows.describing import find
+from mcp_server.workflows.files import copy_allowed
 from mcp_server.workflows.reply import counted, token
 
 if TYPE_CHECKING:
@@ -25,15 +27,28 @@ if TYPE_CHECKING:
 MOST_ROWS = 20
 MOST_VALIDATIONS = 50
 MOST_RULES = 40
+MOST_UNKEPT = 50
+MOST_SUITE_BYTES = 512 * 1024
 DRAWING_SECONDS = 30.0
 
 _OF_THE_WHOLE = ("contract.freshness", "contract.rows")
 _GRADES = ("info", "warn", "fail")
+_SEVERE = ("critical", "warning", "info")
 
 
-async def validate(app: App, call: CallContext, dataset: str, baseline: str | None) -> Validated:
-    """Check a version in the computing child."""
+async def validate(
+    app: App, call: CallContext, dataset: str, baseline: str | None, suite: str | None = None
+) -> Validated:
+    """Check a version in the computing child.
+
+    Args:
+        suite: of Great Expectations, as JSON or the path of a file: then that library judges, in a child of its own.
+    """
     record = await find(app, dataset)
+    if suite is not None:
+        if baseline is not None:
+            raise InvalidInput("A suite has no baseline.", hint="Give suite or baseline, one at a time.")
+        return await _by_suite(app, call, record, suite)
     reference = None if baseline is None else await find(app, baseline)
     arguments = await checking(app, record, reference, call.clock.now())
     report = await (await app.compute()).run("validate", arguments, timeout=call.remaining(), progress=call.report)
@@ -76,6 +91,89 @@ async def checking(app: App, record: DatasetVersion, reference: DatasetVersion |
     if reference is not None:
         arguments["baseline"] = str(await storage.artefacts.local_path(reference.artefact))
     return arguments
+
+
+async def _by_suite(app: App, call: CallContext, record: DatasetVersion, suite: str) -> Validated:
+    """What Great Expectations says of a version; the history of its quality stays as it is."""
+    storage = await app.storage()
+    table = await storage.artefacts.local_path(record.artefact)
+    done = await (await app.compute()).run(
+        "run_suite",
+        {"path": str(table), "suite": await _text_of(app, suite)},
+        timeout=call.remaining(),
+        fresh=True,
+        reads=[table],
+        progress=call.report,
+    )
+    judged = done["judged"]
+    positions = {column["name"]: index for index, column in enumerate(record.contract["columns"], start=1)}
+    broken = sorted((one for one in judged if one["holds"] is False), key=lambda one: _SEVERE.index(one["severity"]))
+    personal = {column["name"] for column in record.contract["columns"] if column.get("personal")}
+    found = [_unkept(one, hidden=bool(personal & {*one["columns"]})) for one in broken[:MOST_UNKEPT]]
+    findings = [_finding(one, positions) for one in found]
+    failures = sum(one["severity"] == "critical" for one in broken)
+    warnings = sum(one["severity"] == "warning" for one in broken)
+    held = sum(one["holds"] is True for one in judged)
+    reference = f"{record.name}@{record.version}"
+    onward = (
+        "mend at the source what doesn't, and import again" if broken else f"validate_data with dataset {reference}"
+    )
+    passed_over = [
+        f"{one['kind'] or 'expectation'} at place {one['place'] + 1} of the suite: {one['why']}"
+        for one in judged
+        if one["holds"] is None
+    ]
+    return Validated(
+        dataset=reference,
+        verdict="fail" if failures else "warn" if warnings or not held else "pass",
+        failures=failures,
+        warnings=warnings,
+        findings=findings,
+        not_looked_for=[
+            *passed_over[:MOST_UNKEPT],
+            *([f"and {len(passed_over) - MOST_UNKEPT} more"] if len(passed_over) > MOST_UNKEPT else []),
+            "anything that the suite doesn't expect",
+        ],
+        next=f"{held} of {counted(len(judged), 'expectation')} held; {onward}.",
+        untrusted=_apart(found, findings),
+    )
+
+
+async def _text_of(app: App, suite: str) -> str:
+    """The suite itself, or what the file holds that it names."""
+    if suite.lstrip()[:1] in ("{", "["):
+        return suite
+    async with app.scratch() as folder:
+        copies = await asyncio.to_thread(
+            copy_allowed, suite, app.settings.allowed_dirs, folder, most_bytes=MOST_SUITE_BYTES
+        )
+        content = await asyncio.to_thread(copies[0].path.read_bytes)
+    if len(copies) > 1:
+        raise InvalidInput("A suite is one file.", hint="Name the file itself.")
+    return content.decode("utf-8", errors="replace")
+
+
+def _unkept(one: dict[str, Any], *, hidden: bool) -> dict[str, Any]:
+    """An expectation that doesn't hold, in the form of our own findings.
+
+    Args:
+        hidden: whether what was measured may be a person's value, such as a largest number.
+    """
+    unexpected, elements, observed = one["unexpected"], one["elements"], one["observed"]
+    if unexpected is not None and elements:
+        reason = f"{unexpected:,} of {counted(elements, 'value')} break it ({unexpected / elements:.1%})."
+    else:
+        reason = "It doesn't hold." if observed is None else "It doesn't hold for what was measured."
+    return {
+        "rule": f"suite.{one['kind'].removeprefix('expect_')}",
+        "severity": _GRADES[::-1][_SEVERE.index(one["severity"])],
+        "columns": list(one["columns"]),
+        "count": unexpected or 0,
+        "rows": list(one["rows"]),
+        "spans": [[row, row] for row in one["rows"]],
+        "reason": reason,
+        "statistic": None if hidden else observed,
+    }
 
 
 async def history(app: App, name: str) -> dict[str, Any]:

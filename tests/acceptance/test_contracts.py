@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from mcp import Client, MCPError
@@ -242,3 +244,86 @@ def test_a_wide_contract_is_read_in_bounds(env):
     assert len(content) < 60_000
     assert json.loads(content)["truncated"]
     assert "E_QUOTA" in large
+
+
+SUITE = {
+    "name": "mine",
+    "expectations": [
+        {"type": "expect_column_values_to_be_between", "kwargs": {"column": "home", "max_value": 6}},
+        {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "team"}},
+        {
+            "type": "expect_column_values_to_be_in_set",
+            "kwargs": {"column": "team", "value_set": ["BOS", "NYK"], "row_condition": "home > 1"},
+        },
+    ],
+}
+
+
+def test_a_suite_is_run_by_the_real_library_from_text_and_from_a_file(env):
+    pytest.importorskip("great_expectations", reason="the extra gx isn't installed")
+
+    async def scene(client):
+        inline = (await told(client, "validate_data", dataset="games@1", suite=json.dumps(SUITE))).structured_content
+        folder = Path(env["COURTSIDE_ALLOWED_DIRS"])
+        (folder / "suite.json").write_text(json.dumps(SUITE), encoding="utf-8")
+        assert (await told(client, "validate_data", dataset="games@1", suite="suite.json")).structured_content == inline
+        broken = await document(client, "data://games@1/contract/great_expectations")
+        exported = await told(client, "validate_data", dataset="games@1", suite=broken["untrusted"]["document"])
+        return inline, exported.structured_content
+
+    inline, exported = in_server(env, scene)
+    assert (inline["verdict"], inline["failures"]) == ("fail", 1)
+    (finding,) = inline["findings"]
+    assert finding["rule"] == "suite.column_values_to_be_between"
+    assert finding["columns"] == ["home"]
+    assert (finding["count"], finding["rows"][:3]) == (28, [7, 14, 21])
+    assert "28 of 200 values break it (14.0%)" in finding["reason"]
+    assert inline["next"].startswith("1 of 3 expectations held")
+    assert any("evaluated as code" in line for line in inline["not_looked_for"])
+    assert (exported["verdict"], exported["findings"]) == ("pass", [])
+
+
+def test_what_the_library_measures_of_personal_data_is_not_told(env):
+    pytest.importorskip("great_expectations", reason="the extra gx isn't installed")
+    suite = {"expectations": [{"type": "expect_column_max_to_be_between", "kwargs": {"column": "pin", "max_value": 1}}]}
+
+    async def scene(client):
+        await told(client, "import_data", name="pins", text="pin,x\n" + "".join(f"{7000 + i},{i}\n" for i in range(30)))
+        open_ = (await told(client, "validate_data", dataset="pins@1", suite=json.dumps(suite))).structured_content
+        step = {"do": "contract", "change": {"columns": {"pin": {"personal": True}}}}
+        await told(client, "prepare_data", dataset="pins@1", steps=[step])
+        return open_, await told(client, "validate_data", dataset="pins@2", suite=json.dumps(suite))
+
+    control, hidden = in_server(env, scene)
+    assert control["findings"][0]["statistic"] == 7029
+    assert hidden.structured_content["failures"] == 1
+    assert "7029" not in hidden.model_dump_json()
+
+
+def test_without_the_library_the_answer_says_what_to_install(env):
+    if find_spec("great_expectations") is not None:
+        pytest.skip("Great Expectations is installed")
+
+    async def scene(client):
+        return await refused(client, "validate_data", dataset="games@1", suite=json.dumps(SUITE))
+
+    error = in_server(env, scene)
+    assert error["code"] == "E_UNSUPPORTED"
+    assert "courtside[gx]" in error["hint"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ({"suite": "{"}, "E_CONTRACT"),
+        ({"suite": '{"expectations": 1}'}, "E_CONTRACT"),
+        ({"suite": json.dumps({"expectations": [{}] * 501})}, "E_QUOTA"),
+        ({"suite": "../elsewhere.json"}, "E_PATH"),
+        ({"suite": "{}", "baseline": "games@2"}, "E_ARG"),
+    ],
+)
+def test_a_suite_that_is_none_is_refused(env, arguments, code):
+    async def scene(client):
+        return await refused(client, "validate_data", dataset="games@1", **arguments)
+
+    assert in_server(env, scene)["code"] == code

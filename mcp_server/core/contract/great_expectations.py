@@ -29,14 +29,15 @@ from mcp_server.errors import DataRejected
 
 Severity = Literal["fail", "warn", "info"]
 
-# Kind to pandas' types, as the library compares them.
+# Kind to pandas' types, as the library compares them: nullable ones by the names of their classes, and instants only
+# without a zone.
 _TYPES: dict[Kind, list[str]] = {
-    "integer": ["int64", "Int64"],
-    "number": ["float64", "Float64"],
-    "boolean": ["bool", "boolean"],
+    "integer": ["int64", "Int64", "Int64Dtype"],
+    "number": ["float64", "Float64", "Float64Dtype"],
+    "boolean": ["bool", "boolean", "BooleanDtype"],
     "text": ["str", "object", "string"],
     "date": ["date"],
-    "datetime": ["datetime64[ns, UTC]", "datetime64[us, UTC]"],
+    "datetime": ["datetime64[ns]", "datetime64[us]", "datetime64[ns, UTC]", "datetime64[us, UTC]"],
 }
 _SEVERITIES: dict[Severity, str] = {"fail": "critical", "warn": "warning", "info": "info"}
 _GREATER = "expect_column_pair_values_a_to_be_greater_than_b"
@@ -86,7 +87,7 @@ def from_great_expectations(text: str) -> Foreign:
         DataRejected: `E_CONTRACT`: it isn't a suite in JSON, or larger than 512 kB.
     """
     reader = _Reader()
-    for expectation in _loaded(text):
+    for expectation in read_suite(text):
         reader.read(expectation)
     return reader.foreign()
 
@@ -292,7 +293,12 @@ def _unwritable(column: str) -> bool:
     return len(column) > 200 or "\\" in repr(column)
 
 
-def _loaded(text: str) -> list[dict[str, Any]]:
+def read_suite(text: str) -> list[dict[str, Any]]:
+    """The expectations of a suite in JSON, as they're written; nothing of them is known yet.
+
+    Raises:
+        DataRejected: `E_CONTRACT`: it isn't one, or larger than 512 kB.
+    """
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise refusal("The document is larger than 512 kB.", "Write fewer allowed values.")
     try:

@@ -20,6 +20,7 @@ _HOMES = {
     "validate": "checking",
     "page_findings": "checking",
     "differ": "checking",
+    "run_suite": "checking",
     "draw_lineage": "drawing",
     "draw_quality": "drawing",
     "prepare_table": "preparing",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -15,16 +15,18 @@ from mcp_server.core.canonical import canonical_bytes
 from mcp_server.core.contract import from_dict
 from mcp_server.core.contract.compatibility import breaks
 from mcp_server.core.contract.edit import differences
+from mcp_server.core.contract.great_expectations import read_suite
 from mcp_server.core.labels import label
 from mcp_server.core.profile import difference
 from mcp_server.core.quality import ValidationReport
 from mcp_server.core.quality import validate as validate_table
-from mcp_server.errors import NotFound
+from mcp_server.errors import NotFound, QuotaExceeded
 from mcp_server.workflows.operations.reading import stored_column, stored_table
 
 Report = Callable[[float, str], None]
 
 MOST_PROMISES = 30
+MOST_EXPECTATIONS = 500
 MOST_SPANS = 300
 MOST_NAMES = 5
 MOST_LETTERS = 40
@@ -146,6 +148,29 @@ def _cut(items: Any, arguments: dict[str, Any]) -> tuple[Any, dict[str, int]]:
 def _cells(path: str, name: str, rows: npt.NDArray[np.uint32]) -> list[str | None]:
     values = stored_column(path, name).gather(rows - 1).to_list()
     return [None if value is None else label(str(value), MOST_LETTERS) for value in values]
+
+
+def run_suite(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Have Great Expectations judge a table.
+
+    Args:
+        arguments: path, and suite: its text.
+    Returns:
+        judged: one object for each expectation, as `integrations.expectations.Judged`.
+    Raises:
+        DataRejected: it isn't a suite.
+        QuotaExceeded: it has more expectations than are run.
+        Unsupported: the library isn't installed.
+    """
+    from mcp_server.integrations.expectations import judge
+
+    expectations = read_suite(arguments["suite"])
+    if len(expectations) > MOST_EXPECTATIONS:
+        raise QuotaExceeded(
+            f"The suite has {len(expectations):,} expectations; {MOST_EXPECTATIONS} are run.", hint="Split it."
+        )
+    report(0.1, "Loading the library")
+    return {"judged": [asdict(one) for one in judge(stored_table(arguments["path"]), expectations)]}
 
 
 def differ(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
