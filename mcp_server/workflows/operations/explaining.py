@@ -69,6 +69,8 @@ def explain_rows(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     _check_fixed(given_inputs(form), arguments["fixed"])
     rng = np.random.default_rng(arguments["seed"])
     ordinary = _drawn(real_rows(arguments), SAMPLE, rng)
+    if not ordinary.height:
+        raise InvalidInput("There is no real row to hold the answers against.", hint="Name a dataset with some rows.")
     background = batch.encode(ordinary.head(background_size(form)))
     answers, typed = _answers(predictor, arguments["rows"], frozenset(arguments["unread"]))
     report(0.3, "Explaining")
