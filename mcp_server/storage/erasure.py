@@ -23,16 +23,16 @@ SHORTEST = 4
 CHUNK = 4 * 1024 * 1024
 _STEPS = ("do", "by", "how")
 # What a comparison of groups is made of; only names of groups and columns are from the data.
-# fmt: off
 _FOUND = frozenset(
-    {"found", "rows", "left_out", "positive", "columns", "column", "reference", "groups", "name", "value",
-     "share", "share_of_all", "small", "rates", "gaps", "rate", "group", "difference", "ratio", "conflicts",
-     "base_rates", "needed_ratio", "observed_ratio", "needed_gap", "verdict", "gates", "kind", "limit",
-     "reason", "proxies", "area", "asked", "pass", "fail", "base_rate", "selection_rate",
-     "false_positive_rate", "false_negative_rate", "error_rate", "calibration_gap", "calibration_error",
-     "mean_error", "mean_absolute_error"}
+    {
+        *("found", "rows", "left_out", "positive", "columns", "column", "reference", "groups", "name", "value"),
+        *("share", "share_of_all", "small", "rates", "gaps", "rate", "group", "difference", "ratio"),
+        *("conflicts", "base_rates", "needed_ratio", "observed_ratio", "needed_gap", "verdict", "gates"),
+        *("kind", "limit", "reason", "proxies", "area", "asked", "pass", "fail", "base_rate", "selection_rate"),
+        *("false_positive_rate", "false_negative_rate", "error_rate", "calibration_gap", "calibration_error"),
+        *("mean_error", "mean_absolute_error"),
+    }
 )
-# fmt: on
 _TEXTS: tuple[tuple[Table, tuple[str, ...], frozenset[str] | None], ...] = (
     (jobs, ("arguments", "message", "result", "error"), None),
     (runs, ("parameters", "metrics"), None),
