@@ -145,16 +145,19 @@ def finding(parts: Sequence[Contribution], about: str | None) -> str:
     return f"{first} speaks most {'for' if parts[0].value > 0 else 'against'} {shorten(about, 24)}"
 
 
-def leader(rows: Sequence[Bar]) -> str:
+def leader(rows: Sequence[Bar], telling: int, asked: int) -> str:
     """A title for bars: the column that matters most, where the intervals tell it apart from nothing.
 
-    >>> leader([Bar("elo", 0.05, 0.04, 0.06), Bar("rest", 0.0, -0.01, 0.01)])
+    Args:
+        rows: the first of the columns that were asked about.
+        telling: how many of those have an interval above 0.
+
+    >>> leader([Bar("elo", 0.05, 0.04, 0.06), Bar("rest", 0.0, -0.01, 0.01)], 1, 2)
     'elo matters most; 1 of 2 columns can be told from noise'
     """
-    telling = sum(row.low is not None and row.low > 0 for row in rows)
     if not telling:
         return "No column can be told from noise"
-    return f"{shorten(rows[0].label, _LONGEST)} matters most; {telling} of {len(rows)} columns can be told from noise"
+    return f"{shorten(rows[0].label, _LONGEST)} matters most; {telling} of {asked} columns can be told from noise"
 
 
 def _check(count: int, figures: Sequence[float]) -> None:

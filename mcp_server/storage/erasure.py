@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
-from sqlalchemy import select, update
+from sqlalchemy import Table, select, update
 
 from mcp_server.core.personal.written import written
-from mcp_server.storage.tables import jobs, runs
+from mcp_server.storage.tables import assessments, jobs, runs
 
 if TYPE_CHECKING:
     from mcp_server.storage.keys import Keys
@@ -22,7 +22,22 @@ SHORTEST = 4
 """Characters of a value that is looked for in texts; a shorter one would be found in anything."""
 CHUNK = 4 * 1024 * 1024
 _STEPS = ("do", "by", "how")
-_TEXTS = ((jobs, ("arguments", "message", "result", "error")), (runs, ("parameters", "metrics")))
+# What a comparison of groups is made of; only names of groups and columns are from the data.
+_FOUND = frozenset(
+    {
+        *("found", "rows", "left_out", "positive", "columns", "column", "reference", "groups", "name", "value"),
+        *("share", "share_of_all", "small", "rates", "gaps", "rate", "group", "difference", "ratio"),
+        *("conflicts", "base_rates", "needed_ratio", "observed_ratio", "needed_gap", "verdict", "gates"),
+        *("kind", "limit", "reason", "proxies", "area", "asked", "pass", "fail", "base_rate", "selection_rate"),
+        *("false_positive_rate", "false_negative_rate", "error_rate", "calibration_gap", "calibration_error"),
+        *("mean_error", "mean_absolute_error"),
+    }
+)
+_TEXTS: tuple[tuple[Table, tuple[str, ...], frozenset[str] | None], ...] = (
+    (jobs, ("arguments", "message", "result", "error"), None),
+    (runs, ("parameters", "metrics"), None),
+    (assessments, ("found",), _FOUND),
+)
 
 
 def words_of(values: Iterable[object]) -> frozenset[str]:
@@ -83,17 +98,17 @@ def _whole(text: str, words: Collection[str]) -> str:
 
 
 async def scrub(tx: Transaction, words: Collection[str]) -> int:
-    """Replace quoted words in what jobs and runs were asked and answered.
+    """Replace quoted words in what jobs and runs were asked and answered, and groups that are named by one.
 
     Returns:
         how many records were changed.
     """
     changed = 0
-    for table, names in _TEXTS:
+    for table, names, known in _TEXTS:
         columns = [table.c[name] for name in names]
         for row in (await tx.execute(select(table.c.id, *columns))).mappings().all():
             old = {name: row[name] for name in names}
-            new = without(old, words)
+            new = without(old, words, names=known)
             if new != old:
                 await tx.execute(update(table).where(table.c.id == row["id"]).values(**new))
                 changed += 1

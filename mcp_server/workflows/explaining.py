@@ -213,8 +213,9 @@ def _overall(loaded: Loaded, table: DatasetVersion, found: dict[str, Any]) -> Ex
     contributions = [_rounded({**one, "column": apart.value(one["column"])}) for one in found["contributions"]]
     metric = "log loss" if found["metric"] == "log_loss" else "RMSE"
     where = f"{found['rows']:,} rows of {table.name}@{table.version} that it wasn't trained on"
-    told = sum(one["low"] is not None and one["low"] > 0 for one in found["importance"])
+    told = found["telling"]
     leads = f"{importance[0]['column']} matters most; " if told else ""
+    leads += f"{told} of {counted(found['asked'], 'column')} can be told from noise."
     method = f"Rise of {metric} when one column is shuffled, 5 times, with 95 % intervals; a column whose information "
     method += f"another one holds too can look unimportant. Contributions: {found['summarised']} rows against "
     method += f"{found['background']}, {'exact' if found['exact'] else 'from averaged trees by way of their shares'}."
@@ -222,7 +223,7 @@ def _overall(loaded: Loaded, table: DatasetVersion, found: dict[str, Any]) -> Ex
         method += f" {counted(found['not_shuffled'], 'column')} that hardly move answers weren't shuffled."
     answer = Explained(
         model=loaded.reference,
-        sentence=f"{loaded.reference} on {where}: {leads}{counted(told, 'column')} can be told from noise.",
+        sentence=f"{loaded.reference} on {where}: {leads}",
         rows=found["rows"],
         importance=importance,
         contributions=contributions,

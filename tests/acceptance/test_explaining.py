@@ -217,6 +217,18 @@ def test_a_server_that_is_read_only_keeps_nothing(env):
     in_server({**env, "COURTSIDE_READ_ONLY": "true"}, scene)
 
 
+def test_the_sensitive_columns_of_a_contract_are_compared_without_being_named(env):
+    async def scene(client):
+        error = await refused(client, "explain_model", model="score@1", groups=[])
+        assert "no sensitive column" in error["message"]
+        steps = [{"do": "contract", "change": {"columns": {"sex": {"sensitive": True}}}}]
+        await told(client, "prepare_data", dataset="credit@1", name="stated", steps=steps)
+        result = await told(client, "explain_model", model="score@1", dataset="stated@1", groups=[])
+        assert [one["column"] for one in result.structured_content["fairness"]] == ["sex"]
+
+    in_server(env, scene)
+
+
 def test_other_rows_than_the_training_data_leave_out_what_was_seen(env):
     async def scene(client):
         lines = table().splitlines()

@@ -57,7 +57,7 @@ def test_titles_say_what_was_found() -> None:
     assert finding([Contribution("elo = 1", -0.2)], "win") == "elo = 1 speaks most against win"
     assert finding([Contribution("elo = 1", -0.2)], None) == "elo = 1 lowers this answer most"
     assert finding([], "win") == "No column moves this answer"
-    assert leader([Bar("elo", 0.0, -0.1, 0.1)]) == "No column can be told from noise"
+    assert leader([Bar("elo", 0.0, -0.1, 0.1)], 0, 1) == "No column can be told from noise"
 
 
 @pytest.mark.parametrize("label", HOSTILE, ids=range(len(HOSTILE)))

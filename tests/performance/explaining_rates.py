@@ -1,7 +1,7 @@
 """What an explanation costs, how well it adds up, and how often a nearest change is found; prints a table.
 
-    python -m performance.explaining_rates              from tests/; the two estimators on six tables
-    python -m performance.explaining_rates --coverage   how often a shuffled column of noise has 0 in its interval
+    python -m performance.explaining_rates [PART OF A TABLE'S NAME]    from tests/; the two estimators on six tables
+    python -m performance.explaining_rates --coverage                  how often a shuffled column of noise holds 0
 
 Seconds are of one core's processor time. Columns of more than 12 are too many for the definition to be checked.
 """
@@ -50,13 +50,17 @@ TABLES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("part", nargs="?", default="")
     parser.add_argument("--coverage", action="store_true")
-    if parser.parse_args().coverage:
+    asked = parser.parse_args()
+    if asked.coverage:
         coverage()
         return
     print("| table, model | trees | ms a row | largest error | from the definition | shuffling, s | change found, ms |")
     print("|---|---|---|---|---|---|---|")
     for name, make in TABLES.items():
+        if asked.part not in name:
+            continue
         frame, contract = make()
         for algorithm in ("linear", "boosting"):
             measured(f"{name}, {algorithm}", frame, contract, algorithm)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcp_server.storage import Storage, assessments, models
+from mcp_server.storage import Storage, assessments, erasure, models
 from storage.test_models import add as add_model
 
 pytestmark = pytest.mark.anyio
@@ -35,3 +35,16 @@ async def test_it_goes_with_its_version(storage: Storage) -> None:
     async with storage.database.transaction() as tx:
         await models.remove(tx, record)
         assert await assessments.latest(tx, "games", record.version) is None
+
+
+async def test_a_group_that_is_named_by_an_erased_value_loses_its_name(storage: Storage) -> None:
+    found = {"rows": 40, "columns": [{"reference": "Ann Lee", "groups": [{"name": "Ann Lee"}, {"name": "others"}]}]}
+    async with storage.database.transaction() as tx:
+        await assessments.add(tx, name="games", version=1, dataset="games@1", found=found, request_id="a")
+        assert await erasure.scrub(tx, {"Ann Lee", "rows"}) == 1
+        kept = await assessments.latest(tx, "games", 1)
+    assert kept is not None
+    assert kept.found == {
+        "rows": 40,
+        "columns": [{"reference": "[erased]", "groups": [{"name": "[erased]"}, {"name": "others"}]}],
+    }

@@ -197,7 +197,7 @@ class Search:
         for digits in _DIGITS:
             unit = 10.0 ** (np.floor(np.log10(max(abs(value), column.scale))) - digits + 1)
             # Away from the row's own value, so that it isn't written back over the edge.
-            written = float(f"{(np.ceil if value > own else np.floor)(value / unit) * unit:.15g}")
+            written = float(f"{(np.ceil if value > own else np.floor)(value / unit) * unit:.15g}") + 0.0
             if abs(written - own) <= _OVERSHOOT * abs(value - own) and column.low <= written <= column.high:
                 tried.append(written)
         return next((written for written, flips in self._flipping(change, name, tried) if flips), value)

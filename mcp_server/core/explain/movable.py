@@ -54,7 +54,13 @@ class Movable:
 
 
 def movable_columns(
-    form: Form, contract: Contract, sample: pl.DataFrame, row: Mapping[str, Any], *, fixed: Collection[str]
+    form: Form,
+    contract: Contract,
+    sample: pl.DataFrame,
+    row: Mapping[str, Any],
+    *,
+    fixed: Collection[str],
+    personal: Collection[str] = (),
 ) -> tuple[list[Movable], dict[str, str]]:
     """The columns that a change may use.
 
@@ -63,6 +69,7 @@ def movable_columns(
         sample: ordinary rows with the form's inputs, for the spread and for values to try.
         row: typed, by given input; None where missing.
         fixed: columns that the caller doesn't want changed.
+        personal: further columns that are personal, such as by the contract of the sample.
     Returns:
         those that may be changed, and for each other one that the model uses why not.
     """
@@ -73,7 +80,7 @@ def movable_columns(
     for name in given_inputs(form):
         if name not in used:
             continue
-        reason = _reason(contract, specs[name], row.get(name), name in fixed)
+        reason = _reason(contract, specs[name], row.get(name), fixed=name in fixed, personal=name in personal)
         if reason is not None:
             kept[name] = reason
             continue
@@ -85,13 +92,13 @@ def movable_columns(
     return found, kept
 
 
-def _reason(contract: Contract, spec: Input, value: Any, fixed: bool) -> str | None:
+def _reason(contract: Contract, spec: Input, value: Any, *, fixed: bool, personal: bool) -> str | None:
     column = next((one for one in contract.columns if one.name == spec.name), None)
     if fixed:
         return "is to stay as it is"
     if column is None or column.role != "feature":
         return "isn't a feature by the contract"
-    if column.personal:
+    if column.personal or personal:
         return "is personal"
     if spec.kind in ("date", "datetime"):
         return "is a moment in time"

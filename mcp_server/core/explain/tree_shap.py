@@ -12,7 +12,7 @@ Source: Lundberg et al. (2020), Nature Machine Intelligence 2, for interventiona
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import comb
 
@@ -64,10 +64,9 @@ class _Block:
 
     Args:
         leaves: of one output.
-        background: shape (m, width).
     """
 
-    def __init__(self, leaves: list[_Leaf], questions: _Questions, background: FloatArray) -> None:
+    def __init__(self, leaves: list[_Leaf]) -> None:
         self.depth = len(leaves[0].path)
         self._value = np.array([leaf.value for leaf in leaves])
         self._player = np.array([list(leaf.path) for leaf in leaves], dtype=np.int64)
@@ -76,8 +75,11 @@ class _Block:
         self._left = np.array([left for _, left in asked], dtype=np.bool_)[:, None]
         counts = [len(questions_of) for leaf in leaves for questions_of in leaf.path.values()]
         self._starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
-        self._fits = self._satisfied(questions, background)
         self._row_free, self._background_free = _weights(self.depth)
+
+    def meet(self, questions: _Questions, background: FloatArray) -> None:
+        """Ask the background, once all questions are known."""
+        self._fits = self._satisfied(questions, background)
 
     def _satisfied(self, questions: _Questions, matrix: FloatArray) -> BoolArray:
         """Whether a row fits each player of each path, shape (leaves, depth, rows)."""
@@ -141,9 +143,12 @@ class TreeShapley:
         self._players = count
         self._rows = len(background)
         self._questions = _Questions()
-        leaves = _leaves_of(estimator, players, self._questions)
+        # Leaf by leaf: as objects, those of a large forest would take more memory than all that follows.
+        self._blocks = [list(_blocks(leaves, self._rows)) for leaves in _leaves_of(estimator, players, self._questions)]
         self._questions.settle()
-        self._blocks = [list(_blocks(of_output, self._questions, background)) for of_output in leaves]
+        for blocks in self._blocks:
+            for block in blocks:
+                block.meet(self._questions, background)
 
     def values(self, matrix: FloatArray) -> FloatArray:
         """How much each player moves each output from its mean over the background, shape (n, players, outputs).
@@ -186,22 +191,19 @@ def path_columns(estimator: Trees | Averaged, width: int) -> int:
     return total * (len(estimator.leaves[0]) if isinstance(estimator, Averaged) else 1)
 
 
-def _leaves_of(estimator: Trees | Averaged, players: IntArray, questions: _Questions) -> list[list[_Leaf]]:
+def _leaves_of(estimator: Trees | Averaged, players: IntArray, questions: _Questions) -> Iterator[Iterable[_Leaf]]:
     """The leaves of each output."""
     if isinstance(estimator, Trees):
-        roots = grow(estimator.trees, width=len(players), outputs=len(estimator.base))
-        return [[leaf for root in row for leaf in _leaves(root, players, questions)] for row in roots]
+        for roots in grow(estimator.trees, width=len(players), outputs=len(estimator.base)):
+            yield (leaf for root in roots for leaf in _leaves(root, players, questions))
+        return
     grown = grow_leaves(estimator.trees, width=len(players), leaves=len(estimator.leaves))
     numbered = [leaf for (root,) in grown for leaf in _leaves(root, players, questions)]
-    shares = np.array(estimator.leaves) / len(grown)
-    return [
-        [_Leaf(float(shares[int(leaf.value), output]), leaf.path) for leaf in numbered]
-        for output in range(shares.shape[1])
-    ]
+    for values in (np.array(estimator.leaves) / len(grown)).T.tolist():
+        yield (_Leaf(values[int(leaf.value)], leaf.path) for leaf in numbered)
 
 
-def _leaves(root: Node, players: IntArray, questions: _Questions) -> list[_Leaf]:
-    found: list[_Leaf] = []
+def _leaves(root: Node, players: IntArray, questions: _Questions) -> Iterator[_Leaf]:
     waiting: list[tuple[Node, tuple[tuple[int, int, bool], ...]]] = [(root, ())]
     while waiting:
         (feature, threshold, left, right, missing), above = waiting.pop()
@@ -209,25 +211,25 @@ def _leaves(root: Node, players: IntArray, questions: _Questions) -> list[_Leaf]
             path: dict[int, list[tuple[int, bool]]] = {}
             for player, node, goes_left in above:
                 path.setdefault(player, []).append((node, goes_left))
-            found.append(_Leaf(threshold, path))
+            yield _Leaf(threshold, path)
             continue
         node = questions.add(feature, threshold, missing is left)
         player = int(players[feature])
         waiting += [(left, (*above, (player, node, True))), (right, (*above, (player, node, False)))]
-    return found
 
 
-def _blocks(leaves: list[_Leaf], questions: _Questions, background: FloatArray) -> list[_Block]:
+def _blocks(leaves: Iterable[_Leaf], background: int) -> Iterator[_Block]:
     by_depth: dict[int, list[_Leaf]] = {}
     for leaf in leaves:
+        depth = len(leaf.path)
         # A tree of one leaf, and a leaf of value 0, move nothing.
-        if leaf.path and leaf.value:
-            by_depth.setdefault(len(leaf.path), []).append(leaf)
-    blocks = []
-    for depth, alike in sorted(by_depth.items()):
-        size = max(1, _CELLS // (depth * len(background)))
-        blocks += [_Block(alike[at : at + size], questions, background) for at in range(0, len(alike), size)]
-    return blocks
+        if not depth or not leaf.value:
+            continue
+        alike = by_depth.setdefault(depth, [])
+        alike.append(leaf)
+        if len(alike) * depth * background >= _CELLS:
+            yield _Block(by_depth.pop(depth))
+    yield from (_Block(alike) for _, alike in sorted(by_depth.items()))
 
 
 def _weights(depth: int) -> tuple[FloatArray, FloatArray]:

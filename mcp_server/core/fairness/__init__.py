@@ -5,10 +5,10 @@ from mcp_server.core.fairness.grouping import Group, group_rows
 from mcp_server.core.fairness.intervals import Rate
 from mcp_server.core.fairness.proxies import Proxy, proxies
 from mcp_server.core.fairness.rates import GroupRates
-from mcp_server.core.fairness.report import Clash, Disparity, FairnessReport, fairness
+from mcp_server.core.fairness.report import DefinitionConflict, Disparity, FairnessReport, fairness
 
 __all__ = [
-    "Clash",
+    "DefinitionConflict",
     "Disparity",
     "FairnessReport",
     "Group",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from mcp_server.core.labels import label
 from mcp_server.errors import InvalidInput
 
 Verdict = Literal["pass", "fail", "can't tell"]
@@ -28,7 +29,7 @@ class Limit:
         allowed = 0.0 < self.value <= 1.0 if self.kind == "ratio" else 0.0 <= self.value < float("inf")
         if not allowed:
             raise InvalidInput(
-                f"A limit of {self.value:g} on a {self.kind} of {self.rate} asks for nothing sensible.",
+                f"A limit of {self.value:g} on a {self.kind} of {label(self.rate)} asks for nothing sensible.",
                 hint="State a ratio above 0 and up to 1, such as 0.8, or a difference of at least 0.",
             )
 

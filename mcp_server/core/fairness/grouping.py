@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,6 +18,9 @@ BoolArray = NDArray[np.bool_]
 MOST_GROUPS = 8
 _COUNTED = 5  # numbers with so many values are groups by value
 _RANGES = 4
+_LONGEST = 200
+_OTHER, _MISSING = "(other)", "(missing)"
+_OURS = re.compile(r"\((other|missing|value [0-9]+)\)\Z|up to |above |group [0-9]+\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +29,13 @@ class Group:
 
     Args:
         name: a value of the column (untrusted), a range such as `12 to 30`, `(other)` or `(missing)`.
-        rows: which rows, shape (n,).
         value: whether the name is a value from the data.
+        rows: which rows, shape (n,).
     """
 
     name: str
+    value: bool
     rows: BoolArray
-    value: bool = False
 
 
 def group_rows(series: pl.Series) -> list[Group]:
@@ -56,7 +60,7 @@ def group_rows(series: pl.Series) -> list[Group]:
         )
     missing = series.is_null().to_numpy()
     if missing.any():
-        groups.append(Group("(missing)", missing))
+        groups.append(Group(_MISSING, False, missing))
     if len(groups) < 2:
         raise BadSample(
             f"All rows are in one group of {label(series.name)!r}.",
@@ -71,11 +75,20 @@ def _values(series: pl.Series) -> list[Group]:
     ordered = sorted(counts.iter_rows(), key=lambda pair: (-pair[1], pair[0]))
     named = [value for value, _ in ordered]
     kept = named if len(named) <= MOST_GROUPS else named[: MOST_GROUPS - 1]
-    groups = [Group(value, (texts == value).fill_null(False).to_numpy(), True) for value in kept]
+    groups = [
+        Group(*_named(value, place), rows=(texts == value).fill_null(False).to_numpy())
+        for place, value in enumerate(kept, start=1)
+    ]
     if len(kept) < len(named):
         others = texts.is_not_null().to_numpy() & ~np.logical_or.reduce([group.rows for group in groups])
-        groups.append(Group("(other)", others))
+        groups.append(Group(_OTHER, False, others))
     return groups
+
+
+def _named(value: str, place: int) -> tuple[str, bool]:
+    """A group's name and whether it's the value; one that is long, or reads like a name of ours, goes by its place."""
+    plain = len(value) <= _LONGEST and not _OURS.match(value)
+    return (value, True) if plain else (f"(value {place})", False)
 
 
 def _ranges(series: pl.Series) -> list[Group]:
@@ -87,7 +100,7 @@ def _ranges(series: pl.Series) -> list[Group]:
     for low, high in pairwise(edges):
         # A value at an edge belongs to the lower range.
         rows = (values > low) & (values <= high)
-        groups.append(Group(_range(low, high), rows))
+        groups.append(Group(_range(low, high), False, rows))
     return groups
 
 

@@ -16,6 +16,7 @@ from mcp_server.core.fairness.gates import Limit, Ruling, rule
 from mcp_server.core.fairness.grouping import Group
 from mcp_server.core.fairness.intervals import Rate, difference, ratio
 from mcp_server.core.fairness.rates import FEW, SHARES, SMALL, GroupRates, rates_of
+from mcp_server.core.labels import label
 from mcp_server.core.metrics import Task, wilson_interval
 from mcp_server.errors import BadSample, InvalidInput
 
@@ -49,7 +50,7 @@ class Disparity:
 
 
 @dataclass(frozen=True, slots=True)
-class Clash:
+class DefinitionConflict:
     """A group whose base rate differs from the reference's, so that definitions of fairness exclude each other.
 
     Unless the model makes no errors at all, a score that is calibrated in both groups can't have equal false positive
@@ -86,7 +87,7 @@ class FairnessReport:
     reference: str
     groups: tuple[GroupRates, ...]
     disparities: tuple[Disparity, ...]
-    conflicts: tuple[Clash, ...]
+    conflicts: tuple[DefinitionConflict, ...]
     rulings: tuple[tuple[str, Ruling], ...]
 
 
@@ -150,7 +151,7 @@ def _rulings(
     if limit.rate not in known or (limit.kind == "ratio" and limit.rate not in SHARES):
         usable = [name for name in known if limit.kind == "difference" or name in SHARES]
         raise InvalidInput(
-            f"This model has no {limit.kind} of {limit.rate} to limit.",
+            f"This model has no {limit.kind} of {label(limit.rate)} to limit.",
             hint=f"It has: {', '.join(usable) or 'none; limit a difference'}.",
         )
     by_group = {one.group: one for one in disparities if one.rate == limit.rate}
@@ -168,7 +169,7 @@ def _rulings(
 
 def _conflicts(
     told: Sequence[GroupRates], disparities: Sequence[Disparity], target: FloatArray, forecast: FloatArray
-) -> list[Clash]:
+) -> list[DefinitionConflict]:
     reference = told[0]
     rates = {one.name: one.rates for one in told}
     happened, selected = target == 1.0, forecast > 0.5
@@ -182,7 +183,7 @@ def _conflicts(
         defined = 0.0 < theirs < 1.0 and ours < 1.0
         needed = (ours / (1.0 - ours)) / (theirs / (1.0 - theirs)) if defined else None
         found.append(
-            Clash(
+            DefinitionConflict(
                 one.group,
                 (ours, theirs),
                 needed,

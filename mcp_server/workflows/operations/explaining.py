@@ -69,6 +69,8 @@ def explain_rows(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     _check_fixed(given_inputs(form), arguments["fixed"])
     rng = np.random.default_rng(arguments["seed"])
     ordinary = _drawn(real_rows(arguments), SAMPLE, rng)
+    if not ordinary.height:
+        raise InvalidInput("There is no real row to hold the answers against.", hint="Name a dataset with some rows.")
     background = batch.encode(ordinary.head(background_size(form)))
     answers, typed = _answers(predictor, arguments["rows"], frozenset(arguments["unread"]))
     report(0.3, "Explaining")
@@ -86,7 +88,7 @@ def explain_rows(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     contract = from_dict(document["contract"])
     for at, row in enumerate(typed[:MOST_CHANGED] if form.classes or arguments["move"] else []):
         report(0.5 + 0.1 * at, "Looking for the nearest change")
-        told[at] |= _changes(predictor, batch, contract, ordinary, row, arguments)
+        told[at] |= _changes(predictor, batch, contract, ordinary, row, answers[at], arguments)
     report(0.9, "Drawing")
     return {
         "rows": told,
@@ -104,8 +106,9 @@ def explain_overall(arguments: dict[str, Any], report: Report) -> dict[str, Any]
     Args:
         arguments: form (path), path, contract and held_out as for `judged_rows`, picture, name, seed.
     Returns:
-        rows (judged), left_out, importance (column, increase, low, high), not_shuffled (how many columns weren't asked
-        about), contributions (column, size, direction), summarised (rows), background (rows), error, metric, picture.
+        rows (judged), left_out, importance (column, increase, low, high: the first of those asked), asked and telling
+        (how many columns were, and can be told from noise), not_shuffled (how many weren't asked), contributions
+        (column, size, direction), summarised (rows), background (rows), error, metric, picture.
     """
     report(0.1, "Reading")
     document = orjson.loads(Path(arguments["form"]).read_bytes())
@@ -127,20 +130,24 @@ def explain_overall(arguments: dict[str, Any], report: Report) -> dict[str, Any]
         {"column": one.column, "increase": one.increase, "low": one.low, "high": one.high}
         for one in importance[:MOST_TOLD]
     ]
+    telling = sum(one.low is not None and one.low > 0.0 for one in importance)
     metric = "rmse" if batch.form.classes is None else "log_loss"
     return {
         "rows": len(target),
         "left_out": rows.left_out,
         "importance": told,
         "not_shuffled": max(0, len(columns) - MOST_SHUFFLED),
-        "unimportant": sum(one.low is None or one.low <= 0.0 for one in importance),
+        "asked": len(importance),
+        "telling": telling,
         "contributions": summary[:MOST_TOLD],
         "summarised": len(matrix),
         "background": len(background),
         "error": found.largest_error,
         "exact": found.exact,
         "metric": metric,
-        "picture": _bars(arguments["name"], told, len(target), metric) if arguments["picture"] else None,
+        "picture": _bars(arguments["name"], told, telling, len(importance), len(target), metric)
+        if arguments["picture"]
+        else None,
     }
 
 
@@ -202,12 +209,17 @@ def _changes(
     contract: Contract,
     ordinary: pl.DataFrame,
     row: dict[str, Any],
+    answer: Answer,
     arguments: Mapping[str, Any],
 ) -> dict[str, Any]:
     form = batch.form
     # What is derived follows the change of its sources.
     plain = {name: row.get(name) for name in given_inputs(form)}
-    columns, kept = movable_columns(form, contract, ordinary, plain, fixed=arguments["fixed"])
+    if all(value is None for value in plain.values()) or predictor.answer(plain).value != answer.value:
+        return {"changes": [], "kept": {"is stated though it's computed from others": len(row) - len(plain)}}
+    columns, kept = movable_columns(
+        form, contract, ordinary, plain, fixed=arguments["fixed"], personal=arguments["personal"]
+    )
     schema = {name: kind for name, kind in schema_of(form).items() if name in plain}
     search = Search(predictor, batch, plain, schema=schema, columns=columns, contract=contract, move=arguments["move"])
     return {
@@ -308,12 +320,12 @@ def _said(one: Mapping[str, Any]) -> str:
     return f"{one['column']} = {'missing' if value is None else value}"
 
 
-def _bars(name: str, told: Sequence[Mapping[str, Any]], rows: int, metric: str) -> str:
+def _bars(name: str, told: Sequence[Mapping[str, Any]], telling: int, asked: int, rows: int, metric: str) -> str:
     shown = [drawing.Bar(one["column"], one["increase"], one["low"], one["high"]) for one in told]
     unit = "log loss (nats)" if metric == "log_loss" else "RMSE"
     spec = drawing.bars(
         shown,
-        title=drawing.leader(shown),
+        title=drawing.leader(shown, telling, asked),
         subtitle=f"{name} · rise of {unit} when a column is shuffled, on {rows:,} rows not learned from · 95 % CI",
     )
     return base64.b64encode(render.render_png(spec)).decode()

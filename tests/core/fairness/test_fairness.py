@@ -27,7 +27,7 @@ def share(count: int, rows: int) -> Rate:
 def two(first: int, second: int) -> list[Group]:
     """Rows 0 to first - 1 and the rest."""
     rows = np.arange(first + second) < first
-    return [Group("a", rows, True), Group("b", ~rows, True)]
+    return [Group("a", True, rows), Group("b", True, ~rows)]
 
 
 def table(happened_selected: int, happened_not: int, not_selected: int, not_not: int) -> tuple[np.ndarray, np.ndarray]:
@@ -64,6 +64,12 @@ def test_a_number_makes_ranges_between_its_quartiles_and_few_values_are_groups_t
         "above 75": 25,
     }
     assert {one.name for one in group_rows(pl.Series("legs", [2, 4, 4, 2]))} == {"2", "4"}
+
+
+def test_a_value_that_reads_like_a_name_of_ours_or_is_long_goes_by_its_place():
+    series = pl.Series("c", ["(missing)", None, "up to 5", "x" * 300, "plain", "plain"])
+    found = {one.name: one.value for one in group_rows(series)}
+    assert found == {"plain": True, "(value 2)": False, "(value 3)": False, "(value 4)": False, "(missing)": False}
 
 
 @given(
@@ -298,7 +304,7 @@ def test_a_column_that_gives_the_group_away_is_found_in_any_form():
             "town": np.where(member ^ (chance.random(1_000) < 0.1), "north", "south"),
         }
     )
-    groups = [Group("m", member, True), Group("f", ~member, True)]
+    groups = [Group("m", True, member), Group("f", True, ~member)]
     found = {one.column: one for one in proxies(frame, groups, least=30, rng=chance)}
     assert {name for name, one in found.items() if one.telling} == {"shifted", "wide", "town"}
     # 90 % of the rows of either group are in its town: the area is .9.
@@ -313,7 +319,7 @@ def test_noise_is_hardly_ever_a_proxy():
     for _ in range(200):
         member = chance.random(300) < 0.5
         frame = pl.DataFrame({"a": chance.normal(size=300), "b": chance.integers(0, 5, 300).astype(str)})
-        for one in proxies(frame, [Group("m", member, True)], least=30, rng=chance):
+        for one in proxies(frame, [Group("m", True, member)], least=30, rng=chance):
             told += one.telling
             covered += one.low <= 0.5 <= one.high
     assert told <= 4
@@ -322,4 +328,4 @@ def test_noise_is_hardly_ever_a_proxy():
 
 def test_a_group_too_small_to_judge_is_not_asked_about():
     member = np.arange(100) < 5
-    assert proxies(pl.DataFrame({"x": np.arange(100.0)}), [Group("m", member, True)], least=30, rng=rng()) == []
+    assert proxies(pl.DataFrame({"x": np.arange(100.0)}), [Group("m", True, member)], least=30, rng=rng()) == []

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_server.core.contract import Derived
+from mcp_server.core.contract.edit import edit, read_change
 from mcp_server.core.ingest import extend, read_csv, shape_table, text_columns
 from mcp_server.errors import DataRejected, InvalidInput
 
@@ -67,6 +68,12 @@ def test_roles_units_and_expressions_stay_and_ranges_follow_the_rows():
     assert (contract.column("score").maximum, result.contract.column("score").maximum) == (12, 50)
     assert result.frame["won"].to_list() == [True, True, False, True]
     assert (result.added, result.passed) == (1, 1)
+
+
+def test_a_sensitive_column_stays_sensitive():
+    stated = edit(CONTRACT, read_change({"columns": {"team": {"sensitive": True}}}))
+    result = extend(PARENT, stated, more("id,day,team,score,note\n4,2024-01-04,B,11,\n"), mode="append")
+    assert [column.name for column in result.contract.columns if column.sensitive] == ["team"]
 
 
 @pytest.mark.parametrize("since", ["day", "id", "score"])
