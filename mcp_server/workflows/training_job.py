@@ -114,7 +114,13 @@ class TrainingJob:
         versions = (await run.step("register", self._register, {"trained": trained, "plan": plan, "ready": ready}))[
             "versions"
         ]
-        return self._answer(versions, plan, summary, chosen and chosen["account"])
+        account = None
+        if chosen is not None:
+            metric, judged = PRIMARY[plan["task"]], trained[TUNED]["metrics"]
+            # How much was learned by heart: the loss on the rows learned from, on the folds and on the test rows.
+            gap = {"train": judged["train"][metric], "test": judged["test"][metric]["value"]}
+            account = {**chosen["account"], "gap": {**gap, "folds": chosen["account"]["loss"]}}
+        return self._answer(versions, plan, summary, account)
 
     async def record_failure(self, failed: CourtsideError) -> None:
         """Leave the failed runs in the history."""

@@ -24,11 +24,13 @@ POWER = 0.8
 MINIMUM_ROWS = 20
 
 _MOST_CELLS = 400_000_000  # rows times resamples: beyond, fewer resamples are drawn, of which fewer are needed
+_ROUNDING = 1e-10  # of a metric: differences below are those of adding up in another order
 _NORMAL = NormalDist()
 _TITLES = {
     "log_loss": "log loss",
     "brier": "Brier score",
     "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
     "macro_roc_auc": "ROC AUC, mean over classes",
     "accuracy": "accuracy",
     "calibration_error": "calibration error",
@@ -147,6 +149,9 @@ def _difference(ours: Measure, theirs: Measure, drawn: FloatArray, their_drawn: 
     influence = None
     if ours.influence is not None and theirs.influence is not None:
         influence = sign * (ours.influence - theirs.influence)
+        if float(np.abs(influence).max()) + abs(value) <= _ROUNDING * max(abs(ours.value), abs(theirs.value)):
+            # One model in two notations: the last digits say nothing.
+            value, influence, drawn = 0.0, np.zeros_like(influence), their_drawn
     found = interval(value, sign * (drawn - their_drawn), influence, level=LEVEL)
     if influence is not None:
         found = _stretched(found, influence)
