@@ -18,6 +18,8 @@ from mcp_server.workflows.model_answers import JobReport, Models, Verified
 
 toolset = Toolset("models")
 
+NO_COSTS: dict[str, float] = {}
+
 
 @toolset.tool(title="Train model", scope="train", hints=ADDS, keyed=True)
 async def train_model(
@@ -29,20 +31,16 @@ async def train_model(
     features: Annotated[list[Column] | None, Field(min_length=1, max_length=10_000)] = None,
     test: Annotated[Expression | None, Field(description='"season >= 2011"; else the latest or a random 20 %')] = None,
     algorithm: Literal["both", "linear", "boosting", "extra_trees", "auto"] = "both",
-    seconds: Annotated[int | None, Field(ge=1, le=86_400, description="tune for so long")] = None,
-    trials: Annotated[int | None, Field(ge=3, le=500, description="tune with so many; reproducible")] = None,
-    costs: Annotated[
-        dict[Literal["false_positive", "false_negative"], Annotated[float, Field(gt=0)]] | None,
-        Field(description="of errors; moves the threshold"),
-    ] = None,
+    seconds: Annotated[int, Field(ge=0, le=86_400, description="to tune")] = 0,
+    trials: Annotated[int, Field(ge=0, le=500, description="to tune; reproducible")] = 0,
+    costs: Annotated[dict[str, float], Field(description="false_positive, false_negative")] = NO_COSTS,
     seed: Annotated[int, Field(ge=0, le=4_294_967_295)] = 0,
     allow_leaks: bool = False,
 ) -> JobReport:
     """Train a linear baseline and gradient boosting as a job; each becomes a calibrated, tested, verified version.
 
-    With seconds, trials or algorithm auto: tunes linear, boosting and extra trees, and takes the best or a blend.
-    Splits by time where there is a time column. Refuses leaks. Next: get_job until done, then compare_models or
-    predict.
+    With seconds or trials: tunes these and extra trees, takes the best or a blend. Splits by time where there is one.
+    Refuses leaks. Next: get_job until done, then compare_models or predict.
     """
     request = training.TrainingRequest(
         model=model,
@@ -51,9 +49,9 @@ async def train_model(
         features=features,
         test=test,
         algorithm=algorithm,
-        seconds=seconds,
-        trials=trials,
-        costs=dict(costs.items()) if costs else None,
+        seconds=seconds or None,
+        trials=trials or None,
+        costs=costs or None,
         seed=seed,
         allow_leaks=allow_leaks,
     )

@@ -57,7 +57,8 @@ def account_lines(account: dict[str, Any]) -> list[str]:
     told = [
         f"Tuned with {account['trials']} trials in {account['seconds']:g} s, ended by {account['ended_by']}: {tried}.",
         f"Chosen on {account['folds']} folds of the training rows ({account['rows']:,} rows judged): {members}, "
-        f"loss {number(account['loss'])}.",
+        f"loss {number(account['gap']['train'])} on the rows learned from, {number(account['loss'])} on the folds, "
+        f"{number(account['gap']['test'])} on the test rows.",
     ]
     told += [f"- against {one['what']}: {gain(one)}" for one in account["against"]]
     if account["blend"] and not account["blend"]["taken"]:

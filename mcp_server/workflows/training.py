@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # A handle within 2 s in any case; the result itself where it comes first.
 WAIT_SECONDS = 1.5
 MOST_OWN = 10
+FEWEST_TRIALS = 3
 MOST_WAITING = 100
 
 
@@ -46,7 +47,7 @@ async def start(app: App, call: CallContext, request: TrainingRequest) -> JobRep
 
     Raises:
         NotFound: the data set version doesn't exist.
-        InvalidInput: a feature isn't a column, or costs name only one of the two errors.
+        InvalidInput: a feature isn't a column, costs aren't those of the two errors, or trials are under three.
         BadTarget: no target is stated anywhere.
         LeakFound: a feature is known only after the event, and leaks aren't allowed.
     """
@@ -57,6 +58,11 @@ async def start(app: App, call: CallContext, request: TrainingRequest) -> JobRep
 
     check_name(request.model)
     _check_costs(request.costs)
+    if request.trials is not None and request.trials < FEWEST_TRIALS:
+        raise InvalidInput(
+            f"{request.trials} trials are too few to try every algorithm's defaults.",
+            hint=f"State at least {FEWEST_TRIALS}, or leave trials out.",
+        )
     record = await find(app, request.dataset)
     contract = from_dict(record.contract)
     target = _target(contract, request)
@@ -95,9 +101,12 @@ async def _check_room(tx: Transaction, call: CallContext) -> None:
 
 
 def _check_costs(costs: dict[str, float] | None) -> None:
-    if costs is not None and set(costs) != {"false_positive", "false_negative"}:
+    if costs is None:
+        return
+    if set(costs) != {"false_positive", "false_negative"} or min(costs.values()) <= 0.0:
         raise InvalidInput(
-            "Of the two errors, one has no cost.", hint="State both: false_positive and false_negative, each above 0."
+            "The costs aren't those of the two errors.",
+            hint="State both, false_positive and false_negative, each above 0.",
         )
 
 

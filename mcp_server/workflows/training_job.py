@@ -122,7 +122,13 @@ class TrainingJob:
             "versions"
         ]
         needed = next(iter(trained.values()))["needed"]
-        return self._answer(versions, plan, summary, chosen and chosen["account"], needed)
+        account = None
+        if chosen is not None:
+            metric, judged = PRIMARY[plan["task"]], trained[TUNED]["metrics"]
+            # How much was learned by heart: the loss on the rows learned from, on the folds and on the test rows.
+            gap = {"train": judged["train"][metric], "test": judged["test"][metric]["value"]}
+            account = {**chosen["account"], "gap": {**gap, "folds": chosen["account"]["loss"]}}
+        return self._answer(versions, plan, summary, account, needed)
 
     async def record_failure(self, failed: CourtsideError) -> None:
         """Leave the failed runs in the history."""

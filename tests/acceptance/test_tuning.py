@@ -96,9 +96,11 @@ def test_costs_move_what_is_said_and_not_the_probability(env):
         ]
         assert (dear["value"], even["value"]) == ("1", "0")
         assert dear["probability"] == pytest.approx(1.0 - even["probability"])
-        one_sided = {"false_positive": 1.0}
-        error = await refused(client, "train_model", model="dear", dataset="table@1", costs=one_sided)
-        assert "false_negative" in error["hint"]
+        for wrong in ({"false_positive": 1.0}, {"false_positive": 1.0, "false_negative": 0.0}):
+            error = await refused(client, "train_model", model="dear", dataset="table@1", costs=wrong)
+            assert "false_negative" in error["hint"]
+        error = await refused(client, "train_model", model="dear", dataset="table@1", trials=2)
+        assert "at least 3" in error["hint"]
 
     in_server(env, scene)
 

@@ -26,10 +26,12 @@ MINIMUM_ROWS = 20
 _MOST_CELLS = 100_000_000  # rows times resamples of two models: beyond, fewer are drawn
 _FEWEST_FOR_BCA = 1_000
 _ROUGH = 200
+_ROUNDING = 1e-10  # of a metric: differences below are those of adding up in another order
 _TITLES = {
     "log_loss": "log loss",
     "brier": "Brier score",
     "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
     "macro_roc_auc": "ROC AUC, mean over classes",
     "accuracy": "accuracy",
     "calibration_error": "calibration error",
@@ -203,6 +205,12 @@ def difference(
     influence = paired_influence(ours, theirs)
     influence = None if influence is None else sign * influence
     resampled = None if drawn is None or their_drawn is None else sign * (drawn - their_drawn)
+    if influence is not None:
+        most = float(np.abs(influence).max(initial=0.0)) + abs(value)
+        if most <= _ROUNDING * max(abs(ours.value), abs(theirs.value)):
+            # One model in two notations: the last digits say nothing.
+            value, influence = 0.0, np.zeros_like(influence)
+            resampled = None if resampled is None else np.zeros_like(resampled)
     found, p = interval_of(value, resampled, influence), p_value(value, resampled, influence)
     verdict: Verdict = "no detectable difference"
     shown = needed = None

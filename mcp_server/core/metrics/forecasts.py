@@ -18,7 +18,7 @@ from mcp_server.core.metrics.measure import (
     numbers,
     same_length,
 )
-from mcp_server.core.metrics.rank import MacroArea, RankArea
+from mcp_server.core.metrics.rank import AveragePrecision, MacroArea, RankArea
 from mcp_server.core.metrics.reliability import CalibrationError
 from mcp_server.errors import BadSample
 
@@ -37,8 +37,9 @@ def measures(target: Sequence[float] | FloatArray | IntArray, forecast: object, 
         target: shape (n,): 1 where the second class happened (binary), class indexes (multiclass), or numbers.
         forecast: probabilities of the second class, shape (n,); of each class, shape (n, classes); or numbers.
     Returns:
-        binary: log_loss (nats), brier, roc_auc, accuracy, calibration_error; multiclass: log_loss, accuracy,
-        macro_roc_auc, calibration_error (of the most probable class); regression: rmse, mae (target's unit), r2.
+        binary: log_loss (nats), brier, roc_auc, average_precision, accuracy, calibration_error; multiclass: log_loss,
+        brier (of all classes together), accuracy, macro_roc_auc, calibration_error (of the most probable class);
+        regression: rmse, mae (target's unit), r2.
         A metric that this sample can't have (an area with one class, R2 of a constant target) is left out.
     Raises:
         BadSample: shapes differ, a number isn't finite, or a probability is outside [0, 1].
@@ -126,7 +127,7 @@ def _binary(target: object, forecast: object) -> list[Measure]:
         MeanLoss("brier", (share - happened) ** 2),
     ]
     if positive.any() and not positive.all():
-        found.append(RankArea(positive, share))
+        found += [RankArea(positive, share), AveragePrecision(positive, share)]
     found.append(MeanLoss("accuracy", ((share > 0.5) == positive).astype(np.float64), higher_is_better=True))
     found.append(CalibrationError(positive, share))
     return found
@@ -139,6 +140,7 @@ def _multiclass(target: object, forecast: object) -> list[Measure]:
     right = shares.argmax(axis=1) == indexes
     found: list[Measure] = [
         MeanLoss("log_loss", log_losses(indexes, shares)),
+        MeanLoss("brier", ((shares - np.eye(shares.shape[1])[indexes]) ** 2).sum(axis=1)),
         MeanLoss("accuracy", right.astype(np.float64), higher_is_better=True),
     ]
     if len(np.unique(indexes)) > 1:

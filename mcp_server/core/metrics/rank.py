@@ -66,6 +66,62 @@ class RankArea:
         return areas
 
 
+class AveragePrecision:
+    """The precision at each score that a positive row has, averaged over the positive rows; ties count together.
+
+    Args:
+        positive: shape (n,), at least one true and one false.
+        scores: shape (n,), finite; only their order matters.
+    Raises:
+        BadSample: one of the two classes has no row.
+    Source:
+        Davis & Goadrich (2006), ICML, for why the curve isn't joined by straight lines.
+    """
+
+    name = "average_precision"
+    higher_is_better = True
+
+    def __init__(self, positive: NDArray[np.bool_], scores: FloatArray) -> None:
+        if not positive.any() or positive.all():
+            raise BadSample(
+                "Average precision needs rows of both classes.", hint="Use rows on which both outcomes happened."
+            )
+        self._order = np.argsort(-scores, kind="stable")
+        ranked = scores[self._order]
+        self._ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)  # the last row of each run of ties
+        self._positive = positive[self._order].astype(np.float64)
+        self.value = float(self.at(np.ones((len(positive), 1)))[0])
+        self.influence: FloatArray | None = self._influence()
+
+    def at(self, weights: FloatArray) -> FloatArray:
+        ranked = weights[self._order]
+        found = np.cumsum(ranked * self._positive[:, None], axis=0)[self._ends]
+        taken = np.cumsum(ranked, axis=0)[self._ends]
+        total = found[-1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            precision = np.where(taken > 0.0, found / taken, 0.0)
+            gained = np.diff(found, axis=0, prepend=0.0)
+            result: FloatArray = (gained * precision).sum(axis=0) / total
+        # As for the area, rows of one class have no order.
+        return np.where((total > 0.0) & (total < taken[-1]), result, np.nan)
+
+    def _influence(self) -> FloatArray:
+        """How the value moves with the weight of each row: the derivative of `at`, centred."""
+        found = np.cumsum(self._positive)[self._ends]
+        taken = self._ends + 1.0
+        gained = np.diff(found, prepend=0.0)
+        precision, total = found / taken, found[-1]
+        run = np.searchsorted(self._ends, np.arange(len(self._order)))
+        # Every run at or below a row sees one more row, and one more positive where it's one.
+        more = np.cumsum((gained / taken)[::-1])[::-1][run]
+        fewer = np.cumsum((gained * found / taken**2)[::-1])[::-1][run]
+        own = self._positive * (precision[run] + more - self.value) - fewer
+        influence: FloatArray = np.empty(len(own))
+        influence[self._order] = own / total * len(own)
+        influence -= influence.mean()
+        return influence
+
+
 class MacroArea:
     """The mean of the areas of each class against the rest, over the classes that occur.
 

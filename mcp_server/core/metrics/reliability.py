@@ -125,6 +125,46 @@ def wilson_interval(successes: int, trials: int, *, level: float = 0.95) -> tupl
     return min(max(0.0, centre - half), share), max(min(1.0, centre + half), share)
 
 
+def binomial_band(trials: int, share: float, *, level: float = 0.95) -> tuple[int, int]:
+    """The counts between which a binomial one stays with at least this probability, as many left out on either side.
+
+    Args:
+        trials: at least 1.
+        share: of each trial, in (0, 1).
+
+    >>> binomial_band(100, 0.9)
+    (84, 95)
+    """
+    counts = np.arange(trials + 1)
+    steps = np.log(np.maximum(counts, 1))
+    factorials = np.cumsum(steps)
+    logs = (
+        factorials[-1] - factorials - factorials[::-1] + counts * np.log(share) + (trials - counts) * np.log1p(-share)
+    )
+    below = np.cumsum(np.exp(logs))
+    tail = (1.0 - level) / 2.0
+    return int(np.searchsorted(below, tail)), int(np.searchsorted(below, 1.0 - tail))
+
+
+def calibration_by_chance(
+    probability: FloatArray, *, rng: np.random.Generator, draws: int = 500, level: float = 0.95, bins: int = BINS
+) -> float:
+    """The calibration error that forecasts which do come true stay below with this probability.
+
+    Args:
+        probability: shape (n,): the outcomes are drawn by it.
+    Source:
+        Broecker & Smith (2007), Weather and Forecasting 22(3), for consistency bars.
+    """
+    forecasts = np.sort(probability, kind="stable")
+    starts = _bin_starts(forecasts, bins)
+    found = np.empty(draws)
+    for at in range(draws):
+        gaps = (rng.random(len(forecasts)) < forecasts) - forecasts
+        found[at] = np.abs(np.add.reduceat(gaps, starts)).sum() / len(forecasts)
+    return float(np.quantile(found, level))
+
+
 def _bin_starts(ranked: FloatArray, bins: int) -> IntArray:
     """Where bins of about equal mass start in sorted forecasts; equal forecasts are never parted."""
     count = max(1, min(bins, len(ranked) // _ROWS_A_BIN))

@@ -12,7 +12,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from mcp_server.core.contract import Contract
-from mcp_server.core.metrics import estimate, measures, reliability_table
+from mcp_server.core.metrics import (
+    MeanLoss,
+    Measure,
+    binomial_band,
+    calibration_by_chance,
+    estimate,
+    measures,
+    reliability_table,
+)
 from mcp_server.core.predictor import Answer, compile_form
 from mcp_server.core.predictor.batch import BatchAnswers, compile_batch
 from mcp_server.core.training.split import Split
@@ -44,15 +52,18 @@ def evaluate(
         high are null where the sample is too small), `train` (name to value, on the rows learned from: the gap shows
         overfitting), `baseline` (name to value of a constant forecast, the classes' shares or the mean of the rows
         learned from, on the test rows), `base_rate` (share of the second class in the test rows, or null),
-        `reliability` (bins of forecast and observed share; empty for a regression) and `interval` (level, coverage and
-        width on the test rows, or null).
+        `reliability` (bins of forecast and observed share; empty for a regression), `chance` (the calibration error
+        that forecasts which come true exceed once in twenty times, or null) and `interval` (level, coverage and width
+        on the test rows, the band that the coverage stays in 95 % of the time if the level is right, and whether it
+        does; or null). Where an interval is answered, `pinball` is a metric: the mean loss of its two ends as
+        quantiles; where errors have costs, `cost` is one: of a row on average.
     """
     predictor = compile_batch(form)
     values = target_values(frame, contract, target)
     test, train = split.test, split.train
     answers = predictor.answer(frame[test.tolist()])
     judged = values[test]
-    found = measures(judged, answers.forecast, task=target.task)
+    found = measures(judged, answers.forecast, task=target.task) + _priced(form, judged, answers)
     estimates = estimate(found, rows=len(judged), rng=rng, resamples=resamples)
     seen = measures(values[train], predictor.answer(frame[train.tolist()]).forecast, task=target.task)
     constant = measures(judged, _constant(values[train], len(judged), target), task=target.task)
@@ -63,6 +74,7 @@ def evaluate(
         "baseline": {measure.name: measure.value for measure in constant},
         "base_rate": float(judged.mean()) if target.task == "binary" else None,
         "reliability": _reliability(judged, answers),
+        "chance": _chance(answers, rng),
         "interval": _interval(form, judged, answers),
     }
 
@@ -119,9 +131,43 @@ def _reliability(judged: FloatArray, answers: BatchAnswers) -> list[dict[str, An
     return [asdict(row) for row in table]
 
 
-def _interval(form: Mapping[str, Any], judged: FloatArray, answers: BatchAnswers) -> dict[str, float] | None:
+def _interval(form: Mapping[str, Any], judged: FloatArray, answers: BatchAnswers) -> dict[str, Any] | None:
     if answers.interval is None:
         return None
     low, high = answers.interval
-    inside = float(((judged >= low) & (judged <= high)).mean())
-    return {"level": form["interval"]["level"], "coverage": inside, "width": float((high - low).mean())}
+    level = form["interval"]["level"]
+    inside = int(((judged >= low) & (judged <= high)).sum())
+    fewest, most = binomial_band(len(judged), level)
+    return {
+        "level": level,
+        "coverage": inside / len(judged),
+        "low": fewest / len(judged),
+        "high": most / len(judged),
+        "held": fewest <= inside <= most,
+        "width": float((high - low).mean()),
+    }
+
+
+def _chance(answers: BatchAnswers, rng: np.random.Generator) -> float | None:
+    shares = answers.probabilities
+    if shares is None:
+        return None
+    return calibration_by_chance(shares[:, 1] if shares.shape[1] == 2 else shares.max(axis=1), rng=rng)
+
+
+def _priced(form: Mapping[str, Any], judged: FloatArray, answers: BatchAnswers) -> list[Measure]:
+    """The metrics that need more than a forecast: an interval, or costs."""
+    found: list[Measure] = []
+    if answers.interval is not None:
+        low, high = answers.interval
+        tail = (1.0 - form["interval"]["level"]) / 2.0
+        found.append(MeanLoss("pinball", (_pinball(judged, low, tail) + _pinball(judged, high, 1.0 - tail)) / 2.0))
+    costs = form.get("decision")
+    if costs is not None:
+        wrong = (answers.values == 1.0) & (judged == 0.0), (answers.values == 0.0) & (judged == 1.0)
+        found.append(MeanLoss("cost", costs["false_positive"] * wrong[0] + costs["false_negative"] * wrong[1]))
+    return found
+
+
+def _pinball(judged: FloatArray, quantile: FloatArray, share: float) -> FloatArray:
+    return np.maximum(share * (judged - quantile), (share - 1.0) * (judged - quantile))

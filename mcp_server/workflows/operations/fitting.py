@@ -222,6 +222,7 @@ def _metrics(
         "base_rate": found["base_rate"],
         "rows": found["rows"],
         "reliability": found["reliability"],
+        "chance": found["chance"],
         "interval": found["interval"],
     }
 

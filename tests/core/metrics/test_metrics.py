@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from mcp_server.core.metrics import Measure, measures, reliability_table, wilson_interval
+from mcp_server.core.metrics import (
+    Measure,
+    binomial_band,
+    calibration_by_chance,
+    measures,
+    reliability_table,
+    wilson_interval,
+)
 from mcp_server.errors import BadSample
 
 
@@ -31,6 +38,7 @@ def test_the_metrics_of_four_forecasts_by_hand() -> None:
     assert found["brier"] == pytest.approx((0.01 + 0.04 + 0.36 + 0.36) / 4)
     assert found["roc_auc"] == 0.75  # of four pairs only (0.4, 0.6) is in the wrong order
     assert found["accuracy"] == 0.5
+    assert found["average_precision"] == pytest.approx((1.0 + 2 / 3) / 2)  # the positives are first and third
     # Four rows share one bin: 0.5 happened, 0.525 was forecast.
     assert found["calibration_error"] == pytest.approx(0.025)
 
@@ -49,6 +57,7 @@ def test_two_classes_agree_with_scikit_learn(ties: bool) -> None:
     assert found["log_loss"] == pytest.approx(reference.log_loss(target, share))
     assert found["brier"] == pytest.approx(reference.brier_score_loss(target, share))
     assert found["roc_auc"] == pytest.approx(reference.roc_auc_score(target, share))
+    assert found["average_precision"] == pytest.approx(reference.average_precision_score(target, share))
     assert found["accuracy"] == pytest.approx(reference.accuracy_score(target, share > 0.5))
 
 
@@ -60,6 +69,35 @@ def test_three_classes_agree_with_scikit_learn() -> None:
     assert found["log_loss"] == pytest.approx(reference.log_loss(target, shares))
     assert found["accuracy"] == pytest.approx(reference.accuracy_score(target, shares.argmax(axis=1)))
     assert found["macro_roc_auc"] == pytest.approx(reference.roc_auc_score(target, shares, multi_class="ovr"))
+    assert found["brier"] == pytest.approx(reference.brier_score_loss(target, shares, scale_by_half=False))
+
+
+def test_the_influence_of_a_row_is_how_average_precision_moves_with_its_weight() -> None:
+    target, share = a_binary_sample(np.random.default_rng(4), 60, ties=True)
+    measure = next(one for one in measures(target, share, task="binary") if one.name == "average_precision")
+    step = 1e-6
+    moved = measure.at(np.ones((60, 60)) + step * (np.eye(60) - 1 / 60))
+    assert measure.influence is not None
+    np.testing.assert_allclose((moved - measure.value) / step * 60, measure.influence, atol=1e-3)
+
+
+def test_a_binomial_band_agrees_with_scipy() -> None:
+    from scipy.stats import binom
+
+    for trials, share in ((1, 0.5), (20, 0.9), (88, 0.9), (5_000, 0.95)):
+        assert binomial_band(trials, share) == (binom.ppf(0.025, trials, share), binom.ppf(0.975, trials, share))
+
+
+def test_forecasts_that_come_true_stay_below_what_chance_makes_of_the_calibration_error() -> None:
+    rng = np.random.default_rng(5)
+    below = 0
+    for _ in range(100):
+        target, share = a_binary_sample(rng, 400)
+        found = named(measures(target, share, task="binary"))["calibration_error"]
+        below += found <= calibration_by_chance(share, rng=rng, draws=200)
+    assert 88 <= below <= 99, "19 of 20"
+    sure = np.where(share > 0.5, 0.99, 0.01)
+    assert named(measures(target, sure, task="binary"))["calibration_error"] > calibration_by_chance(sure, rng=rng)
 
 
 def test_numbers_agree_with_scikit_learn() -> None:

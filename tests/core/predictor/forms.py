@@ -91,6 +91,29 @@ def grown(rng: np.random.Generator, width: int, depth: int) -> list[dict[str, An
     return nodes
 
 
+def averaged(rng: np.random.Generator, width: int, task: str) -> dict[str, Any]:
+    """A random estimator whose leaves are averaged."""
+    trees = [grown(rng, width, 4) for _ in range(12)]
+    leaves = rng.dirichlet([1.0] * 3, 20) if task == "multiclass" else rng.random((20, 1))
+    for node in (node for tree in trees for node in tree if "v" in node):
+        node["v"] = int(rng.integers(20))
+    return {"kind": "averaged", "trees": trees, "leaves": leaves.tolist(), "floor": 0.04}
+
+
+def a_blend_form(rng: np.random.Generator, *, task: str = "binary") -> dict[str, Any]:
+    """A linear estimator on the first eleven numbers of the vector, two kinds of trees on the eight after."""
+    linear, trees = a_mixed_form(rng, task=task, linear=True), a_mixed_form(rng, task=task)
+    members = [
+        {"weight": 0.5, "start": 0, "width": 11, "estimator": linear["estimator"]},
+        {"weight": 0.3, "start": 11, "width": 8, "estimator": trees["estimator"]},
+        {"weight": 0.2, "start": 11, "width": 8, "estimator": averaged(rng, 8, task)},
+    ]
+    return trees | {
+        "encoder": linear["encoder"] + trees["encoder"],
+        "estimator": {"kind": "blend", "members": members},
+    }
+
+
 def a_mixed_form(rng: np.random.Generator, *, task: str = "binary", linear: bool = False) -> dict[str, Any]:
     """All kinds of inputs and encoders, a derived column that isn't given, a random estimator."""
     outputs = 3 if task == "multiclass" else 1

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.predictor.forms import a_form, a_linear_form, a_mixed_form, an_input, grown, number
+from core.predictor.forms import a_blend_form, a_form, a_linear_form, a_mixed_form, an_input, averaged, grown, number
 from mcp_server.core.predictor import compile_form
 from mcp_server.core.predictor.batch import compile_batch
 from mcp_server.errors import InvalidInput
@@ -32,12 +32,20 @@ ROWS = st.fixed_dictionaries(
 ).filter(lambda row: any(value is not None for value in row.values()))
 
 
-@pytest.mark.parametrize("linear", [False, True], ids=["trees", "linear"])
+def a_form_of(kind: str, task: str, seed: int) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    if kind == "blend":
+        return a_blend_form(rng, task=task)
+    form = a_mixed_form(rng, task=task, linear=kind == "linear")
+    return form | ({"estimator": averaged(rng, 8, task)} if kind == "averaged" else {})
+
+
+@pytest.mark.parametrize("kind", ["trees", "linear", "averaged", "blend"])
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 @settings(max_examples=40, deadline=None)
 @given(rows=st.lists(ROWS, min_size=1, max_size=20), seed=st.integers(0, 2**32))
-def test_a_table_is_answered_as_its_rows_are(task: str, linear: bool, rows: list[dict[str, Any]], seed: int) -> None:
-    form = a_mixed_form(np.random.default_rng(seed), task=task, linear=linear)
+def test_a_table_is_answered_as_its_rows_are(task: str, kind: str, rows: list[dict[str, Any]], seed: int) -> None:
+    form = a_form_of(kind, task, seed)
     predictor = compile_form(form)
     one_by_one = [predictor.answer(row) for row in rows]
     together = compile_batch(form).answer(pl.DataFrame(rows, schema=SCHEMA))
@@ -54,6 +62,22 @@ def test_a_table_is_answered_as_its_rows_are(task: str, linear: bool, rows: list
             assert form["classes"][int(together.values[index])] == answer.value
         flagged = {pair for pair, mask in together.flags.items() if mask[index]}
         assert flagged == {(flag.column, flag.kind) for flag in answer.flags}
+
+
+def test_a_probability_between_two_points_is_on_the_line_and_costs_decide_what_is_said() -> None:
+    points = {"kind": "isotonic", "x": [-2.0, 0.0, 2.0], "y": [0.1, 0.3, 0.9]}
+    form = a_form(calibration=points)  # log-odds of -1 up to 50, 1 above
+    assert compile_form(form).answer({"height": 40.0}).probabilities == pytest.approx({"no": 0.8, "yes": 0.2})
+    assert compile_form(form).answer({"height": 60.0}).probabilities == pytest.approx({"no": 0.4, "yes": 0.6})
+    dear = form | {"decision": {"false_positive": 1.0, "false_negative": 9.0}}
+    frame = pl.DataFrame({"height": [40.0, 60.0]})
+    for made, values in ((form, [0.0, 1.0]), (dear, [1.0, 1.0])):
+        together = compile_batch(made).answer(frame)
+        assert together.values.tolist() == values
+        assert together.probabilities == pytest.approx(np.array([[0.8, 0.2], [0.4, 0.6]]))
+        said = [compile_form(made).answer({"height": height}).value for height in (40.0, 60.0)]
+        assert said == [made["classes"][int(value)] for value in values]
+    assert compile_form(dear).answer({"height": 40.0}).probability == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("depth", [0, 1, 5, 9])

@@ -64,6 +64,23 @@ def test_a_tree_as_deep_as_allowed_compiles() -> None:
     assert compile_form(with_trees(a_chain(64))).answer({"height": 1.0}).value == "yes"
 
 
+A_MEMBER = {"weight": 0.5, "start": 0, "width": 1, "estimator": {"kind": "trees", "base": [0.0], "trees": [leaf(1.0)]}}
+
+
+def with_averaged(**changes: Any) -> dict[str, Any]:
+    sound = {"kind": "averaged", "trees": [leaf(0.0)], "leaves": [[0.5]], "floor": 0.1}
+    return a_form(estimator=sound | changes)
+
+
+def with_blend(**changes: Any) -> dict[str, Any]:
+    return a_form(estimator={"kind": "blend", "members": [A_MEMBER, A_MEMBER | changes]})
+
+
+def test_a_blend_and_averaged_leaves_are_sound_before_they_are_spoilt() -> None:
+    for form in (with_averaged(), with_blend()):
+        compile_form(form)
+
+
 @pytest.mark.parametrize(
     ("fault", "form"),
     [
@@ -128,6 +145,21 @@ def test_a_tree_as_deep_as_allowed_compiles() -> None:
         ("a node without a parent", with_trees([*stump(0, 1.0, 0.0, 1.0), {"v": 1.0}])),
         ("another direction for missing values", with_trees(branch(m=2))),
         ("a part too many in a node", with_trees([*branch(x=1)])),
+        ("a leaf beyond the leaves", with_averaged(trees=[leaf(1.0)])),
+        ("half a leaf", with_averaged(trees=[leaf(0.5)])),
+        ("no tree to average", with_averaged(trees=[])),
+        ("a share above one", with_averaged(leaves=[[1.5]])),
+        ("two shares for two classes", with_averaged(leaves=[[0.5, 0.5]])),
+        ("a share that may be impossible", with_averaged(floor=0.0)),
+        ("a member on half an encoding", with_blend(start=0, width=2)),
+        ("a member beyond the vector", with_blend(start=1, width=1)),
+        ("a single member", a_form(estimator={"kind": "blend", "members": [A_MEMBER]})),
+        ("a weight of zero", with_blend(weight=0.0)),
+        ("points out of order", a_form(calibration={"kind": "isotonic", "x": [1.0, 0.0], "y": [0.1, 0.2]})),
+        ("probabilities that fall", a_form(calibration={"kind": "isotonic", "x": [0.0, 1.0], "y": [0.2, 0.1]})),
+        ("more points than probabilities", a_form(calibration={"kind": "isotonic", "x": [0.0, 1.0], "y": [0.2]})),
+        ("costs of a regression", a_linear_form(decision={"false_positive": 1.0, "false_negative": 1.0})),
+        ("an error without a cost", a_form(decision={"false_positive": 1.0, "false_negative": 0.0})),
         ("a tree deeper than allowed", with_trees(a_chain(65))),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -41,7 +41,7 @@ def a_contract(frame: pl.DataFrame, roles: dict[str, str], derived: dict[str, st
 
 
 def from_scikit_learn(name: str) -> tuple[pl.DataFrame, Contract]:
-    """iris, wine, breast_cancer or diabetes, with the target `target`."""
+    """iris, wine, breast_cancer, digits or diabetes, with the target `target`."""
     from sklearn import datasets
 
     bunch = getattr(datasets, f"load_{name}")()

@@ -14,11 +14,18 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mcp_server.core.training.estimators import BoostingParameters, fit_boosting, fit_linear
+from mcp_server.core.training.estimators import (
+    BoostingParameters,
+    ExtraTreesParameters,
+    fit_boosting,
+    fit_extra_trees,
+    fit_linear,
+)
 from mcp_server.core.training.training_form import audit_training_form, load_training_form, training_form_bytes
 from mcp_server.errors import CorruptArtefact
 
 MATRIX = np.random.default_rng(0).normal(size=(200, 3))
+GAPPY = np.where(np.random.default_rng(1).random((200, 3)) < 0.1, np.nan, MATRIX)
 TARGETS: dict[Any, Any] = {
     "binary": (MATRIX[:, 0] > 0).astype(float),
     "multiclass": (np.arange(200) % 3).astype(float),
@@ -30,6 +37,11 @@ SHORT = BoostingParameters(iterations=9)
 def an_estimator(algorithm: str, task: Any) -> Any:
     if algorithm == "linear":
         return fit_linear(MATRIX, TARGETS[task], task=task).estimator
+    if algorithm == "extra_trees":
+        short = ExtraTreesParameters(trees=5)
+        return fit_extra_trees(
+            GAPPY, TARGETS[task], task=task, parameters=short, rng=np.random.default_rng(1)
+        ).estimator
     return fit_boosting(MATRIX, TARGETS[task], task=task, parameters=SHORT, rng=np.random.default_rng(1)).estimator
 
 
@@ -38,7 +50,7 @@ def boosted() -> bytes:
     return training_form_bytes(an_estimator("boosting", "binary"))
 
 
-@pytest.mark.parametrize("algorithm", ["linear", "boosting"])
+@pytest.mark.parametrize("algorithm", ["linear", "boosting", "extra_trees"])
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 def test_an_estimator_answers_the_same_after_the_audit(algorithm: str, task: str) -> None:
     estimator = an_estimator(algorithm, task)
@@ -146,5 +158,32 @@ def test_another_estimator_is_refused_however_honest(estimator: Any) -> None:
 def test_a_tree_that_leads_out_of_its_array_is_refused(part: str, value: int) -> None:
     estimator = an_estimator("boosting", "binary")
     estimator._predictors[0][0].nodes[part][0] = value
+    with pytest.raises(CorruptArtefact):
+        load_training_form(training_form_bytes(estimator))
+
+
+def test_a_blend_is_a_list_of_its_estimators() -> None:
+    members = [an_estimator(algorithm, "binary") for algorithm in ("linear", "boosting", "extra_trees")]
+    again = load_training_form(training_form_bytes(members))
+    for one, other in zip(again, members, strict=True):
+        np.testing.assert_array_equal(one.predict_proba(MATRIX), other.predict_proba(MATRIX))
+
+
+@pytest.mark.parametrize("content", [[], ["text"], [{"a": 1}], [[MATRIX]]], ids=["none", "text", "a dict", "a list"])
+def test_a_list_of_anything_else_is_refused(content: Any) -> None:
+    with pytest.raises(CorruptArtefact):
+        load_training_form(skops.io.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("part", "value"), [("left_child", 1_000_000), ("right_child", 0), ("feature", 77), ("feature", -5)]
+)
+def test_an_extra_tree_that_leads_out_of_its_array_is_refused(part: str, value: int) -> None:
+    estimator = an_estimator("extra_trees", "binary")
+    tree = estimator.estimators_[0].tree_
+    state = tree.__getstate__()
+    state["nodes"] = state["nodes"].copy()
+    state["nodes"][part][0] = value
+    tree.__setstate__(state)
     with pytest.raises(CorruptArtefact):
         load_training_form(training_form_bytes(estimator))

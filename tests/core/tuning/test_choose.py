@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.training.tables import a_contract, a_mixed_table, from_scikit_learn
+from mcp_server.core.canonical import digest
+from mcp_server.core.predictor.batch import compile_batch
+from mcp_server.core.training.calibrate import choose_calibration
+from mcp_server.core.training.evaluate import evaluate
+from mcp_server.core.training.learn import Learned, learn_chosen
+from mcp_server.core.training.outputs import row_losses
+from mcp_server.core.training.parity import parity, require_parity
+from mcp_server.core.training.split import Split, plan_split
+from mcp_server.core.training.target import Target, describe_target
+from mcp_server.core.training.training_form import load_training_form, training_form_bytes
+from mcp_server.core.tuning.blending import blend_weights, blended, cross_fitted
+from mcp_server.core.tuning.choose import Choice, choose
+from mcp_server.core.tuning.folds import plan_folds
+from mcp_server.core.tuning.search import run_batch
+from mcp_server.core.tuning.trials import FoldedTable
+
+
+def tuned(
+    frame: pl.DataFrame,
+    contract: Any,
+    *,
+    test: str | None = None,
+    algorithms: Any = ("linear", "boosting"),
+    size: int = 2,
+) -> tuple[Target, Split, Choice, Learned]:
+    """From a table to a model as a job goes about it."""
+    target = describe_target(frame, contract)
+    split = plan_split(frame, contract, target, test=test, calibrated_on_folds=True, rng=np.random.default_rng(0))
+    folds = plan_folds(frame, contract, target, split, rng=np.random.default_rng(1))
+    table = FoldedTable(frame, contract, target, folds, features=None, allow_leaks=False)
+    histories = {algorithm: run_batch(table, algorithm, [], size=size, seed=0) for algorithm in algorithms}
+    choice = choose(table, histories, seed=0)
+    learned = learn_chosen(
+        frame,
+        contract,
+        target,
+        split,
+        members=choice.members,
+        calibration=choice.calibration,
+        half_width=choice.half_width,
+        rng=np.random.default_rng(2),
+    )
+    return target, split, choice, learned
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_nothing_of_the_test_rows_reaches_the_model(task: str) -> None:
+    frame, contract = a_mixed_table(500, task=task)
+    frame = frame.with_columns(late=pl.col("day") >= pl.date(2011, 2, 1))
+    contract = a_contract(frame, {"target": "target", "day": "time", "late": "ignored"})
+    rng = np.random.default_rng(0)
+    late = frame["late"]
+    assert 50 < late.sum() < 200
+    scrambled = {
+        "size": pl.Series(rng.normal(-1e5, 1e4, 500)),
+        "count": pl.Series(rng.integers(1_000, 2_000, 500)),
+        "colour": pl.Series(rng.choice(["violet", "grey"], 500)),
+        "noise": pl.Series([None] * 500, dtype=pl.Float64),
+        "target": frame["target"].shuffle(seed=1),
+    }
+    spoilt = frame.with_columns(
+        pl.when(late).then(values).otherwise(pl.col(name)).alias(name) for name, values in scrambled.items()
+    )
+    forms = [tuned(table, contract, test="late")[3].form for table in (frame, spoilt)]
+    assert digest(forms[0]) == digest(forms[1])
+    # The control: what is learned from does reach it.
+    early = frame.with_columns(size=pl.when(late).then(pl.col("size")).otherwise(pl.col("size") + 1.0))
+    assert digest(tuned(early, contract, test="late")[3].form) != digest(forms[0])
+
+
+def test_what_was_chosen_is_accounted_for_and_serves_exactly() -> None:
+    frame, contract = from_scikit_learn("wine")
+    target, split, choice, learned = tuned(frame, contract, algorithms=("linear", "extra_trees"))
+    account = choice.account
+    assert account["winner"] in ("linear", "extra_trees", "blend")
+    assert account["rows"] == len(split.train)
+    assert {one["name"] for one in account["candidates"]} >= {"linear by default", "extra_trees by default"}
+    assert account["loss"] <= min(one["loss"] for one in account["candidates"]) + 1e-9
+    found = evaluate(learned.form, frame, contract, target, split, rng=np.random.default_rng(0), resamples=100)
+    assert found["metrics"]["accuracy"]["value"] > 0.9
+    assert 0.0 < found["chance"] < 0.5
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_a_blend_of_all_kinds_serves_as_its_estimators_answer(task: str) -> None:
+    frame, contract = a_mixed_table(400, task=task)
+    target = describe_target(frame, contract)
+    split = plan_split(frame, contract, target, calibrated_on_folds=True, rng=np.random.default_rng(0))
+    members = [
+        {"algorithm": "extra_trees", "parameters": {"trees": 20}, "weight": 0.25},
+        {"algorithm": "linear", "parameters": {"penalty": 2.0}, "weight": 0.5},
+        {"algorithm": "boosting", "parameters": {"iterations": 15}, "weight": 0.25},
+    ]
+    learned = learn_chosen(
+        frame,
+        contract,
+        target,
+        split,
+        members=members,
+        calibration={"kind": "none"},
+        half_width=3.0 if task == "regression" else None,
+        rng=np.random.default_rng(0),
+    )
+    estimator = load_training_form(training_form_bytes(learned.estimator))
+    held_out = frame[split.test.tolist()]
+    require_parity(parity(learned.form, estimator, held_out, rng=np.random.default_rng(1)))
+    estimator[0], estimator[1] = learned.estimator[0], estimator[1].set_params(scale="passthrough")
+    assert parity(learned.form, estimator, held_out, rng=np.random.default_rng(1)).largest > 1e-6, "the control"
+    assert len(compile_batch(learned.form).form.encoder) > len(learned.form["inputs"])
+
+
+def test_the_interval_of_the_folds_holds_new_rows() -> None:
+    frame, _ = a_mixed_table(2_000, task="regression")
+    contract = a_contract(frame, {"target": "target", "day": "ignored"})
+    target, split, _, learned = tuned(frame, contract, algorithms=("linear",))
+    found = evaluate(learned.form, frame, contract, target, split, rng=np.random.default_rng(0), resamples=100)
+    assert learned.form["interval"]["kind"] == "cross_conformal"
+    assert found["interval"]["held"], found["interval"]
+    assert found["interval"]["low"] < 0.9 < found["interval"]["high"]
+    assert 0.0 < found["metrics"]["pinball"]["value"] < found["metrics"]["mae"]["value"]
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 2**32), models=st.integers(1, 5))
+def test_a_blend_is_no_worse_than_the_best_on_the_rows_that_chose_it(seed: int, models: int) -> None:
+    rng = np.random.default_rng(seed)
+    target = (rng.random(80) < 0.5).astype(float)
+    outputs = [rng.normal(target[:, None] - 0.5, 1.5, (80, 1)) for _ in range(models)]
+    weights = blend_weights(outputs, target, "binary")
+    assert sum(weights) == pytest.approx(1.0)
+    assert min(weights) >= 0.0
+    losses = [row_losses(one, target, "binary").mean() for one in outputs]
+    assert row_losses(blended(outputs, weights), target, "binary").mean() <= min(losses) + 1e-12
+
+
+def test_models_that_err_apart_are_blended_and_one_that_errs_like_another_is_not() -> None:
+    rng = np.random.default_rng(0)
+    target = rng.normal(size=600)
+    apart = [(target + rng.normal(0.0, 1.0, 600)).reshape(-1, 1) for _ in range(2)]
+    assert blend_weights(apart, target, "regression") == pytest.approx([0.5, 0.5], abs=0.15)
+    parts = np.arange(600) % 5
+    honest = row_losses(cross_fitted(apart, target, parts, "regression"), target, "regression").mean()
+    assert honest == pytest.approx(0.5, abs=0.06), "of two independent errors of 1"
+    assert blend_weights([apart[0], apart[0] + 0.5], target, "regression")[1] == 0.0
+
+
+@pytest.mark.parametrize(("stretch", "kind"), [(1.0, "none"), (4.0, "platt")])
+def test_calibration_is_taken_where_the_rows_speak_for_it(stretch: float, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    odds = rng.normal(0.0, 1.0, (900, 1))
+    target = (rng.random(900) < 1 / (1 + np.exp(-odds[:, 0]))).astype(float)
+    chosen, shares, losses = choose_calibration(odds * stretch, target, np.arange(900) % 5, "binary")
+    assert chosen["kind"] == kind
+    assert losses[kind] <= losses["none"]
+    np.testing.assert_allclose(shares.sum(axis=1), 1.0)
+    if kind == "platt":
+        assert chosen["a"] == pytest.approx(0.25, rel=0.2)
+
+
+def test_steps_that_no_curve_follows_are_calibrated_by_points() -> None:
+    rng = np.random.default_rng(0)
+    odds = rng.uniform(-3.0, 3.0, (4_000, 1))
+    target = (rng.random(4_000) < np.where(odds[:, 0] < 1.0, 0.1, 0.6)).astype(float)
+    chosen, _, losses = choose_calibration(odds, target, np.arange(4_000) % 5, "binary")
+    assert chosen["kind"] == "isotonic"
+    assert losses["isotonic"] < losses["platt"] < losses["none"]
+    assert all(0.0 < share < 1.0 for share in chosen["y"])
+
+
+def test_three_classes_that_are_too_sure_get_a_temperature() -> None:
+    rng = np.random.default_rng(0)
+    outputs = rng.normal(0.0, 1.0, (900, 3))
+    shares = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
+    target = np.array([rng.choice(3, p=row) for row in shares]).astype(float)
+    chosen, _, _ = choose_calibration(outputs * 5.0, target, np.arange(900) % 5, "multiclass")
+    assert chosen["kind"] == "temperature"
+    assert chosen["t"] == pytest.approx(5.0, rel=0.2)
