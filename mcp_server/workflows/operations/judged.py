@@ -23,7 +23,7 @@ MINIMUM_ROWS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedRows:
     """Rows to judge a model on.
 
     Args:
@@ -53,7 +53,7 @@ def real_rows(arguments: Mapping[str, Any]) -> pl.DataFrame:
     return frame.filter(pl.Series(~synthetic_rows(frame, from_dict(arguments["contract"]))))
 
 
-def judged_rows(arguments: Mapping[str, Any], form: Mapping[str, Any], predictor: BatchPredictor) -> Judged:
+def judged_rows(arguments: Mapping[str, Any], form: Mapping[str, Any], predictor: BatchPredictor) -> JudgedRows:
     """What of a table a model can be judged on.
 
     Args:
@@ -79,7 +79,7 @@ def judged_rows(arguments: Mapping[str, Any], form: Mapping[str, Any], predictor
             f"Only {int(judged.sum())} rows with an outcome weren't seen by the model; {MINIMUM_ROWS} are needed.",
             hint="Name a dataset with rows that it wasn't trained on.",
         )
-    return Judged(
+    return JudgedRows(
         table.filter(pl.Series(real)), judged[real], target[judged], int(real.sum()) - int((unseen & real).sum())
     )
 
