@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 from sklearn import config_context
 from sklearn.tree import ExtraTreeClassifier, ExtraTreeRegressor
+from sklearn.utils import check_random_state
 
 from mcp_server.core.screening.half_sample import Floats
 from mcp_server.core.screening.table import Integers
@@ -80,7 +81,7 @@ def _grown(
 ) -> Floats:
     """The mean of the trees' answers."""
     here, there = (np.ascontiguousarray(part, dtype=np.float32) for part in (learn, judge))
-    seeds = np.random.RandomState(seed).randint(np.iinfo(np.int32).max, size=trees)
+    seeds = check_random_state(seed).randint(np.iinfo(np.int32).max, size=trees)
     with config_context(skip_parameter_validation=True, assume_finite=True):
         total = np.zeros(())
         for one in seeds.tolist():
