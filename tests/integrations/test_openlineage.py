@@ -122,7 +122,7 @@ async def sent(collector: Collector, events: list[dict], **how) -> list[float]:
         port = server.sockets[0].getsockname()[1]
         sink = Sink(file=None, url=f"http://127.0.0.1:{port}/api/v1/lineage", sleep=wait, **how)
         await sink.tell(events)
-        await sink.close(20.0)
+        await sink.close(600.0)
     return waits
 
 
@@ -166,7 +166,7 @@ def test_an_address_that_only_the_client_can_judge_costs_its_events_only():
     async def run():
         sink = Sink(file=None, url="http://127.0.0.1:99999/")
         await sink.tell(EVENTS)
-        await sink.close(20.0)
+        await sink.close(600.0)
 
     before = telemetry._process.dropped_events
     asyncio.run(run())
