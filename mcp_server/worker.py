@@ -155,6 +155,7 @@ async def _serve(
     finally:
         for task in beside:
             task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         await durable.close()
         await storage.close()
     log.info("worker %s ends", version)
