@@ -61,6 +61,7 @@ def build_server(settings: Settings, *, clock: Clock | None = None, conformance:
         finally:
             if asking is not None:
                 asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
             await app.close()
 
     offered = tools.specs(read_only=settings.read_only, toolsets=settings.offered)

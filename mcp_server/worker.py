@@ -158,6 +158,7 @@ async def _serve(
     finally:
         for task in beside:
             task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         await durable.close()
         if sink is not None:
             await sink.close()

@@ -33,6 +33,12 @@ async def count(tx: Transaction, kind: Kind, before: datetime) -> int:
     return int((await tx.execute(select(func.count(id)).where(old))).scalar_one())
 
 
+async def has_old(tx: Transaction, kind: Kind, before: datetime) -> bool:
+    """Whether `count` would count any; it looks for the first alone."""
+    id, old = _old(kind, before)
+    return (await tx.execute(select(id).where(old).limit(1))).first() is not None
+
+
 async def remove(tx: Transaction, kind: Kind, before: datetime, *, limit: int = BATCH) -> int:
     """Remove the first of those that `count` counts.
 

@@ -24,7 +24,7 @@ async def retain(run: JobRun, storage: Storage) -> dict[str, Any]:
     async def remove(what: dict[str, Any]) -> dict[str, Any]:
         kind, moment = what["kind"], datetime.fromisoformat(what["before"])
         async with storage.database.reading() as tx:
-            if not await retention.count(tx, kind, moment):
+            if not await retention.has_old(tx, kind, moment):
                 return {"removed": 0}
         async with storage.database.transaction(run.call) as tx:
             removed = await retention.remove(tx, kind, moment, limit=limit)

@@ -103,8 +103,17 @@ def said(tmp_path_factory):
             states["planned"] = plan.structured_content["datasets"]
             await say("delete_item", kind="dataset", item=first)
             await say("delete_item", kind="dataset", item="p@1")
+            await say("prepare_data", dataset="p@1", steps=[{"do": "filter", "where": "x > 3"}], name="less")
+            differing = (await say("describe_data", dataset="less", against="p@1")).structured_content
+            states["differs"] = (
+                differing["difference"]["rows_removed"],
+                len(differing["untrusted"]["rows"]["removed"]),
+            )
+            await say("validate_data", dataset="p@1", suite=first)
+            await say("search_models", query=f"p_{first}"[:128])
             await say("health_report")
             uris = (
+                "data://less/diff/p@1",
                 "model://m@1/card",
                 "experiment://m/history",
                 "data://p/profile",
@@ -123,6 +132,7 @@ def test_the_path_went_through_and_there_are_sixty_canaries(said):
     assert states["job"] == "succeeded"
     assert states["predicted"] is False
     assert states["planned"] == [{"dataset": "p@1", "rows": ROWS // COUNT}]
+    assert states["differs"][0] > states["differs"][1] == 5
     assert "worker.log" in logs
     assert len(set(ALL)) == 60
 

@@ -158,7 +158,7 @@ def _figures(values: pl.Series, column: Column, personal: bool) -> dict[str, Any
     if personal:
         return found
     text = column.kind in ("category", "text", "boolean")
-    measured = measure(values.alias("values"), column, values.n_unique() if text else 0)
+    measured = measure(values.alias("values"), column, values.drop_nulls().n_unique() if text else 0)
     if "top" in measured:
         measured["top"] = measured["top"][:MOST_TOP]
     return found | measured
