@@ -21,7 +21,7 @@ sklearn.cluster._affinity_propagation: AffinityPropagation
 sklearn.cluster._agglomerative: AgglomerativeClustering FeatureAgglomeration
 sklearn.cluster._bicluster: SpectralBiclustering SpectralCoclustering
 sklearn.cluster._birch: Birch _CFNode _CFSubcluster
-sklearn.cluster._bisect_k_means: BisectingKMeans
+sklearn.cluster._bisect_k_means: BisectingKMeans _BisectingTree
 sklearn.cluster._dbscan: DBSCAN
 sklearn.cluster._hdbscan.hdbscan: HDBSCAN
 sklearn.cluster._kmeans: KMeans MiniBatchKMeans
@@ -168,6 +168,7 @@ scipy.special._ufuncs: expit logit log_ndtr
 sklearn.feature_selection._univariate_selection: f_classif f_regression chi2 r_regression f_oneway
 sklearn.feature_selection._mutual_info: mutual_info_classif mutual_info_regression
 sklearn.utils.validation: check_array
+sklearn.cluster._kmeans: _kmeans_single_lloyd _kmeans_single_elkan
 sklearn.metrics._classification: accuracy_score balanced_accuracy_score f1_score fbeta_score precision_score
     recall_score jaccard_score matthews_corrcoef cohen_kappa_score log_loss brier_score_loss d2_log_loss_score
     zero_one_loss hamming_loss hinge_loss
