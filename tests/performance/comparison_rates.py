@@ -52,7 +52,7 @@ def power(trials: int) -> float:
         return target, first, 1 / (1 + np.exp(-(np.log(other / (1 - other)) + 0.35 * rng.normal(size=rows))))
 
     target, *forecasts = sample(200_000)
-    whole = compare_all(target, forecasts, task="binary", rng=rng, resamples=200).pairs[0].primary.found
+    whole = compare_all(target, forecasts, task="binary", rng=rng).pairs[0].primary.found
     assert whole.rows_needed is not None
     found = 0
     for _ in range(trials):
