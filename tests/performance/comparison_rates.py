@@ -17,6 +17,7 @@ from mcp_server.core.comparison import compare_all
 from mcp_server.core.comparison.corrected_t import corrected_t
 from mcp_server.core.comparison.slices import Group, slices
 from mcp_server.core.comparison.spread import p_of_t
+from mcp_server.core.metrics.forecasts import row_losses
 
 TRIALS = 1_000
 RESAMPLES = 500
@@ -51,7 +52,7 @@ def power(trials: int) -> float:
         return target, first, 1 / (1 + np.exp(-(np.log(other / (1 - other)) + 0.35 * rng.normal(size=rows))))
 
     target, *forecasts = sample(200_000)
-    whole = compare_all(target, forecasts, task="binary", rng=rng, resamples=200).pairs[0].primary.found
+    whole = compare_all(target, forecasts, task="binary", rng=rng).pairs[0].primary.found
     assert whole.rows_needed is not None
     found = 0
     for _ in range(trials):
@@ -91,6 +92,17 @@ def resampled(trials: int) -> tuple[float, float]:
     return corrected / trials, plain / trials
 
 
+def level_of_t(task: Any, rows: int, trials: int) -> float:
+    """How often the paired t-test alone, below whose p the deciding one never lies, tells equally good models apart."""
+    rng = np.random.default_rng(5)
+    wrong = 0
+    for _ in range(trials):
+        target, first, second = MADE[task](rng, rows)
+        gaps = row_losses(target, second, task=task) - row_losses(target, first, task=task)
+        wrong += p_of_t(float(gaps.mean()), gaps - gaps.mean()) < 0.05
+    return wrong / trials
+
+
 def cost() -> None:
     rng = np.random.default_rng(4)
     for rows, models in ((5_000, 2), (5_000, 8), (50_000, 2), (50_000, 8), (500_000, 2)):
@@ -116,6 +128,8 @@ def main() -> None:
         print(f"{task}, {rows} rows, {models} models, {of} trials: told apart")
         for name, count in wrong.items():
             print(f"  {name}: {count / of:.1%}")
+    for task in MADE:
+        print(f"{task}, 100 rows, t alone, {20 * trials} trials: {level_of_t(task, 100, 20 * trials):.2%}")
     print("power")
     power(trials // 4)
     print(f"any of 24 groups without a difference: {groups(trials // 2):.1%}")

@@ -170,9 +170,14 @@ def _keyed(trained_on: Mapping[str, str], frame: pl.DataFrame, contract: Contrac
         return np.zeros(frame.height, dtype=np.bool_)
     held = _numbered(trained_on["test_rows"], table.height)
     known = row_digests(table.filter(pl.Series(~held)), keys)
-    whole = frame.select(pl.all_horizontal(pl.col(keys).is_not_null())).to_series().to_numpy()
-    again: BoolArray = np.isin(row_digests(frame, keys), known) & whole
+    again: BoolArray = np.isin(row_digests(frame, keys), known) & _with_key(frame, keys)
     return again
+
+
+def _with_key(frame: pl.DataFrame, keys: Sequence[str]) -> BoolArray:
+    """Rows whose key is whole: a missing part names nothing."""
+    found: BoolArray = frame.select(pl.all_horizontal(pl.col(keys).is_not_null())).to_series().to_numpy()
+    return found
 
 
 def _numbered(path: str, rows: int) -> BoolArray:
@@ -198,6 +203,8 @@ def _outside(outside: Mapping[str, Any], frame: pl.DataFrame, contract: Contract
         )
     values = _numbers(other, _columns(outside, other, frozenset([*keys, form.target]), form))
     theirs = row_digests(other, keys)
+    if not len(theirs):
+        raise InvalidInput("The predictions have no row.", hint="Give a row of predictions for each key.")
     if len(np.unique(theirs)) < len(theirs):
         raise InvalidInput(
             "The predictions have several rows for one key.", hint="Give one row of predictions for each key."
@@ -205,7 +212,7 @@ def _outside(outside: Mapping[str, Any], frame: pl.DataFrame, contract: Contract
     order = np.argsort(theirs)
     wanted = row_digests(frame, keys)
     place = np.minimum(np.searchsorted(theirs[order], wanted), len(theirs) - 1)
-    found = theirs[order][place] == wanted
+    found = (theirs[order][place] == wanted) & _with_key(frame, keys)
     joined = values[order][place]
     joined[~found] = np.nan
     return joined
