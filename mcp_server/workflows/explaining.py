@@ -82,12 +82,13 @@ async def explain(app: App, call: CallContext, request: ExplainingRequest) -> Ex
         return _rows(loaded, table, await _run(app, call, "explain_rows", arguments | more))
     arguments["held_out"] = await _held_out(app, record, table)
     if request.groups is None:
-        return _overall(loaded, table, await _run(app, call, "explain_overall", arguments))
-    groups = request.groups or _sensitive(table)
+        found = await _run(app, call, "explain_overall", arguments)
+        return _overall(loaded, _judged(table, found, arguments["held_out"]), found)
+    groups = list(dict.fromkeys(request.groups)) or _sensitive(table)
     found = await _run(app, call, "judge_groups", arguments | {"groups": groups, "limits": request.limits})
     if not app.settings.read_only:
         await _keep(app, call, loaded, table, found)
-    return _groups(loaded, table, found)
+    return _groups(loaded, _judged(table, found, arguments["held_out"]), found)
 
 
 def _check(request: ExplainingRequest) -> None:
@@ -207,12 +208,17 @@ def _method(loaded: Loaded, table: DatasetVersion, found: dict[str, Any]) -> str
     return told
 
 
-def _overall(loaded: Loaded, table: DatasetVersion, found: dict[str, Any]) -> Explained:
+def _judged(table: DatasetVersion, found: dict[str, Any], held_out: dict[str, str]) -> str:
+    """On which rows, in words."""
+    rows = f"{found['rows']:,} rows of {table.name}@{table.version}"
+    return f"{rows} that it wasn't trained on" if held_out else f"{rows} (which rows it was trained on isn't known)"
+
+
+def _overall(loaded: Loaded, where: str, found: dict[str, Any]) -> Explained:
     apart = Apart()
     importance = [_rounded({**one, "column": apart.value(one["column"])}) for one in found["importance"]]
     contributions = [_rounded({**one, "column": apart.value(one["column"])}) for one in found["contributions"]]
     metric = "log loss" if found["metric"] == "log_loss" else "RMSE"
-    where = f"{found['rows']:,} rows of {table.name}@{table.version} that it wasn't trained on"
     told = found["telling"]
     leads = f"{importance[0]['column']} matters most; " if told else ""
     leads += f"{told} of {counted(found['asked'], 'column')} can be told from noise."
@@ -234,7 +240,7 @@ def _overall(loaded: Loaded, table: DatasetVersion, found: dict[str, Any]) -> Ex
     return _with_picture(answer, found)
 
 
-def _groups(loaded: Loaded, table: DatasetVersion, found: dict[str, Any]) -> Explained:
+def _groups(loaded: Loaded, where: str, found: dict[str, Any]) -> Explained:
     apart = Apart()
     told = [column_apart(one, apart) for one in found["columns"]]
     verdicts = [one["verdict"] for one in told if one["verdict"] is not None]
@@ -245,8 +251,7 @@ def _groups(loaded: Loaded, table: DatasetVersion, found: dict[str, Any]) -> Exp
     selected = "" if found["positive"] is None else f" Selected means answered {apart.value(found['positive'])}."
     return Explained(
         model=loaded.reference,
-        sentence=f"{loaded.reference} on {found['rows']:,} rows of {table.name}@{table.version} that it wasn't trained "
-        f"on.{gates}{selected}",
+        sentence=f"{loaded.reference} on {where}.{gates}{selected}",
         rows=found["rows"],
         fairness=told,
         method="95 % intervals: Wilson for shares, Newcombe for differences, Donner and Zou for ratios. They aren't "

@@ -16,7 +16,7 @@ import polars as pl
 
 from core.explain.brute_force import shapley
 from core.predictor.forms import a_linear_form, an_input, number
-from core.training.tables import a_mixed_table, basketball, from_scikit_learn
+from core.training.tables import NBA, a_mixed_table, basketball, from_scikit_learn
 from mcp_server.core.contract import Contract
 from mcp_server.core.explain import (
     Explainer,
@@ -44,7 +44,7 @@ TABLES = {
     "digits (10 classes)": lambda: from_scikit_learn("digits"),
     "diabetes (numbers)": lambda: from_scikit_learn("diabetes"),
     "mixed, a tenth missing": lambda: a_mixed_table(4_000),
-    "NBA games": basketball,
+    **({"NBA games": basketball} if NBA.is_file() else {}),
 }
 
 

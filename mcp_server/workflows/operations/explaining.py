@@ -131,6 +131,7 @@ def explain_overall(arguments: dict[str, Any], report: Report) -> dict[str, Any]
         for one in importance[:MOST_TOLD]
     ]
     telling = sum(one.low is not None and one.low > 0.0 for one in importance)
+    where = f"{len(target):,} rows" + (" not learned from" if arguments["held_out"] else "")
     metric = "rmse" if batch.form.classes is None else "log_loss"
     return {
         "rows": len(target),
@@ -145,7 +146,7 @@ def explain_overall(arguments: dict[str, Any], report: Report) -> dict[str, Any]
         "error": found.largest_error,
         "exact": found.exact,
         "metric": metric,
-        "picture": _bars(arguments["name"], told, telling, len(importance), len(target), metric)
+        "picture": _bars(arguments["name"], told, telling, len(importance), where, metric)
         if arguments["picture"]
         else None,
     }
@@ -320,13 +321,13 @@ def _said(one: Mapping[str, Any]) -> str:
     return f"{one['column']} = {'missing' if value is None else value}"
 
 
-def _bars(name: str, told: Sequence[Mapping[str, Any]], telling: int, asked: int, rows: int, metric: str) -> str:
+def _bars(name: str, told: Sequence[Mapping[str, Any]], telling: int, asked: int, rows: str, metric: str) -> str:
     shown = [drawing.Bar(one["column"], one["increase"], one["low"], one["high"]) for one in told]
     unit = "log loss (nats)" if metric == "log_loss" else "RMSE"
     spec = drawing.bars(
         shown,
         title=drawing.leader(shown, telling, asked),
-        subtitle=f"{name} · rise of {unit} when a column is shuffled, on {rows:,} rows not learned from · 95 % CI",
+        subtitle=f"{name} · rise of {unit} when a column is shuffled, on {rows} · 95 % CI",
     )
     return base64.b64encode(render.render_png(spec)).decode()
 
