@@ -33,12 +33,12 @@ def register(server: GuardedServer) -> None:
 
     @server.resource("experiment://runs/{id}", title="Training run", mime_type="application/json")
     async def run(id: str) -> str:
-        """One run: parameters, data version, metrics with intervals, status."""
+        """One run: parameters, data version, metrics with intervals, status, and what tuning tried."""
         from mcp_server.storage import runs
 
         storage = await server.app.storage()
         async with storage.database.reading() as tx:
-            return _document([await runs.get(tx, id)])
+            return _document([await runs.get(tx, id)], figures=(*FIGURES, "chance", "account"))
 
 
 async def run_ids(app: App, start: str) -> list[str]:
@@ -55,32 +55,32 @@ OURS = ("seed", "algorithm", "allow_leaks")
 FIGURES = ("test", "train", "baseline", "rows", "calibration", "interval", "error")
 
 
-def _document(runs: Sequence[Run], **facts: Any) -> str:
+def _document(runs: Sequence[Run], *, figures: Sequence[str] = FIGURES, **facts: Any) -> str:
     """Runs as JSON; what names columns stands under `untrusted`."""
     return _json(
         {
             **facts,
-            "runs": [_row(run) for run in runs],
+            "runs": [_row(run, figures) for run in runs],
             "untrusted": {run.id: {**_part(run.parameters, OURS, inside=False), **_split(run)} for run in runs},
         }
     )
 
 
-def _row(run: Run) -> dict[str, Any]:
+def _row(run: Run, figures: Sequence[str]) -> dict[str, Any]:
     return {
         "id": run.id,
         "model": run.model,
         "dataset": run.dataset,
         "status": run.status,
         "parameters": _part(run.parameters, OURS),
-        "metrics": _part(run.metrics, FIGURES),
+        "metrics": _part(run.metrics, figures),
         "job": run.job_id,
         "started_at": run.started_at.isoformat(timespec="seconds"),
         "ended_at": run.ended_at.isoformat(timespec="seconds") if run.ended_at else None,
     }
 
 
-def _part(values: dict[str, Any], names: tuple[str, ...], *, inside: bool = True) -> dict[str, Any]:
+def _part(values: dict[str, Any], names: Sequence[str], *, inside: bool = True) -> dict[str, Any]:
     return {name: value for name, value in values.items() if (name in names) is inside}
 
 

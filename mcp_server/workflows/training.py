@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 1.5
 MOST_OWN = 10
 FEWEST_TRIALS = 3
+TUNING_SHARE = 0.8
+"""Of a job's time: choosing, fitting, judging and verifying come after the trials."""
 MOST_WAITING = 100
 
 
@@ -47,7 +49,8 @@ async def start(app: App, call: CallContext, request: TrainingRequest) -> JobRep
 
     Raises:
         NotFound: the data set version doesn't exist.
-        InvalidInput: a feature isn't a column, costs aren't those of the two errors, or trials are under three.
+        InvalidInput: a feature isn't a column, costs aren't those of the two errors, trials are under three, or
+            seconds are more than a job has.
         BadTarget: no target is stated anywhere.
         LeakFound: a feature is known only after the event, and leaks aren't allowed.
     """
@@ -58,11 +61,7 @@ async def start(app: App, call: CallContext, request: TrainingRequest) -> JobRep
 
     check_name(request.model)
     _check_costs(request.costs)
-    if request.trials is not None and request.trials < FEWEST_TRIALS:
-        raise InvalidInput(
-            f"{request.trials} trials are too few to try every algorithm's defaults.",
-            hint=f"State at least {FEWEST_TRIALS}, or leave trials out.",
-        )
+    _check_budget(request, TUNING_SHARE * app.settings.job_seconds)
     record = await find(app, request.dataset)
     contract = from_dict(record.contract)
     target = _target(contract, request)
@@ -97,6 +96,19 @@ async def _check_room(tx: Transaction, call: CallContext) -> None:
             f"{len(own.items)} jobs of this caller and {len(every.items)} in all are waiting or running; "
             f"{MOST_OWN} and {MOST_WAITING} may be.",
             hint="Wait for some to end (get_job), or cancel_job those that aren't wanted.",
+        )
+
+
+def _check_budget(request: TrainingRequest, most: float) -> None:
+    if request.trials is not None and request.trials < FEWEST_TRIALS:
+        raise InvalidInput(
+            f"{request.trials} trials are too few to try every algorithm's defaults.",
+            hint=f"State at least {FEWEST_TRIALS}, or leave trials out.",
+        )
+    if request.seconds is not None and request.seconds > most:
+        raise InvalidInput(
+            f"Of the time that a job may take, {most:g} seconds may go into tuning.",
+            hint=f"State at most {most:g} seconds, or raise COURTSIDE_JOB_SECONDS.",
         )
 
 

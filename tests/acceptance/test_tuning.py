@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
@@ -65,6 +66,10 @@ def test_a_budget_of_trials_gives_a_baseline_a_tuned_version_and_an_account(env,
         assert one["low"] <= one["difference"] <= one["high"]
 
     async def scene(client):
+        job = (await told(client, "get_job", job="quiet")).structured_content["job"]
+        page = await client.read_resource(f"experiment://runs/r{job[1:]}-tuned")
+        (run,) = json.loads(page.contents[0].text)["runs"]
+        assert run["metrics"]["account"]["tried"] == account["tried"]
         words = text_of(await told(client, "get_job", job="quiet"))
         assert "8 trials" in words
         answered = await told(client, "predict", model="quiet@2", rows=[{"x": 16, "z": 3}])
@@ -101,6 +106,8 @@ def test_costs_move_what_is_said_and_not_the_probability(env):
             assert "false_negative" in error["hint"]
         error = await refused(client, "train_model", model="dear", dataset="table@1", trials=2)
         assert "at least 3" in error["hint"]
+        error = await refused(client, "train_model", model="dear", dataset="table@1", seconds=3_000)
+        assert "2880" in error["hint"]
 
     in_server(env, scene)
 
