@@ -218,8 +218,8 @@ def _flood(table: FeatureTable, rng: np.random.Generator) -> Evidence | str:
         return "Near-copies of rows: too few rows, or equal rows are usual in this table."
     grade = _grade(found.copies, _COPIES)
     reason = (
-        "Nearly the same as other rows, three or more together, and far closer than rows of this table are; the "
-        "statistic is the number of such groups. The most central row of each group isn't counted."
+        "Nearly the same as other rows, three or more together and pairs as close, and far closer than rows of this "
+        "table are; the statistic is the number of such groups. The likely source of each group isn't counted."
     )
     groups = float(found.group.max() + 1)
     return _evidence("duplicates_flood", grade, table, looked, found.nearness, found.copies, (), reason, groups)
