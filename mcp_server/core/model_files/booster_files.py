@@ -33,7 +33,7 @@ def read_lightgbm(view: memoryview, reading: FileReading) -> None:
     ended = False
     for number, line in enumerate(text.split("\n"), start=1):
         at = f"line {number:,}"
-        if len(line) > MOST_LINE or not all(character.isprintable() or character == "\t" for character in line):
+        if len(line) > MOST_LINE or not line.replace("\t", " ").isprintable():
             raise Unread("damaged", "A line isn't plain text.", at)
         name, equals, _ = line.partition("=")
         plain = not line or line.startswith(_HEADINGS) or line.startswith("[") or (equals and _KEY.match(name))

@@ -63,7 +63,7 @@ def unpacked(view: memoryview, packing: str, reading: FileReading) -> memoryview
         raise Unread("damaged", "The compressed content is damaged.") from None
     if reader.unused_data:
         raise Unread("second_content", f"{len(reader.unused_data):,} bytes follow the compressed content.")
-    return memoryview(bytes(out))
+    return memoryview(out).toreadonly()
 
 
 def _check_ratio(size: int, packed: int) -> None:

@@ -12,7 +12,7 @@ MOST_BYTES = 64 * 1024 * 1024
 _NAME = r"[A-Za-z_][\w.-]{0,99}(?::[A-Za-z_][\w.-]{0,99})?"
 _ATTRIBUTE = rf"""\s+{_NAME}\s*=\s*(?:"[^"<]*"|'[^'<]*')"""
 _MARKUP = re.compile(
-    rf"(?P<comment><!--(?:[^-]|-[^-])*-->)|(?P<close></(?P<closed>{_NAME})\s*>)"
+    rf"(?P<close></(?P<closed>{_NAME})\s*>)"
     rf"|(?P<open><(?P<opened>{_NAME})(?:{_ATTRIBUTE})*\s*(?P<empty>/?)>)"
 )
 _DECLARATION = re.compile(r"<\?xml\s+[^<>?]{0,200}\?>")
@@ -60,6 +60,12 @@ def _walk_tags(text: str, at: int, reading: FileReading) -> None:
     while (bracket := text.find("<", at)) >= 0:
         if not open_tags and text[at:bracket].strip():
             raise Unread("damaged", "Text stands outside of the document.", at)
+        if text.startswith("<!--", bracket):
+            end = text.find("-->", bracket + 4)
+            if end < 0:
+                raise Unread("damaged", "A comment has no end.", bracket)
+            at = end + 3
+            continue
         tag = _MARKUP.match(text, bracket)
         if tag is None:
             raise Unread("damaged", "A tag isn't well-formed.", bracket)

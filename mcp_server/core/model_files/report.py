@@ -123,10 +123,10 @@ class FileReading:
         place = at if isinstance(at, str) else f"byte {at:,}" if at is not None else "the file"
         self.found += 1
         self.unsafe |= code in UNSAFE
-        finding = FileFinding(code, " > ".join([*self.way, place]), what)
-        known = {(one.code, one.what) for one in self.findings}
-        if len(self.findings) < MOST_FINDINGS and (code, what) not in known:
-            self.findings.append(finding)
+        if len(self.findings) < MOST_FINDINGS and not any(
+            (one.code, one.what) == (code, what) for one in self.findings
+        ):
+            self.findings.append(FileFinding(code, " > ".join([*self.way, place]), what))
 
     def take_unpacked(self, size: int, packed: int, at: int | str | None = None) -> None:
         """Account for bytes that are about to be unpacked.

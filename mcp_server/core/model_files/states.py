@@ -15,6 +15,7 @@ _OBJECT_FLAGS = 63
 _ADDRESS_FLAGS = 0b111
 """numpy's flags for items that are, or hold, addresses of objects."""
 _MERSENNE = 624
+_WRAPPER = {"subclass", "shape", "order", "dtype", "allow_mmap", "numpy_array_alignment_bytes"}
 _ALIGNMENTS = (1, 2, 4, 8, 16)
 
 
@@ -71,6 +72,14 @@ def check_attributes(of: Named, pairs: list[tuple[Any, Any]]) -> None:
 def _bunch(made: Instance, state: Any) -> None:
     _demand(made, isinstance(state, Mapped))
     check_attributes(made.of, state.pairs)
+
+
+def _wrapper(made: Instance, state: Any) -> None:
+    """What joblib knows of an array. Another entry could stand in for the method that reads the bytes."""
+    _object(made, state)
+    _demand(made, {name for name, _ in state.pairs} <= _WRAPPER)
+    _demand(made, state.get("allow_mmap") in (None, True, False))
+    _demand(made, state.get("numpy_array_alignment_bytes") in (None, 16))
 
 
 def _predictor(made: Instance, state: Mapped) -> None:
@@ -227,7 +236,7 @@ def _nothing(made: Instance, state: Any) -> None:
 _RULES: dict[str, Callable[[Instance, Any], None]] = {
     "object": _object,
     "bunch": _bunch,
-    "wrapper": _object,
+    "wrapper": _wrapper,
     "tree": _tree,
     "ndarray": _array,
     "masked": _masked,

@@ -242,7 +242,7 @@ def _zip(members: dict[str, bytes]) -> bytes:
     return kept.getvalue()
 
 
-def wrapped(count: int, aligned: int | None, kind: str = "u1", flags: int = 0) -> Op:
+def wrapped(count: int, aligned: int | None, kind: str = "u1", flags: int = 0, **more: Any) -> Op:
     """An array of joblib's, up to the opcode that its bytes follow."""
     order = "|" if kind in ("u1", "O8") else "<"
     of = build(call(name("numpy", "dtype"), kind, False, True), group(3, order, None, None, None, -1, -1, flags))
@@ -255,7 +255,7 @@ def wrapped(count: int, aligned: int | None, kind: str = "u1", flags: int = 0) -
     }
     if aligned is not None:
         state["numpy_array_alignment_bytes"] = aligned
-    return made(*WRAPPER, state)
+    return made(*WRAPPER, state | more)
 
 
 def _twofold(run: str) -> bytes:
@@ -303,6 +303,11 @@ def by_joblib(marker: Path, folder: Path) -> dict[str, Hostile]:
         "an object array that is no array": (b"\x80\x04" + objects + stream(value(1), 5) + b".", None),
         "opcodes in the padding": (padded, "pickle"),
         "opcodes in the array's bytes": (unaligned, "pickle"),
+        # A listed function that takes two arguments and reads nothing stands in for joblib's reader of the bytes.
+        "a listed function as joblib's reader": (
+            b"\x80\x04" + wrapped(200, None, read_array=name("numpy", "nan_to_num")) + opcodes + b".",
+            "joblib",
+        ),
         "another memo for pickle.load": (_twofold(run), "pickle"),
         "an array inside of a frame": (
             b"\x80\x04\x95" + struct.pack("<Q", len(wrapped(2, 16)) + 4) + wrapped(2, 16) + b"\x00\x01\x02N0.",
