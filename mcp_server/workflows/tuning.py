@@ -58,8 +58,6 @@ class Tuning:
             turn += 1
             alone = len(self._histories) == 1
             if algorithm == "linear" and not alone and len(self._histories["linear"]) >= _LINEAR_TRIALS:
-                if set(turns) == {"linear"}:
-                    break
                 continue
             await self._batch(algorithm, arguments, share, 1)
         ended_by = "trials" if self._left() <= 0 else "seconds"

@@ -125,7 +125,8 @@ def fit_isotonic(scores: FloatArray, happened: NDArray[np.bool_]) -> tuple[list[
         (x, y); none of y is nearer to 0 or 1 than one row in n + 2.
     """
     fitted = IsotonicRegression(out_of_bounds="clip").fit(scores, happened.astype(np.float64))
-    x, y = fitted.X_thresholds_, fitted.y_thresholds_
+    x, first = np.unique(fitted.X_thresholds_, return_index=True)
+    y = fitted.y_thresholds_[first]
     if len(x) > MAX_VALUES:
         kept = np.unique(np.linspace(0, len(x) - 1, MAX_VALUES).round().astype(np.int64))
         x, y = x[kept], y[kept]
@@ -173,16 +174,18 @@ def choose_calibration(
         for kind, fitted in calibrations(outputs[~inside], target[~inside], task).items():
             made = calibrated(outputs[inside], _CALIBRATION.validate_python(fitted))
             shares.setdefault(kind, np.full((len(target), made.shape[1]), np.nan))[inside] = made
-    # One that a part couldn't fit is no candidate.
+    whole = calibrations(outputs, target, task)
+    # One that a part, or all rows together, couldn't fit is no candidate.
     losses = {
-        kind: log_losses(target.astype(np.int64), found) for kind, found in shares.items() if not np.isnan(found).any()
+        kind: log_losses(target.astype(np.int64), found)
+        for kind, found in shares.items()
+        if kind in whole and not np.isnan(found).any()
     }
     best = min(losses, key=lambda kind: float(losses[kind].mean()))
     gain = losses["none"] - losses[best]
     if float(gain.mean()) <= float(gain.std() / np.sqrt(len(gain))):
         best = "none"
-    chosen = calibrations(outputs, target, task)[best]
-    return chosen, shares[best], {kind: float(rows.mean()) for kind, rows in losses.items()}
+    return whole[best], shares[best], {kind: float(rows.mean()) for kind, rows in losses.items()}
 
 
 def conformal_half_width(errors: FloatArray, *, level: float = LEVEL) -> float:

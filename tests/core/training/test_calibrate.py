@@ -8,8 +8,15 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from core.predictor.forms import a_form, a_linear_form, stump
+from mcp_server.core.predictor import compile_form
 from mcp_server.core.predictor.batch import expit
-from mcp_server.core.training.calibrate import calibrate, conformal_half_width, fit_platt, fit_temperature
+from mcp_server.core.training.calibrate import (
+    calibrate,
+    conformal_half_width,
+    fit_isotonic,
+    fit_platt,
+    fit_temperature,
+)
 
 
 def test_platts_parameters_agree_with_an_unpenalised_logistic_regression() -> None:
@@ -80,3 +87,19 @@ def test_a_form_is_calibrated_in_a_copy() -> None:
     made = calibrate(form, rows, target)
     assert made["interval"] == {"kind": "split_conformal", "half_width": 1.0, "level": 0.9}
     assert form["interval"] is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32), rows=st.integers(20, 3_000), places=st.integers(0, 16))
+def test_calibration_by_points_rises_and_is_never_sure(seed: int, rows: int, places: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(size=rows).round(places)
+    happened = rng.random(rows) < 1 / (1 + np.exp(-scores))
+    happened[:2] = True, False
+    x, y = fit_isotonic(scores, happened)
+    assert len(x) == len(y) <= 1_000
+    assert (np.diff(x) > 0).all()
+    assert (np.diff(y) >= 0).all()
+    assert 0.0 < min(y) <= max(y) < 1.0
+    made = a_form(calibration={"kind": "isotonic", "x": x, "y": y})
+    assert compile_form(made).answer({"height": 60.0}).probability is not None
