@@ -13,12 +13,12 @@ from mcp_server.errors import InvalidInput, NotFound
 from mcp_server.workflows.app import App
 from mcp_server.workflows.comparison_answers import Compared
 from mcp_server.workflows.describing import find as find_dataset
+from mcp_server.workflows.held_out import held_out_rows
 from mcp_server.workflows.reply import Apart, counted
 
 if TYPE_CHECKING:
     from mcp_server.storage import Storage
     from mcp_server.storage.records import DatasetVersion, ModelVersion
-    from mcp_server.storage.transaction import Transaction
 
 # Numbers, dates and times: no words.
 _RANGE = re.compile(r"[-+0-9][-+0-9.:eT ]{0,80}")
@@ -26,7 +26,6 @@ _RANGE = re.compile(r"[-+0-9][-+0-9.:eT ]{0,80}")
 SEED = 0
 MOST = 8
 OUTSIDE = "the outside forecast"
-MOST_ANCESTORS = 20
 DETAILS = ("lead", "pairs", "slices", "groups", "worst", "sets")
 
 
@@ -79,7 +78,7 @@ async def compare(app: App, call: CallContext, request: ComparisonRequest) -> Co
         raise InvalidInput("A data set is named twice.", hint="Name each once.")
     storage = await app.storage()
     outside = await _outside(app, request) if from_elsewhere else None
-    kept = [[await _held_out(storage, model, table) for model in models] for table in tables]
+    kept = [[await held_out_rows(storage, model, table) for model in models] for table in tables]
     arguments: dict[str, Any] = {
         "tables": [
             {
@@ -149,55 +148,6 @@ async def _outside(app: App, request: ComparisonRequest) -> dict[str, Any]:
         record = await find_dataset(app, request.predictions)
         found["path"] = str(await (await app.storage()).artefacts.local_path(record.artefact))
     return found
-
-
-async def _held_out(storage: Storage, model: ModelVersion, table: DatasetVersion) -> dict[str, Any]:
-    """How to tell the rows of the table that the model never saw; nothing where it can't be told.
-
-    Of the very table that it was trained on: the rows that were held out. Of any other: those unlike each row that it
-    was fitted or calibrated on, and with its training table those under the keys that were.
-    """
-    files, data = model.manifest.get("files", {}), model.manifest.get("data", {})
-    if data.get("artefact") == table.artefact and "test_rows.json" in files:
-        return {"test_rows": str(await storage.artefacts.local_path(files["test_rows.json"]))}
-    found: dict[str, Any] = {}
-    if "seen_rows.bin" in files:
-        found["seen_rows"] = str(await storage.artefacts.local_path(files["seen_rows.bin"]))
-    if "test_rows.json" not in files or not any(column["role"] == "key" for column in table.contract["columns"]):
-        return found
-    async with storage.database.reading() as tx:
-        trained_on = await _record(tx, model.dataset)
-        if trained_on is None or trained_on.artefact != data.get("artefact"):
-            return found
-        kin = await _descends(tx, table, _name(trained_on)) or await _descends(tx, trained_on, _name(table))
-    found["trained_on"] = {
-        "path": str(await storage.artefacts.local_path(trained_on.artefact)),
-        "test_rows": str(await storage.artefacts.local_path(files["test_rows.json"])),
-    }
-    return {**found, "kin": kin or trained_on.name == table.name}
-
-
-async def _record(tx: Transaction, reference: str) -> DatasetVersion | None:
-    from mcp_server.core.names import parse_reference
-    from mcp_server.storage import datasets
-
-    name, version = parse_reference(reference)
-    try:
-        return await datasets.get(tx, name, version)
-    except NotFound:
-        return None
-
-
-async def _descends(tx: Transaction, record: DatasetVersion, ancestor: str) -> bool:
-    """Whether a version was made from another one."""
-    waiting = list(record.parents)
-    for at, one in enumerate(waiting):  # grows meanwhile
-        if one == ancestor:
-            return True
-        parent = await _record(tx, one) if at < MOST_ANCESTORS else None
-        if parent is not None:
-            waiting += [further for further in parent.parents if further not in waiting]
-    return False
 
 
 def _retraining(arguments: dict[str, Any], models: Sequence[ModelVersion], runs: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from mcp_server.errors import InvalidInput
 from mcp_server.workflows.app import App
 from mcp_server.workflows.describing import find
 from mcp_server.workflows.explanation_answers import Explained
+from mcp_server.workflows.held_out import held_out_rows
 from mcp_server.workflows.reply import Apart, counted, number
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ async def explain(app: App, call: CallContext, request: ExplainingRequest) -> Ex
             "move": request.move,
         }
         return _rows(loaded, table, await _run(app, call, "explain_rows", arguments | more))
-    arguments["held_out"] = await _held_out(app, record, table)
+    arguments["held_out"] = await held_out_rows(storage, record, table)
     if request.groups is None:
         found = await _run(app, call, "explain_overall", arguments)
         return _overall(loaded, _judged(table, found, arguments["held_out"]), found)
@@ -132,16 +133,6 @@ def _sensitive(table: DatasetVersion) -> list[str]:
             hint="Name some of them in groups, and the others in another call.",
         )
     return named
-
-
-async def _held_out(app: App, record: ModelVersion, table: DatasetVersion) -> dict[str, str]:
-    """How to tell the rows that the model never saw; nothing for a model that wasn't trained here."""
-    same = record.manifest.get("data", {}).get("artefact") == table.artefact
-    name = "test_rows.json" if same else "seen_rows.bin"
-    files = record.manifest.get("files", {})
-    if name not in files:
-        return {}
-    return {name: str(await (await app.storage()).artefacts.local_path(files[name]))}
 
 
 async def _run(app: App, call: CallContext, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -208,7 +199,7 @@ def _method(loaded: Loaded, table: DatasetVersion, found: dict[str, Any]) -> str
     return told
 
 
-def _judged(table: DatasetVersion, found: dict[str, Any], held_out: dict[str, str]) -> str:
+def _judged(table: DatasetVersion, found: dict[str, Any], held_out: dict[str, Any]) -> str:
     """On which rows, in words."""
     rows = f"{found['rows']:,} rows of {table.name}@{table.version}"
     return f"{rows} that it wasn't trained on" if held_out else f"{rows} (which rows it was trained on isn't known)"

@@ -18,7 +18,8 @@ from mcp_server.core.predictor.batch import BatchPredictor, compile_batch
 from mcp_server.core.training.split import synthetic_rows
 from mcp_server.core.training.target import Target, target_values
 from mcp_server.errors import InvalidInput
-from mcp_server.workflows.operations.reading import row_columns, row_digests, stored_table
+from mcp_server.workflows.operations.reading import row_digests, stored_table
+from mcp_server.workflows.operations.unseen import under_known_keys, unseen_rows, with_key
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
@@ -92,7 +93,7 @@ def read_rows(table: Mapping[str, Any], contestants: Contestants, outside: Mappi
     """The rows of one data set that models and outside forecasts can be compared on.
 
     Args:
-        table: path, contract, and held_out: for each model what tells which rows it saw (`_unseen`).
+        table: path, contract, and held_out: for each model what tells which rows it saw (`unseen_rows`).
         outside: column, and where the forecasts stand in a data set of their own, its path and contract.
     Raises:
         InvalidInput: no target, no usable forecasts, or under 20 rows left.
@@ -105,8 +106,8 @@ def read_rows(table: Mapping[str, Any], contestants: Contestants, outside: Mappi
     unseen = np.ones(frame.height, dtype=np.bool_)
     recurring = np.zeros(frame.height, dtype=np.bool_)
     for held_out, document in zip(table["held_out"], contestants.documents, strict=True):
-        unseen &= _unseen(held_out, document["form"], frame, given)
-        recurring |= _under_known_keys(held_out, frame, given)
+        unseen &= unseen_rows(held_out, document["form"], frame, given)
+        recurring |= under_known_keys(held_out, frame, given)
     unseen &= ~synthetic_rows(frame, given)
     seen = int(frame.height - unseen.sum())
     recurring &= unseen
@@ -137,55 +138,6 @@ def read_rows(table: Mapping[str, Any], contestants: Contestants, outside: Mappi
     return UnseenRows(rows, contract, target[usable], tuple(forecasts), seen, untold, int((recurring & usable).sum()))
 
 
-def _unseen(held_out: Mapping[str, Any], form: Mapping[str, Any], frame: pl.DataFrame, contract: Contract) -> BoolArray:
-    """Which rows a model never saw, shape (n,); all of them where nothing tells.
-
-    Of the very table that it was trained on: the rows that were held out (`test_rows`). Of any other: those unlike
-    each row that it was fitted or calibrated on (`seen_rows`). Where the table descends from that one (`kin`), a row
-    under the key of one that wasn't held out is seen too, whatever became of its values.
-    """
-    if "test_rows" in held_out:
-        return _numbered(held_out["test_rows"], frame.height)
-    unseen = np.ones(frame.height, dtype=np.bool_)
-    if "seen_rows" in held_out:
-        seen = np.frombuffer(Path(held_out["seen_rows"]).read_bytes(), dtype=np.uint64)
-        unseen = ~np.isin(row_digests(frame, row_columns(form)), seen)
-    if held_out.get("kin"):
-        unseen &= ~_keyed(held_out["trained_on"], frame, contract)
-    return unseen
-
-
-def _under_known_keys(held_out: Mapping[str, Any], frame: pl.DataFrame, contract: Contract) -> BoolArray:
-    """Rows with the key of one that a model was trained on, in a data set that this one doesn't descend from."""
-    if "trained_on" not in held_out or held_out.get("kin"):
-        return np.zeros(frame.height, dtype=np.bool_)
-    return _keyed(held_out["trained_on"], frame, contract)
-
-
-def _keyed(trained_on: Mapping[str, str], frame: pl.DataFrame, contract: Contract) -> BoolArray:
-    """Which rows have the key of a row that wasn't held out in training; none where the keys aren't the same."""
-    keys = list(contract.key)
-    table = stored_table(trained_on["path"])
-    if not keys or not set(keys) <= set(table.columns):
-        return np.zeros(frame.height, dtype=np.bool_)
-    held = _numbered(trained_on["test_rows"], table.height)
-    known = row_digests(table.filter(pl.Series(~held)), keys)
-    again: BoolArray = np.isin(row_digests(frame, keys), known) & _with_key(frame, keys)
-    return again
-
-
-def _with_key(frame: pl.DataFrame, keys: Sequence[str]) -> BoolArray:
-    """Rows whose key is whole: a missing part names nothing."""
-    found: BoolArray = frame.select(pl.all_horizontal(pl.col(keys).is_not_null())).to_series().to_numpy()
-    return found
-
-
-def _numbered(path: str, rows: int) -> BoolArray:
-    chosen = np.zeros(rows, dtype=np.bool_)
-    chosen[orjson.loads(Path(path).read_bytes())] = True
-    return chosen
-
-
 def _outside(outside: Mapping[str, Any], frame: pl.DataFrame, contract: Contract, form: Form) -> FloatArray:
     """The outside forecasts row for row, shape (n,) or (n, classes); NaN where there are none.
 
@@ -212,7 +164,7 @@ def _outside(outside: Mapping[str, Any], frame: pl.DataFrame, contract: Contract
     order = np.argsort(theirs)
     wanted = row_digests(frame, keys)
     place = np.minimum(np.searchsorted(theirs[order], wanted), len(theirs) - 1)
-    found = (theirs[order][place] == wanted) & _with_key(frame, keys)
+    found = (theirs[order][place] == wanted) & with_key(frame, keys)
     joined = values[order][place]
     joined[~found] = np.nan
     return joined

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import polars as pl
 from numpy.typing import NDArray
 
@@ -17,7 +15,8 @@ from mcp_server.core.predictor.batch import BatchPredictor
 from mcp_server.core.training.split import synthetic_rows
 from mcp_server.core.training.target import Target, target_values
 from mcp_server.errors import InvalidInput
-from mcp_server.workflows.operations.reading import row_columns, row_digests, stored_table
+from mcp_server.workflows.operations.reading import stored_table
+from mcp_server.workflows.operations.unseen import unseen_rows
 
 MINIMUM_ROWS = 20
 
@@ -57,8 +56,7 @@ def judged_rows(arguments: Mapping[str, Any], form: Mapping[str, Any], predictor
     """What of a table a model can be judged on.
 
     Args:
-        arguments: path (Parquet), contract, and held_out: test_rows.json, the path of the model's held-out row numbers
-            in this table; seen_rows.bin, that of the digests of the rows it saw; or nothing, where that isn't known.
+        arguments: path (Parquet), contract, and held_out as for `unseen_rows`, or nothing where that isn't known.
         form: the serving form as JSON, and `predictor` the same ready for tables.
     Raises:
         InvalidInput: the target isn't there, or fewer than 20 rows are left.
@@ -70,7 +68,7 @@ def judged_rows(arguments: Mapping[str, Any], form: Mapping[str, Any], predictor
     if contract.target != typed.target:
         contract = apply_overrides(contract, Overrides(target=typed.target))
     real = ~synthetic_rows(table, contract)
-    unseen = _unseen(arguments["held_out"], form, table) & real
+    unseen = unseen_rows(arguments["held_out"], form, table, contract) & real
     classes = None if typed.classes is None else tuple(typed.classes)
     target = target_values(table, contract, Target(typed.target, typed.task, classes))
     judged = unseen & np.isfinite(target)
@@ -82,14 +80,3 @@ def judged_rows(arguments: Mapping[str, Any], form: Mapping[str, Any], predictor
     return JudgedRows(
         table.filter(pl.Series(real)), judged[real], target[judged], int(real.sum()) - int((unseen & real).sum())
     )
-
-
-def _unseen(held_out: Mapping[str, str], form: Mapping[str, Any], table: pl.DataFrame) -> NDArray[np.bool_]:
-    if "test_rows.json" in held_out:
-        unseen = np.zeros(table.height, dtype=np.bool_)
-        unseen[orjson.loads(Path(held_out["test_rows.json"]).read_bytes())] = True
-        return unseen
-    if "seen_rows.bin" not in held_out:
-        return np.ones(table.height, dtype=np.bool_)
-    seen = np.frombuffer(Path(held_out["seen_rows.bin"]).read_bytes(), dtype=np.uint64)
-    return ~np.isin(row_digests(table, row_columns(form)), seen)
