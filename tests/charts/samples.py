@@ -130,7 +130,10 @@ def a_waterfall(parts: list[Contribution] | None = None, *, form: Form = "wide",
 def some_bars(rows: list[Bar] | None = None, *, form: Form = "wide", **other: Any) -> Spec:
     given = [Bar("home_elo", 0.061, 0.052, 0.07), Bar("noise", -0.0004, -0.0014, 0.0006), Bar("rare", 0.01, None, None)]
     rows = given if rows is None else rows
-    words = {"title": leader(rows, 1, 3), "subtitle": "games@2 · rise of log loss when a column is shuffled"}
+    words = {
+        "title": leader(rows, min(1, len(rows)), 3),
+        "subtitle": "games@2 · rise of log loss when a column is shuffled",
+    }
     return bars(rows, form=form, **{**words, **other})
 
 
