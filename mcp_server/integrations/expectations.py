@@ -8,7 +8,7 @@ parameters. The library is imported on the first call, which takes seconds: call
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from math import isfinite
@@ -38,6 +38,15 @@ select_column_values_to_be_unique_within_record table_column_count_to_be_between
 table_columns_to_match_ordered_list table_columns_to_match_set table_row_count_to_be_between table_row_count_to_equal
 """
 _KNOWN = frozenset(f"expect_{name}" for name in _NAMES.split())
+_OF_NO_VALUE = frozenset(
+    f"expect_column_{name}"
+    for name in (
+        *("to_exist", "values_to_be_null", "values_to_not_be_null", "proportion_of_non_null_values_to_be_between"),
+        *("values_to_be_of_type", "values_to_be_in_type_list"),
+        *("values_to_be_unique", "proportion_of_unique_values_to_be_between", "unique_value_count_to_be_between"),
+    )
+)
+"""What may be asked of a personal column: the answers of any other, one after another, would spell out its cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +77,13 @@ class Judged:
     why: str = ""
 
 
-def judge(frame: pl.DataFrame, expectations: Sequence[dict[str, Any]]) -> list[Judged]:
+def judge(
+    frame: pl.DataFrame, expectations: Sequence[dict[str, Any]], *, personal: Collection[str] = ()
+) -> list[Judged]:
     """Run a suite.
 
     Args:
+        personal: columns of whose values nothing is asked.
         expectations: each with type (or expectation_type), kwargs and perhaps severity, as the library writes them.
     Returns:
         one for each, in their order.
@@ -83,7 +95,7 @@ def judge(frame: pl.DataFrame, expectations: Sequence[dict[str, Any]]) -> list[J
     ready = []
     for place, expectation in enumerate(expectations):
         kind = expectation.get("type", expectation.get("expectation_type"))
-        why = refused(kind, expectation.get("kwargs"), frame.columns)
+        why = refused(kind, expectation.get("kwargs"), frame.columns, personal)
         if why is None:
             made = _made(library, place, str(kind), expectation)
             why = None if made is not None else "it isn't well formed for the library"
@@ -97,7 +109,7 @@ def judge(frame: pl.DataFrame, expectations: Sequence[dict[str, Any]]) -> list[J
     return [found[place] for place in sorted(found)]
 
 
-def refused(kind: object, kwargs: object, columns: Sequence[str]) -> str | None:
+def refused(kind: object, kwargs: object, columns: Sequence[str], personal: Collection[str] = ()) -> str | None:
     """Why an expectation isn't run; None where it is.
 
     >>> refused("expect_column_values_to_be_null", {"column": "a", "row_condition": "a > 1"}, ["a"])
@@ -116,6 +128,8 @@ def refused(kind: object, kwargs: object, columns: Sequence[str]) -> str | None:
     named += listed if isinstance(listed, list) and not kind.startswith("expect_table") else []
     if kind != "expect_column_to_exist" and any(name not in columns for name in named):
         return "it names a column that the table lacks"
+    if kind not in _OF_NO_VALUE and any(name in personal for name in named):
+        return "it asks about values of a personal column"
     return None
 
 

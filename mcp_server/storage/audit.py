@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select
 
+from mcp_server import log
 from mcp_server.context import CallContext
-from mcp_server.storage.audit_chain import EMPTY, Head, is_signed, link, sign
+from mcp_server.storage.audit_chain import BROKEN, EMPTY, Head, is_signed, link, sign
 from mcp_server.storage.pages import number_after, page_of, rows_wanted
 from mcp_server.storage.records import AuditRow, Page
 from mcp_server.storage.tables import audit, audit_head
 
 if TYPE_CHECKING:
     from mcp_server.storage.transaction import Transaction
+
+_log = log.get("courtside.storage")
 
 CHECKED_AT_ONCE = 1_000
 MOST_PROBLEMS = 10
@@ -41,7 +44,7 @@ async def add(
         subject: what it was about, such as `model:games@3`.
         details: small JSON values, no personal data.
     """
-    before = await last(tx)
+    before = await _before(tx)
     row = {
         "at": tx.now,
         "request_id": call.request_id,
@@ -67,6 +70,39 @@ async def add(
 async def add_change(tx: Transaction, call: CallContext) -> None:
     """Write the row of a transaction's own change; `Database.transaction` does it for every call."""
     await add(tx, call, action="change", outcome="ok", subject=tx.subject, details=tx.details)
+
+
+async def _before(tx: Transaction) -> Head:
+    """What the next row goes on from: the last row, where that is what was signed, and witnessed before.
+
+    Otherwise the chain goes on from a digest that no row has: the break shows for good, and nothing that was forged
+    is signed along with what comes after it.
+    """
+    end, signed = await last(tx), await _signed_head(tx)
+    seen = tx.witness.seen() if tx.witness is not None else None
+    if signed is None:
+        sound = seen is None  # nothing was ever signed here: an empty log, or rows from before there was a chain
+    else:
+        head, signature = signed
+        sound = head == end and is_signed(tx.keys, head, signature) and await _holds(tx, seen, end)
+    if sound:
+        return end
+    _log.error("the audit log isn't what was signed", place=end.place, hint="courtside audit verify says more")
+    places = [end.place, signed[0].place if signed else 0, seen.place if seen else 0]
+    return Head(max(places), BROKEN)
+
+
+async def _holds(tx: Transaction, seen: Head | None, end: Head) -> bool:
+    """Whether the log holds a head that was seen before."""
+    if seen is None or seen == end:
+        return True
+    found = (await tx.execute(select(audit.c.chain).where(audit.c.place == seen.place))).scalar()
+    return bool(found == seen.chain)
+
+
+async def _signed_head(tx: Transaction) -> tuple[Head, bytes] | None:
+    found = (await tx.execute(select(audit_head))).one_or_none()
+    return None if found is None else (Head(found.place, found.chain), found.signature)
 
 
 async def last(tx: Transaction) -> Head:
@@ -125,11 +161,11 @@ async def check_chain(tx: Transaction, *, seen: Sequence[Head] = ()) -> ChainRep
 
 
 async def _unsigned(tx: Transaction, end: Head) -> list[str]:
-    found = (await tx.execute(select(audit_head))).one_or_none()
-    if found is None:
+    signed = await _signed_head(tx)
+    if signed is None:
         return [] if end == EMPTY else ["The head of the log has no signature."]
-    head = Head(found.place, found.chain)
-    if not is_signed(tx.keys, head, found.signature):
+    head, signature = signed
+    if not is_signed(tx.keys, head, signature):
         return ["The signature of the log's head isn't this installation's."]
     if head != end:
         return [f"The log ends at row {end.place}; its signed head is of row {head.place}."]

@@ -1,8 +1,9 @@
 """The audit log as a chain: each row's digest covers the row and all before it, and the last one is signed.
 
 Who can write to the database, but doesn't have the installation's keys, can change rows and digests, not the
-signature. An old state with its old signature, put back whole, is told by the witness: a file beside the keys that
-holds the last head this machine saw. A head that was noted elsewhere tells it too.
+signature; and what comes after goes on only from what was signed. An old state with its old signature, put back
+whole, is told by the witness: a file beside the keys that holds the last head this machine saw. A head that was noted
+elsewhere tells it too.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 FORMAT = "courtside.audit/1"
 START = PREFIX + "0" * 64
 """What stands before the first row."""
+
+BROKEN = PREFIX + "f" * 64
+"""What stands before a row that goes on from a log which isn't what was signed."""
 
 _COVERED = (
     "place",
@@ -121,6 +125,13 @@ class Witness:
                 "The witness of the audit log can't be read.",
                 hint="Look who changed audit.head beside the keys; without it, the next change makes a new one.",
             ) from None
+
+    def seen(self) -> Head | None:
+        """The head; None also where the file is damaged, which `read` tells."""
+        try:
+            return self.read()
+        except InvalidInput:
+            return None
 
     def note(self, head: Head) -> None:
         """Keep a head, unless a later one is kept; a damaged file is left for `read` to tell.

@@ -180,7 +180,14 @@ class Database:
             await self._readers.dispose()
 
     def _on(self, connection: AsyncConnection, call: CallContext | None) -> Transaction:
-        return Transaction(connection, now=self.clock.now(), call=call, artefacts=self._artefacts, keys=self._keys)
+        return Transaction(
+            connection,
+            now=self.clock.now(),
+            call=call,
+            artefacts=self._artefacts,
+            keys=self._keys,
+            witness=self._witness,
+        )
 
     async def _complete(self, tx: Transaction, call: CallContext | None) -> None:
         """Everything that belongs to the commit and can still be undone."""

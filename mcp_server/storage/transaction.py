@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mcp_server.context import CallContext
     from mcp_server.storage.artefacts import Artefacts
-    from mcp_server.storage.audit_chain import Head
+    from mcp_server.storage.audit_chain import Head, Witness
     from mcp_server.storage.keys import Keys
 
 T = TypeVar("T")
@@ -44,11 +44,13 @@ class Transaction:
         call: CallContext | None,
         artefacts: Artefacts,
         keys: Keys,
+        witness: Witness | None = None,
     ) -> None:
         self.now = now
         self.call = call
         self.artefacts = artefacts
         self.keys = keys
+        self.witness = witness
         self.subject: str | None = None
         self.details: dict[str, Any] = {}
         self.answer_content: bytes | None = None

@@ -97,9 +97,10 @@ async def _by_suite(app: App, call: CallContext, record: DatasetVersion, suite: 
     """What Great Expectations says of a version; the history of its quality stays as it is."""
     storage = await app.storage()
     table = await storage.artefacts.local_path(record.artefact)
+    personal = {column["name"] for column in record.contract["columns"] if column.get("personal")}
     done = await (await app.compute()).run(
         "run_suite",
-        {"path": str(table), "suite": await _text_of(app, suite)},
+        {"path": str(table), "suite": await _text_of(app, suite), "personal": sorted(personal)},
         timeout=call.remaining(),
         fresh=True,
         reads=[table],
@@ -108,7 +109,6 @@ async def _by_suite(app: App, call: CallContext, record: DatasetVersion, suite: 
     judged = done["judged"]
     positions = {column["name"]: index for index, column in enumerate(record.contract["columns"], start=1)}
     broken = sorted((one for one in judged if one["holds"] is False), key=lambda one: _SEVERE.index(one["severity"]))
-    personal = {column["name"] for column in record.contract["columns"] if column.get("personal")}
     found = [_unkept(one, hidden=bool(personal & {*one["columns"]})) for one in broken[:MOST_UNKEPT]]
     findings = [_finding(one, positions) for one in found]
     failures = sum(one["severity"] == "critical" for one in broken)

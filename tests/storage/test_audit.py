@@ -203,10 +203,39 @@ async def test_an_old_state_put_back_whole_shows_by_the_witness_alone(filled: St
     for _ in range(4):
         async with filled.database.transaction(make_call()):
             pass
-    noted = Head(ROWS + 2, "sha256:" + "1" * 64)
-    assert (await check(filled, witnessed=False, seen=(noted,))).problems == (
-        f"Up to row {ROWS + 2} the log isn't the one that was seen before.",
-    )
+    assert (await check(filled)).problems != ()
+
+
+FORGERIES = ["a changed row and the chain anew", "an end cut off", "no head", "another's head", "an emptied log"]
+
+
+@pytest.mark.parametrize("what", FORGERIES)
+async def test_what_was_forged_is_not_signed_along_with_what_comes_after(
+    filled: Storage, make_call: Calls, tmp_path: Path, what: str
+) -> None:
+    async def work(tx: Transaction) -> None:
+        kept = await stored(tx)
+        if what == "a changed row and the chain anew":
+            head = (await tx.execute(select(audit_head))).mappings().one()
+            await rewritten(tx, [{**row, "caller": "someone"} for row in kept], None)
+            await tx.execute(update(audit_head).values(**head))
+        elif what == "an end cut off":
+            await rewritten(tx, kept[:3], None)
+        elif what == "no head":
+            await rewritten(tx, kept[:3], None)
+            await tx.execute(delete(audit_head))
+        elif what == "another's head":
+            await rewritten(tx, kept[:3], Keys.open(tmp_path / "other"))
+        else:
+            await tx.execute(delete(rows))
+            await tx.execute(delete(audit_head))
+
+    await behind(filled, work)
+    for calls in (1, ROWS + 3):
+        for _ in range(calls):
+            async with filled.database.transaction(make_call()):
+                pass
+        assert (await check(filled)).problems != ()
 
 
 async def test_a_head_noted_elsewhere_is_found_in_the_log_that_has_grown(filled: Storage, make_call: Calls) -> None:

@@ -154,7 +154,7 @@ def run_suite(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     """Have Great Expectations judge a table.
 
     Args:
-        arguments: path, and suite: its text.
+        arguments: path; suite: its text; personal: columns of whose values nothing is asked.
     Returns:
         judged: one object for each expectation, as `integrations.expectations.Judged`.
     Raises:
@@ -170,7 +170,8 @@ def run_suite(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
             f"The suite has {len(expectations):,} expectations; {MOST_EXPECTATIONS} are run.", hint="Split it."
         )
     report(0.1, "Loading the library")
-    return {"judged": [asdict(one) for one in judge(stored_table(arguments["path"]), expectations)]}
+    frame = stored_table(arguments["path"])
+    return {"judged": [asdict(one) for one in judge(frame, expectations, personal=arguments["personal"])]}
 
 
 def differ(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
