@@ -50,8 +50,8 @@ async def import_data(
 ) -> Imported:
     """Store CSV, JSON or Parquet from files, a URL, a query or text as an immutable version.
 
-    Set `target` (it may be derived); columns it is computed from become known_after. `append` and `upsert` extend the
-    newest version. Bad input is refused with row and column. Next: validate_data.
+    Set `target`; columns it is computed from become known_after. `append` and `upsert` extend the
+    newest version. Next: validate_data.
     """
     request = importing.ImportRequest(
         name=name,
@@ -92,7 +92,7 @@ async def validate_data(
     """Check a version: contract, gaps, duplicates, cell errors, leaks, contradictions, poisoned rows.
 
     Use before training. `suite` (JSON or path) is run by Great Expectations. Answers pass, warn or fail with rows and
-    reasons, and what it didn't look for. Next: mend the source, or train_model.
+    reasons. Next: mend the source, or train_model.
     """
     return await validating.validate(app, call, dataset, baseline, suite)
 

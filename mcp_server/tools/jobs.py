@@ -25,7 +25,7 @@ async def get_job(
     job: JobRef | None = None,
     wait: Annotated[float, Field(ge=0, le=50, description="seconds")] = 0.0,
 ) -> JobReport:
-    """Show a job's state, progress and result or error; by default the newest. `wait` holds the answer till it ends.
+    """Show a job's state, progress, result or error; by default the newest. `wait` holds the answer till it ends.
 
     Use after train_model. Next: compare_models when it succeeded; its hint when it failed.
     """
@@ -38,8 +38,8 @@ async def get_job(
     hints=Hints(read_only=False, destructive=True, idempotent=True, open_world=False),
 )
 async def cancel_job(app: App, call: CallContext, job: JobRef) -> JobReport:
-    """End a queued or running job within seconds; a finished one stays as it is.
+    """End a queued or running job within seconds; a finished one stays.
 
-    Use when a job is no longer wanted. Nothing half-done is kept. Next: get_job to see that it ended.
+    Nothing half-done is kept. Next: get_job to see that it ended.
     """
     return await following.cancel(app, call, job)

@@ -18,8 +18,6 @@ from mcp_server.workflows.model_answers import JobReport, Models, Verified
 
 toolset = Toolset("models")
 
-NO_COSTS: dict[str, float] = {}
-
 
 @toolset.tool(title="Train model", scope="train", hints=ADDS, keyed=True)
 async def train_model(
@@ -29,18 +27,18 @@ async def train_model(
     dataset: DatasetRef,
     target: Column | None = None,
     features: Annotated[list[Column] | None, Field(min_length=1, max_length=10_000)] = None,
-    test: Annotated[Expression | None, Field(description='"season >= 2011"; else the latest or a random 20 %')] = None,
+    test: Annotated[Expression | None, Field(description='"season >= 2011"; else the latest or random 20 %')] = None,
     algorithm: Literal["both", "linear", "boosting", "extra_trees", "auto"] = "both",
-    seconds: Annotated[int, Field(ge=0, le=86_400, description="to tune")] = 0,
-    trials: Annotated[int, Field(ge=0, le=500, description="to tune; reproducible")] = 0,
-    costs: Annotated[dict[str, float], Field(description="false_positive, false_negative")] = NO_COSTS,
+    seconds: Annotated[int | None, Field(ge=0, le=86_400)] = None,
+    trials: Annotated[int | None, Field(ge=0, le=500, description="reproducible")] = None,
+    costs: Annotated[dict[str, float] | None, Field(description="false_positive, false_negative")] = None,
     seed: Annotated[int, Field(ge=0, le=4_294_967_295)] = 0,
     allow_leaks: bool = False,
 ) -> JobReport:
     """Train a linear baseline and gradient boosting as a job; each becomes a calibrated, tested, verified version.
 
-    With seconds or trials: tunes these and extra trees, takes the best or a blend. Splits by time where there is one.
-    Refuses leaks. Next: get_job until done, then compare_models or predict.
+    With seconds or trials: tunes these and extra trees, takes the best or a blend. Refuses leaks. Next: get_job until
+    done, then compare_models or predict.
     """
     request = training.TrainingRequest(
         model=model,
@@ -90,7 +88,7 @@ async def compare_models(
 async def verify_model(app: App, call: CallContext, model: Annotated[str, Field(max_length=2_048)]) -> Verified:
     """Check a version (files, signature, answers), or say what a foreign model file is and whether it's data alone.
 
-    A file (path or https address) is never loaded. A version that fails can't predict. Next: predict, or train again.
+    A file (path or https address) is never loaded. Next: predict, or train again.
     """
     return await verifying.verify(app, call, model)
 

@@ -15,6 +15,6 @@ toolset = Toolset("monitoring")
 async def health_report(app: App) -> HealthReport:
     """Say what needs attention and which runbook helps; then dependencies, models, jobs, errors, slow tools, disk.
 
-    Use first when something seems wrong, or as a routine check. Next: read the named runbook resource.
+    Use first when something seems wrong. Next: read the named runbook resource.
     """
     return await health.report(app)

@@ -15,7 +15,7 @@ DatasetRef = Annotated[str, Field(max_length=74)]
 ModelRef = Annotated[str, Field(max_length=74)]
 Column = Annotated[str, Field(max_length=256)]
 Expression = Annotated[str, Field(max_length=500)]
-Key = Annotated[str, Field(pattern=r"^[!-~]{1,128}$", description="same key, same answer")]
+Key = Annotated[str, Field(pattern=r"^[!-~]{1,128}$")]
 Limit = Annotated[int, Field(ge=1, le=100)]
 Cursor = Annotated[str, Field(max_length=256)]
 Cell = str | float | int | bool | None

@@ -28,7 +28,7 @@ async def predict(
 ) -> Predicted:
     """Answer rows with value, calibrated probability or interval, and what is odd about each row.
 
-    Give `rows` as objects of column to value, or a `dataset`. Every prediction is stored before it's answered; an
-    unverified model is refused. Check the flags before you rely on a value.
+    Give `rows` as objects of column to value, or a `dataset`. Unverified models are refused. Check the flags before
+    you rely on a value.
     """
     return await predicting.predict(app, call, model, rows, dataset, show)

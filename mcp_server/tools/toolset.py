@@ -117,7 +117,7 @@ def _type(field: dict[str, Any]) -> str | None:
 
 
 def _lean(schema: Any) -> Any:
-    """Without titles and without `null` beside the one type of an optional argument."""
+    """Without titles, without `null` beside the one type of an optional argument, without integers beside numbers."""
     if isinstance(schema, list):
         return [_lean(part) for part in schema]
     if not isinstance(schema, dict):
@@ -133,6 +133,8 @@ def _lean(schema: Any) -> Any:
     }
     options = schema.get("anyOf")
     if isinstance(options, list):
+        if {"type": "number"} in options:  # an integer is a number
+            options = schema["anyOf"] = [part for part in options if part != {"type": "integer"}]
         rest = [part for part in options if part != {"type": "null"}]
         if len(rest) == 1 and len(options) == 2:
             del schema["anyOf"]
