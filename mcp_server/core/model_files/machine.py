@@ -18,8 +18,6 @@ from mcp_server.core.model_files.values import Gathered, Instance, Listed, Mappe
 
 NEWEST_PROTOCOL = 5
 MOST_PADDING = 16
-MOST_NESTED = 3
-"""Pickles of object arrays inside of a joblib stream, one within the other."""
 
 _CALLED = """
 array buffer bytearray bytes dtype encode generator masked_array multinomial new_metric new_neighbours partial
@@ -28,7 +26,8 @@ random_state reconstructor scalar seed_sequence slice
 CALLED_ONLY = frozenset(_CALLED.split())
 """Rules of names that are called while a model is loaded: one that is kept could be called later, with anything."""
 
-_OLD_NAMES = {allowed[1] for allowed in ALLOWED}
+_LIKE_NUMPY = frozenset({"cupy", "dask", "jax", "numpy", "torch"})
+_MODULES = {module for module, _ in ALLOWED}
 
 
 class Machine:
@@ -39,8 +38,8 @@ class Machine:
         reading: where findings go.
         allowed: (module, name) to rule.
         persistent: what a persistent id stands for, where the format has them.
-        plain: read as `pickle.load` would read a joblib file: array bytes as opcodes. Then only foreign names count.
-        nested: how deep inside of joblib streams this one is.
+        plain: read as `pickle.load` would read a joblib file: array bytes as opcodes.
+        nested: the stream of an object array inside of joblib's, which joblib reads with a plain unpickler.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class Machine:
         allowed: dict[tuple[str, str], str] = ALLOWED,
         persistent: Callable[[Any], Any] | None = None,
         plain: bool = False,
-        nested: int = 0,
+        nested: bool = False,
     ) -> None:
         self._content = content
         self._reading = reading
@@ -183,6 +182,8 @@ class Machine:
         self._stack.append(Listed())
 
     def _keep(self, items: Sequence[Any]) -> None:
+        if self._plain:
+            return  # a text of an honest file's may be any object there, and lies in a list that nobody calls
         for item in items:
             if type(item) is Named and item.rule in CALLED_ONLY:
                 self._found("foreign_state", f"{_told(item)} is kept, as if to be called later.")
@@ -295,9 +296,10 @@ class Machine:
             if rule in ("object", "tree", "neighbours"):
                 self._reading.hold(name)
             return Named(module, name, rule)
-        # Read the other way, an honest file asks listed modules for listed names that don't belong together.
-        if not self._plain or name not in _OLD_NAMES:
-            self._found("foreign_name", f"It names {quoted(f'{module}.{name}')}, which isn't on the list.")
+        if self._plain and name == "dtype" and _has_no_dtype(module):
+            # Where an honest array of objects has the module from its memo, `pickle.load` has another text, and fails.
+            raise Unread("damaged", "A module is asked for a type that it doesn't have.", self._op_at)
+        self._found("foreign_name", f"It names {quoted(f'{module}.{name}')}, which isn't on the list.")
         return Outsider(f"{module}.{name}")
 
     def _reduce(self, _argument: None) -> None:
@@ -320,8 +322,12 @@ class Machine:
         if isinstance(of, Outsider) or isinstance(arguments, Outsider):
             self._stack.append(Outsider())
             return
+        if isinstance(arguments, Instance) and arguments.of.rule == "triple":
+            raise Unread("foreign_call", f"{_told(of)} is called with a tuple of another kind.", self._op_at)
         if not isinstance(arguments, tuple):
             raise Unread("damaged", "The arguments of a call aren't a tuple.", self._op_at)
+        if self._plain and not isinstance(of, Named | Instance):
+            raise Unread("damaged", f"{_told(of)} is called.", self._op_at)
         if not isinstance(of, Named):
             self._found("foreign_call", f"{_told(of)} is called.")
             self._stack.append(Outsider())
@@ -375,6 +381,10 @@ class Machine:
         if not isinstance(to, Instance):
             self._pop()
             raise Unread("foreign_state", f"{_told(to)} is given a state.", self._op_at)
+        if self._nested and to.of.rule == "wrapper":
+            # To the plain unpickler it's no array, and what seems to be one's stream is the rest of this one.
+            self._pop()
+            raise Unread("foreign_state", "An array of joblib's stands inside of an object array.", self._op_at)
         try:
             states.build(to, state)
         except Unread:
@@ -414,10 +424,8 @@ class Machine:
         return Instance(subclass, built=True, attributes=(kind, shape, Raw(raw)))
 
     def _object_array(self) -> Any:
-        if self._nested >= MOST_NESTED:
-            raise Unread("too_large", "Pickles are nested too deeply.", self._op_at)
         self.nested_streams += 1
-        inner = Machine(self._content, self._reading, allowed=self._allowed, nested=self._nested + 1)
+        inner = Machine(self._content, self._reading, allowed=self._allowed, nested=True)
         array = inner.run()
         self._content.leave_frame()
         if not calls.is_array(array, "O") and not isinstance(array, Outsider):
@@ -426,8 +434,14 @@ class Machine:
         return array
 
     def _found(self, code: str, what: str) -> None:
-        if not self._plain or code == "foreign_name":
-            self._reading.add(code, what, self._op_at)
+        self._reading.add(code, what, self._op_at)
+
+
+def _has_no_dtype(module: str) -> bool:
+    """Whether a module, if there's one of that name, surely doesn't lead to numpy's `dtype`."""
+    if module in _MODULES:
+        return not module.startswith("numpy")
+    return not all(map(str.isidentifier, module.split("."))) or ("." not in module and module not in _LIKE_NUMPY)
 
 
 def _told(value: Any) -> str:
