@@ -10,11 +10,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mcp_server.core.model_files import calls, states
-from mcp_server.core.model_files.allowed import ALLOWED, OLD_MODULES
+from mcp_server.core.model_files.allowed import ALLOWED, OLD_MODULES, has_no_dtype
 from mcp_server.core.model_files.arrays import item_count
 from mcp_server.core.model_files.opcodes import OPCODES, Content
 from mcp_server.core.model_files.report import FileReading, Unread, quoted
-from mcp_server.core.model_files.values import Gathered, Instance, Listed, Mapped, Named, Outsider, Raw, hashable
+from mcp_server.core.model_files.values import (
+    Gathered,
+    Instance,
+    Listed,
+    Mapped,
+    Named,
+    Outsider,
+    Raw,
+    hashable,
+    told,
+    weight,
+)
 
 NEWEST_PROTOCOL = 5
 MOST_PADDING = 16
@@ -25,9 +36,6 @@ random_state reconstructor scalar seed_sequence slice
 """
 CALLED_ONLY = frozenset(_CALLED.split())
 """Rules of names that are called while a model is loaded: one that is kept could be called later, with anything."""
-
-_LIKE_NUMPY = frozenset({"cupy", "dask", "jax", "numpy", "torch"})
-_MODULES = {module for module, _ in ALLOWED}
 
 
 class Machine:
@@ -64,6 +72,7 @@ class Machine:
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
+        self._boosters: list[states.Booster] = []
         self.wrapped = 0
         self.nested_streams = 0
 
@@ -89,6 +98,8 @@ class Machine:
             name, argument_of = known
             argument = argument_of(content)
             if name == "STOP":
+                for booster in self._boosters:
+                    states.check_features(booster, reading, self._op_at)
                 return self._result()
             try:
                 _DO[name](self, argument)
@@ -186,7 +197,7 @@ class Machine:
             return  # a text of an honest file's may be any object there, and lies in a list that nobody calls
         for item in items:
             if type(item) is Named and item.rule in CALLED_ONLY:
-                self._found("foreign_state", f"{_told(item)} is kept, as if to be called later.")
+                self._found("foreign_state", f"{told(item)} is kept, as if to be called later.")
 
     def _list(self, _argument: None) -> None:
         made = Listed(self._marked())
@@ -238,7 +249,7 @@ class Machine:
         if isinstance(to, Listed):
             to.items.extend(items)
         elif not isinstance(to, Outsider):
-            self._found("foreign_call", f"Items are appended to {_told(to)}.")
+            self._found("foreign_call", f"Items are appended to {told(to)}.")
 
     def _set_item(self, _argument: None) -> None:
         value, key = self._pop(), self._pop()
@@ -257,7 +268,7 @@ class Machine:
         if isinstance(to, Outsider):
             return
         if not isinstance(to, Mapped):
-            self._found("foreign_call", f"Items are set on {_told(to)}.")
+            self._found("foreign_call", f"Items are set on {told(to)}.")
             return
         if not all(map(hashable, items[::2])):
             self._found("foreign_call", "A key is an object of which the hash would be asked.")
@@ -270,7 +281,7 @@ class Machine:
     def _add_all(self, to: Any, items: list[Any]) -> None:
         if not isinstance(to, Gathered):
             if not isinstance(to, Outsider):
-                self._found("foreign_call", f"Items are added to {_told(to)}.")
+                self._found("foreign_call", f"Items are added to {told(to)}.")
         elif all(map(hashable, items)):
             to.items.extend(items)
         else:
@@ -296,7 +307,7 @@ class Machine:
             if rule in ("object", "tree", "neighbours"):
                 self._reading.hold(name)
             return Named(module, name, rule)
-        if self._plain and name == "dtype" and _has_no_dtype(module):
+        if self._plain and name == "dtype" and has_no_dtype(module):
             # Where an honest array of objects has the module from its memo, `pickle.load` has another text, and fails.
             raise Unread("damaged", "A module is asked for a type that it doesn't have.", self._op_at)
         self._found("foreign_name", f"It names {quoted(f'{module}.{name}')}, which isn't on the list.")
@@ -313,7 +324,7 @@ class Machine:
     def _new_with_names(self, _argument: None) -> None:
         names, arguments, of = self._pop(), self._pop(), self._pop()
         if not isinstance(names, Mapped) or names.pairs:
-            self._found("foreign_call", f"{_told(of)} is made with named arguments.")
+            self._found("foreign_call", f"{told(of)} is made with named arguments.")
             self._stack.append(Outsider())
             return
         self._called(of, arguments, calls.create)
@@ -323,18 +334,19 @@ class Machine:
             self._stack.append(Outsider())
             return
         if isinstance(arguments, Instance) and arguments.of.rule == "triple":
-            raise Unread("foreign_call", f"{_told(of)} is called with a tuple of another kind.", self._op_at)
+            raise Unread("foreign_call", f"{told(of)} is called with a tuple of another kind.", self._op_at)
         if not isinstance(arguments, tuple):
             raise Unread("damaged", "The arguments of a call aren't a tuple.", self._op_at)
-        if self._plain and not isinstance(of, Named | Instance):
-            raise Unread("damaged", f"{_told(of)} is called.", self._op_at)
         if not isinstance(of, Named):
-            self._found("foreign_call", f"{_told(of)} is called.")
+            if self._plain and not isinstance(of, Instance):
+                raise Unread("damaged", f"{told(of)} is called.", self._op_at)
+            self._found("foreign_call", f"{told(of)} is called.")
             self._stack.append(Outsider())
             return
         if calls.any_foreign(arguments):
             self._stack.append(Outsider())
             return
+        self._reading.opcodes -= weight(arguments, lists=True)
         self._stack.append(how(of, arguments))
 
     def _inst(self, names: tuple[str, str]) -> None:
@@ -374,17 +386,15 @@ class Machine:
     def _build(self, _argument: None) -> None:
         state = self._pop()
         to = self._top()
-        if isinstance(to, Outsider):
-            return
-        if isinstance(state, Outsider):
+        if isinstance(to, Outsider) or isinstance(state, Outsider):
             return
         if not isinstance(to, Instance):
             self._pop()
-            raise Unread("foreign_state", f"{_told(to)} is given a state.", self._op_at)
+            raise Unread("foreign_state", f"{told(to)} is given a state.", self._op_at)
         if self._nested and to.of.rule == "wrapper":
-            # To the plain unpickler it's no array, and what seems to be one's stream is the rest of this one.
-            self._pop()
+            self._pop()  # no array to the plain unpickler, and what seems to be one's stream is the rest of this one
             raise Unread("foreign_state", "An array of joblib's stands inside of an object array.", self._op_at)
+        self._reading.opcodes -= weight(state, lists=False)
         try:
             states.build(to, state)
         except Unread:
@@ -395,6 +405,8 @@ class Machine:
             self.wrapped += 1
             if not self._plain:
                 self._stack[-1] = self._array_behind(to)
+        elif to.of.name.startswith("HistGradientBoosting"):
+            self._boosters.append(states.booster(to))
         elif to.of.rule == "ndarray":
             self._reading.counts["arrays"] += 1
 
@@ -435,23 +447,6 @@ class Machine:
 
     def _found(self, code: str, what: str) -> None:
         self._reading.add(code, what, self._op_at)
-
-
-def _has_no_dtype(module: str) -> bool:
-    """Whether a module, if there's one of that name, surely doesn't lead to numpy's `dtype`."""
-    if module in _MODULES:
-        return not module.startswith("numpy")
-    return not all(map(str.isidentifier, module.split("."))) or ("." not in module and module not in _LIKE_NUMPY)
-
-
-def _told(value: Any) -> str:
-    if isinstance(value, Instance):
-        return f"an object of '{value.of.module}.{value.of.name}'"
-    if isinstance(value, Named):
-        return f"'{value.module}.{value.name}'"
-    return {Listed: "a list", Mapped: "a dictionary", Gathered: "a set", tuple: "a tuple", str: "a text"}.get(
-        type(value), "a value"
-    )
 
 
 def _of(count: int) -> Callable[[Machine, Any], None]:
