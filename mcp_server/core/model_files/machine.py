@@ -331,8 +331,7 @@ class Machine:
 
     def _called(self, of: Any, arguments: Any, how: Callable[[Named, tuple[Any, ...]], Any]) -> None:
         if isinstance(of, Outsider) or isinstance(arguments, Outsider):
-            self._stack.append(Outsider())
-            return
+            return self._stack.append(Outsider())
         if isinstance(arguments, Instance) and arguments.of.rule == "triple":
             raise Unread("foreign_call", f"{told(of)} is called with a tuple of another kind.", self._op_at)
         if not isinstance(arguments, tuple):
@@ -344,8 +343,7 @@ class Machine:
             self._stack.append(Outsider())
             return
         if calls.any_foreign(arguments):
-            self._stack.append(Outsider())
-            return
+            return self._stack.append(Outsider())
         self._reading.opcodes -= weight(arguments, lists=True)
         self._stack.append(how(of, arguments))
 

@@ -205,7 +205,8 @@ def _fields(made: Instance, size: int, names: Any, fields: Any) -> dict[str, tup
     places = dict(fields.pairs)
     for name in names:
         place = places.get(name)
-        _demand(made, isinstance(place, tuple) and len(place) == 2)
+        if not isinstance(place, tuple) or len(place) != 2:
+            raise refused(made, "has a field that models don't have")
         inner, offset = settled_type(place[0]), place[1]
         if inner is None or inner.kind == "O" or inner.fields is not None or not is_whole(offset, 0, size):
             raise refused(made, "has a field that models don't have")
