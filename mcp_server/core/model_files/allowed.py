@@ -259,3 +259,13 @@ ALLOWED: dict[tuple[str, str], str] = (
 
 OLD_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 """What Python 2 called two modules: protocols 0 to 2 still write it."""
+
+_LIKE_NUMPY = frozenset({"cupy", "dask", "jax", "numpy", "torch"})
+_MODULES = {module for module, _ in ALLOWED}
+
+
+def has_no_dtype(module: str) -> bool:
+    """Whether a module, if there's one of that name, surely doesn't lead to numpy's `dtype`."""
+    if module in _MODULES:
+        return not module.startswith("numpy")
+    return not all(map(str.isidentifier, module.split("."))) or ("." not in module and module not in _LIKE_NUMPY)

@@ -110,7 +110,8 @@ def _header(raw: bytes) -> dict[str, Any]:
             raise ValueError
         # Literals alone: nothing is called. The depth is bounded before, since the parser's isn't.
         header = ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, TypeError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        # The last two are the parser's way to end long runs of signs and dots.
         raise Unread("damaged", "The header isn't a literal.", 8) from None
     if not isinstance(header, dict) or header.keys() != {"descr", "fortran_order", "shape"}:
         raise Unread("damaged", "The header has other entries than an array's.", 8)

@@ -26,6 +26,7 @@ from mcp_server.core.model_files.values import (
 _GENERATORS = frozenset({"MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64"})
 _CONTAINERS = frozenset({"list", "dict", "int", "float", "set"})
 MOST_FEATURES = 10_000_000
+_MOST_ASKED = 16
 
 
 def call(of: Named, arguments: tuple[Any, ...]) -> Any:
@@ -273,9 +274,9 @@ _RULES: dict[str, Callable[[Named, tuple[Any, ...]], Any]] = {
 }
 
 
-def any_foreign(values: tuple[Any, ...], levels: int = 3) -> bool:
+def any_foreign(values: tuple[Any, ...], levels: int = 2) -> bool:
     """Whether something that was reported already is among the arguments: what follows from it isn't news."""
     return any(
         isinstance(value, Outsider) or (levels > 0 and isinstance(value, tuple) and any_foreign(value, levels - 1))
-        for value in values
+        for value in values[:_MOST_ASKED]
     )

@@ -10,16 +10,25 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mcp_server.core.model_files import calls, states
-from mcp_server.core.model_files.allowed import ALLOWED, OLD_MODULES
+from mcp_server.core.model_files.allowed import ALLOWED, OLD_MODULES, has_no_dtype
 from mcp_server.core.model_files.arrays import item_count
 from mcp_server.core.model_files.opcodes import OPCODES, Content
 from mcp_server.core.model_files.report import FileReading, Unread, quoted
-from mcp_server.core.model_files.values import Gathered, Instance, Listed, Mapped, Named, Outsider, Raw, hashable
+from mcp_server.core.model_files.values import (
+    Gathered,
+    Instance,
+    Listed,
+    Mapped,
+    Named,
+    Outsider,
+    Raw,
+    hashable,
+    told,
+    weight,
+)
 
 NEWEST_PROTOCOL = 5
 MOST_PADDING = 16
-MOST_NESTED = 3
-"""Pickles of object arrays inside of a joblib stream, one within the other."""
 
 _CALLED = """
 array buffer bytearray bytes dtype encode generator masked_array multinomial new_metric new_neighbours partial
@@ -27,8 +36,6 @@ random_state reconstructor scalar seed_sequence slice
 """
 CALLED_ONLY = frozenset(_CALLED.split())
 """Rules of names that are called while a model is loaded: one that is kept could be called later, with anything."""
-
-_OLD_NAMES = {allowed[1] for allowed in ALLOWED}
 
 
 class Machine:
@@ -39,8 +46,8 @@ class Machine:
         reading: where findings go.
         allowed: (module, name) to rule.
         persistent: what a persistent id stands for, where the format has them.
-        plain: read as `pickle.load` would read a joblib file: array bytes as opcodes. Then only foreign names count.
-        nested: how deep inside of joblib streams this one is.
+        plain: read as `pickle.load` would read a joblib file: array bytes as opcodes.
+        nested: the stream of an object array inside of joblib's, which joblib reads with a plain unpickler.
     """
 
     def __init__(
@@ -51,7 +58,7 @@ class Machine:
         allowed: dict[tuple[str, str], str] = ALLOWED,
         persistent: Callable[[Any], Any] | None = None,
         plain: bool = False,
-        nested: int = 0,
+        nested: bool = False,
     ) -> None:
         self._content = content
         self._reading = reading
@@ -65,6 +72,7 @@ class Machine:
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
+        self._boosters: list[states.Booster] = []
         self.wrapped = 0
         self.nested_streams = 0
 
@@ -90,6 +98,8 @@ class Machine:
             name, argument_of = known
             argument = argument_of(content)
             if name == "STOP":
+                for booster in self._boosters:
+                    states.check_features(booster, reading, self._op_at)
                 return self._result()
             try:
                 _DO[name](self, argument)
@@ -183,9 +193,11 @@ class Machine:
         self._stack.append(Listed())
 
     def _keep(self, items: Sequence[Any]) -> None:
+        if self._plain:
+            return  # a text of an honest file's may be any object there, and lies in a list that nobody calls
         for item in items:
             if type(item) is Named and item.rule in CALLED_ONLY:
-                self._found("foreign_state", f"{_told(item)} is kept, as if to be called later.")
+                self._found("foreign_state", f"{told(item)} is kept, as if to be called later.")
 
     def _list(self, _argument: None) -> None:
         made = Listed(self._marked())
@@ -237,7 +249,7 @@ class Machine:
         if isinstance(to, Listed):
             to.items.extend(items)
         elif not isinstance(to, Outsider):
-            self._found("foreign_call", f"Items are appended to {_told(to)}.")
+            self._found("foreign_call", f"Items are appended to {told(to)}.")
 
     def _set_item(self, _argument: None) -> None:
         value, key = self._pop(), self._pop()
@@ -256,7 +268,7 @@ class Machine:
         if isinstance(to, Outsider):
             return
         if not isinstance(to, Mapped):
-            self._found("foreign_call", f"Items are set on {_told(to)}.")
+            self._found("foreign_call", f"Items are set on {told(to)}.")
             return
         if not all(map(hashable, items[::2])):
             self._found("foreign_call", "A key is an object of which the hash would be asked.")
@@ -269,7 +281,7 @@ class Machine:
     def _add_all(self, to: Any, items: list[Any]) -> None:
         if not isinstance(to, Gathered):
             if not isinstance(to, Outsider):
-                self._found("foreign_call", f"Items are added to {_told(to)}.")
+                self._found("foreign_call", f"Items are added to {told(to)}.")
         elif all(map(hashable, items)):
             to.items.extend(items)
         else:
@@ -295,9 +307,10 @@ class Machine:
             if rule in ("object", "tree", "neighbours"):
                 self._reading.hold(name)
             return Named(module, name, rule)
-        # Read the other way, an honest file asks listed modules for listed names that don't belong together.
-        if not self._plain or name not in _OLD_NAMES:
-            self._found("foreign_name", f"It names {quoted(f'{module}.{name}')}, which isn't on the list.")
+        if self._plain and name == "dtype" and has_no_dtype(module):
+            # Where an honest array of objects has the module from its memo, `pickle.load` has another text, and fails.
+            raise Unread("damaged", "A module is asked for a type that it doesn't have.", self._op_at)
+        self._found("foreign_name", f"It names {quoted(f'{module}.{name}')}, which isn't on the list.")
         return Outsider(f"{module}.{name}")
 
     def _reduce(self, _argument: None) -> None:
@@ -311,24 +324,27 @@ class Machine:
     def _new_with_names(self, _argument: None) -> None:
         names, arguments, of = self._pop(), self._pop(), self._pop()
         if not isinstance(names, Mapped) or names.pairs:
-            self._found("foreign_call", f"{_told(of)} is made with named arguments.")
+            self._found("foreign_call", f"{told(of)} is made with named arguments.")
             self._stack.append(Outsider())
             return
         self._called(of, arguments, calls.create)
 
     def _called(self, of: Any, arguments: Any, how: Callable[[Named, tuple[Any, ...]], Any]) -> None:
         if isinstance(of, Outsider) or isinstance(arguments, Outsider):
-            self._stack.append(Outsider())
-            return
+            return self._stack.append(Outsider())
+        if isinstance(arguments, Instance) and arguments.of.rule == "triple":
+            raise Unread("foreign_call", f"{told(of)} is called with a tuple of another kind.", self._op_at)
         if not isinstance(arguments, tuple):
             raise Unread("damaged", "The arguments of a call aren't a tuple.", self._op_at)
         if not isinstance(of, Named):
-            self._found("foreign_call", f"{_told(of)} is called.")
+            if self._plain and not isinstance(of, Instance):
+                raise Unread("damaged", f"{told(of)} is called.", self._op_at)
+            self._found("foreign_call", f"{told(of)} is called.")
             self._stack.append(Outsider())
             return
         if calls.any_foreign(arguments):
-            self._stack.append(Outsider())
-            return
+            return self._stack.append(Outsider())
+        self._reading.opcodes -= weight(arguments, lists=True)
         self._stack.append(how(of, arguments))
 
     def _inst(self, names: tuple[str, str]) -> None:
@@ -368,13 +384,15 @@ class Machine:
     def _build(self, _argument: None) -> None:
         state = self._pop()
         to = self._top()
-        if isinstance(to, Outsider):
-            return
-        if isinstance(state, Outsider):
+        if isinstance(to, Outsider) or isinstance(state, Outsider):
             return
         if not isinstance(to, Instance):
             self._pop()
-            raise Unread("foreign_state", f"{_told(to)} is given a state.", self._op_at)
+            raise Unread("foreign_state", f"{told(to)} is given a state.", self._op_at)
+        if self._nested and to.of.rule == "wrapper":
+            self._pop()  # no array to the plain unpickler, and what seems to be one's stream is the rest of this one
+            raise Unread("foreign_state", "An array of joblib's stands inside of an object array.", self._op_at)
+        self._reading.opcodes -= weight(state, lists=False)
         try:
             states.build(to, state)
         except Unread:
@@ -385,6 +403,8 @@ class Machine:
             self.wrapped += 1
             if not self._plain:
                 self._stack[-1] = self._array_behind(to)
+        elif to.of.name.startswith("HistGradientBoosting"):
+            self._boosters.append(states.booster(to))
         elif to.of.rule == "ndarray":
             self._reading.counts["arrays"] += 1
 
@@ -414,10 +434,8 @@ class Machine:
         return Instance(subclass, built=True, attributes=(kind, shape, Raw(raw)))
 
     def _object_array(self) -> Any:
-        if self._nested >= MOST_NESTED:
-            raise Unread("too_large", "Pickles are nested too deeply.", self._op_at)
         self.nested_streams += 1
-        inner = Machine(self._content, self._reading, allowed=self._allowed, nested=self._nested + 1)
+        inner = Machine(self._content, self._reading, allowed=self._allowed, nested=True)
         array = inner.run()
         self._content.leave_frame()
         if not calls.is_array(array, "O") and not isinstance(array, Outsider):
@@ -426,18 +444,7 @@ class Machine:
         return array
 
     def _found(self, code: str, what: str) -> None:
-        if not self._plain or code == "foreign_name":
-            self._reading.add(code, what, self._op_at)
-
-
-def _told(value: Any) -> str:
-    if isinstance(value, Instance):
-        return f"an object of '{value.of.module}.{value.of.name}'"
-    if isinstance(value, Named):
-        return f"'{value.module}.{value.name}'"
-    return {Listed: "a list", Mapped: "a dictionary", Gathered: "a set", tuple: "a tuple", str: "a text"}.get(
-        type(value), "a value"
-    )
+        self._reading.add(code, what, self._op_at)
 
 
 def _of(count: int) -> Callable[[Machine, Any], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -11,6 +12,8 @@ from mcp_server.core.model_files.arrays import leads_out, read_npy
 from mcp_server.core.model_files.documents import read_json, walk
 from mcp_server.core.model_files.npz_files import read_npz
 from mcp_server.core.model_files.report import FileReading, Unread, quoted
+from mcp_server.core.model_files.states import PLACES, is_place
+from mcp_server.core.model_files.values import BYTES_PER_STEP
 
 SCHEMA = "schema.json"
 PROTOCOL = 2
@@ -66,7 +69,7 @@ def read_skops(archive: Archive, reading: FileReading) -> None:
     schema = read_json(archive.read(SCHEMA), SCHEMA)
     if not isinstance(schema, dict) or schema.get("protocol") != PROTOCOL:
         raise Unread("unknown_part", f"The schema isn't of protocol {PROTOCOL}.", SCHEMA)
-    ids: dict[Any, tuple[str, str, str]] = {}
+    ids: dict[Any, dict[str, Any]] = {}
     for path, node in walk(schema):
         if isinstance(node, dict) and _MARKS & node.keys():
             _check_node(path, node, archive, reading, ids, extra=_ROOT_KEYS if node is schema else set())
@@ -80,7 +83,7 @@ def _check_node(
     node: dict[str, Any],
     archive: Archive,
     reading: FileReading,
-    ids: dict[Any, tuple[str, str, str]],
+    ids: dict[Any, dict[str, Any]],
     extra: set[str],
 ) -> None:
     at = f"{SCHEMA}{path}"
@@ -98,15 +101,45 @@ def _check_node(
     if unknown := node.keys() - _KEYS - extra:
         raise Unread("unknown_part", f"A node has the unknown entry {quoted(min(unknown))}.", at)
     identity = node.get("__id__")
-    known = (module, name, loader)
-    if not isinstance(identity, int | str | None) or ids.setdefault(identity, known) != known:
+    if not isinstance(identity, int | str | None) or (
+        identity is not None and not _same(ids.setdefault(identity, node), node, archive, reading)
+    ):
         # skops would take the first node for all of that id.
-        reading.add("second_content", "Two nodes of different types have one id.", at)
-    if "file" in node and node["file"] not in archive.members:
+        reading.add("second_content", "Two different nodes have one id.", at)
+    if "file" in node and not _is_member(node["file"], archive):
         raise Unread("damaged", "A node names a member that isn't there.", at)
     if rule in ("object", "tree"):
         reading.hold(name)
     _check_content(loader, node, archive, reading, at)
+
+
+def _same(one: Any, other: Any, archive: Archive, reading: FileReading) -> bool:
+    """Whether two nodes say the same, but for the ids and files that skops gives to what it makes on its way."""
+    waiting = [(one, other)]
+    while waiting:
+        if reading.opcodes <= 0:
+            raise Unread("too_large", "There are more nodes of one id than are compared.", SCHEMA)
+        reading.opcodes -= 1
+        one, other = waiting.pop()
+        if one is other:
+            continue
+        if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+            waiting += [(one[key], other[key]) for key in one if key not in ("__id__", "file")]
+            if "file" in one and one["file"] != other["file"]:
+                if not _is_member(one["file"], archive) or not _is_member(other["file"], archive):
+                    return False
+                first, second = (archive.read(node["file"]) for node in (one, other))
+                reading.opcodes -= len(first) // BYTES_PER_STEP
+                waiting.append((bytes(first), bytes(second)))
+        elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+            waiting += zip(one, other, strict=True)
+        elif isinstance(one, dict | list) or type(one) is not type(other) or one != other:
+            return False
+    return True
+
+
+def _is_member(name: Any, archive: Archive) -> bool:
+    return isinstance(name, str) and name in archive.members
 
 
 def _check_content(loader: str, node: dict[str, Any], archive: Archive, reading: FileReading, at: str) -> None:
@@ -123,8 +156,39 @@ def _check_content(loader: str, node: dict[str, Any], archive: Archive, reading:
         named = _inside(node, "content", "bit_generator", "content", "bit_generator", "content")
         if named not in _GENERATORS:
             reading.add("foreign_call", "A random generator isn't one of numpy's.", at)
+        _check_places(_inside(node, "content", "bit_generator"), reading, at)
+    elif loader == "RandomStateNode":
+        _check_places(node.get("content"), reading, at)
     if node["__class__"] in ("Tree", "TreePredictor"):
         _check_tree(node, archive, reading, at)
+
+
+def _check_places(state: Any, reading: FileReading, at: str) -> None:
+    """A random generator's place in its numbers is a place in memory."""
+    entries, fine = _inside(state, "content"), _inside(state, "__loader__") == "DictNode"
+    if fine and isinstance(entries, dict):
+        inner = entries.get("state")
+        fine = _inside(inner, "__loader__") == "DictNode" or type(_plain(inner)) is int
+        both = [entries, _inside(inner, "content")]
+        fine = fine and all(
+            is_place(name, _plain(part[name]))
+            for part in both
+            if isinstance(part, dict)
+            for name in PLACES & part.keys()
+        )
+    if not fine:
+        reading.add("foreign_state", "A random generator is given a state that models don't give it.", at)
+
+
+def _plain(node: Any) -> Any:
+    """The value of a JSON node as skops would have it; None for others and for what isn't JSON."""
+    text = _inside(node, "content")
+    if _inside(node, "__loader__") != "JsonNode" or not isinstance(text, str):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _check_attributes(node: dict[str, Any], reading: FileReading, at: str) -> None:
@@ -139,12 +203,11 @@ def _check_attributes(node: dict[str, Any], reading: FileReading, at: str) -> No
         reading.add("foreign_state", "An object's state isn't a dictionary.", at)
         return
     for name, value in attributes.items():
-        text = value.get("content") if isinstance(value, dict) else None
         if name.startswith("__"):
             reading.add("foreign_state", f"An object is given the attribute {quoted(name)}, which Python acts on.", at)
-        elif name == "memory" and text != "null":
+        elif name == "memory" and (_inside(value, "__loader__"), _inside(value, "content")) != ("JsonNode", "null"):
             reading.add("foreign_state", "An object names a cache: a fit would load pickles from that folder.", at)
-        elif name == "input" and text in ('"file"', '"filename"'):
+        elif name == "input" and _plain(value) != "content":
             reading.add("foreign_state", "An object would open the files that its rows name.", at)
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from mcp_server.core.labels import label
 from mcp_server.core.model_files.arrays import ItemType, item_count, leads_out
 from mcp_server.core.model_files.calls import is_array, settled_type
-from mcp_server.core.model_files.report import Unread
+from mcp_server.core.model_files.report import FileReading, Unread
 from mcp_server.core.model_files.values import Instance, Listed, Mapped, Named, Outsider, Raw, is_whole
 
 _OBJECT_FLAGS = 63
 _ADDRESS_FLAGS = 0b111
 """numpy's flags for items that are, or hold, addresses of objects."""
-_MERSENNE = 624
+PLACES = {"pos": 624, "buffer_pos": 4}
+"""Of random generators: the entries that compiled code takes for a place, and the last place that there is."""
+_MOST_PLAIN = 200
 _WRAPPER = {"subclass", "shape", "order", "dtype", "allow_mmap", "numpy_array_alignment_bytes"}
 _ALIGNMENTS = (1, 2, 4, 8, 16)
 
@@ -47,7 +49,7 @@ def _object(made: Instance, state: Any) -> None:
     # A pair would set attributes one by one, `__class__` among them.
     _demand(made, isinstance(state, Mapped))
     check_attributes(made.of, state.pairs)
-    made.attributes = state
+    made.attributes = Mapped(list(state.pairs))  # a copy, as with Python: the dictionary can change afterwards
     if made.of.name == "TreePredictor":
         _predictor(made, state)
 
@@ -65,7 +67,7 @@ def check_attributes(of: Named, pairs: list[tuple[Any, Any]]) -> None:
             raise refused(made, f"is given the attribute {label(name, 40)!r}, which Python acts on")
         if name == "memory" and value is not None and not isinstance(value, Outsider):
             raise refused(made, "names a cache: at its next fit it would load pickles from that folder")
-        if name == "input" and value in ("file", "filename"):
+        if name == "input" and not (type(value) is str and value == "content") and not isinstance(value, Outsider):
             raise refused(made, "would open the files that its rows name")
 
 
@@ -84,8 +86,7 @@ def _wrapper(made: Instance, state: Any) -> None:
 
 def _predictor(made: Instance, state: Mapped) -> None:
     nodes = state.get("nodes")
-    if not is_array(nodes, "V"):
-        return  # numpy's bytes come later where the array is a joblib one that is still to be read
+    _demand(made, is_array(nodes, "V"))
     _bounds(made, nodes, None)
 
 
@@ -93,6 +94,42 @@ def _bounds(made: Instance, nodes: Instance, features: int | None) -> None:
     kind, shape, raw = nodes.attributes
     if len(shape) != 1 or not isinstance(raw, Raw) or leads_out(kind, raw.view, features):
         raise Unread("out_of_bounds", f"A tree of '{made.of.name}' leads out of its array.")
+
+
+class Booster(NamedTuple):
+    """A model of histogram boosting as it was built; lists in it may still grow.
+
+    Args:
+        of: its name.
+        predictors: what stands for its trees.
+        features: how many columns it demands of rows, if it says so.
+    """
+
+    of: Instance
+    predictors: Any
+    features: Any
+
+
+def booster(made: Instance) -> Booster:
+    return Booster(made, made.attributes.get("_predictors"), made.attributes.get("n_features_in_"))
+
+
+def check_features(whole: Booster, reading: FileReading, at: int) -> None:
+    """Find the trees of histogram boosting that ask for a feature beyond those that rows have."""
+    waiting, seen = [whole.predictors], set[int]()
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        reading.opcodes -= 1
+        if isinstance(part, tuple | Listed):
+            waiting += part if isinstance(part, tuple) else part.items
+        elif isinstance(part, Instance) and part.of.name == "TreePredictor" and part.built:
+            kind, _, raw = part.attributes.get("nodes").attributes
+            if not is_whole(whole.features, 1) or leads_out(kind, raw.view, whole.features):
+                reading.add("out_of_bounds", f"A tree of '{whole.of.of.name}' asks for a feature that isn't there.", at)
+                return
 
 
 def _tree(made: Instance, state: Any) -> None:
@@ -164,9 +201,12 @@ def _fields(made: Instance, size: int, names: Any, fields: Any) -> dict[str, tup
     _demand(made, isinstance(names, tuple) and isinstance(fields, Mapped) and 0 < len(names) <= 1_000)
     _demand(made, all(type(name) is str for name in names) and len(fields.pairs) == len(names) == len(set(names)))
     found: dict[str, tuple[ItemType, int]] = {}
+    _demand(made, all(type(name) is str for name, _ in fields.pairs))
+    places = dict(fields.pairs)
     for name in names:
-        place = fields.get(name)
-        _demand(made, isinstance(place, tuple) and len(place) == 2)
+        place = places.get(name)
+        if not isinstance(place, tuple) or len(place) != 2:
+            raise refused(made, "has a field that models don't have")
         inner, offset = settled_type(place[0]), place[1]
         if inner is None or inner.kind == "O" or inner.fields is not None or not is_whole(offset, 0, size):
             raise refused(made, "has a field that models don't have")
@@ -193,24 +233,42 @@ def _plain(made: Instance, state: Any) -> None:
 def _generator(made: Instance, state: Any) -> None:
     """The state of a random generator; its place in the numbers is a place in memory."""
     _demand(made, _is_plain(state))
-    parts = [state[0]] if isinstance(state, tuple) and state else [state]
-    while parts:
-        part = parts.pop()
-        if isinstance(part, Mapped):
-            _demand(made, part.get("pos") is None or is_whole(part.get("pos"), 0, _MERSENNE))
-            parts += [value for _, value in part.pairs]
+    if isinstance(state, tuple) and len(state) == 2 and isinstance(state[0], Mapped):
+        state = state[0]  # beside it is the seed
+    if isinstance(state, tuple):
+        # As a RandomState was kept by numpy before 1.17.
+        _demand(made, len(state) in (3, 5) and state[0] == "MT19937" and is_place("pos", state[2]))
+        return
+    _demand(made, isinstance(state, Mapped))
+    inner = state.get("state")
+    for name, value in state.pairs + (inner.pairs if isinstance(inner, Mapped) else []):
+        _demand(made, is_place(name, value))
+        _demand(made, name != "state" or isinstance(value, Mapped | int))
 
 
-def _is_plain(value: Any, level: int = 0) -> bool:
+def is_place(name: str, value: Any) -> bool:
+    """Whether a number of a random generator's state is a place within its numbers, if it's one at all."""
+    return name not in PLACES or is_whole(value, 0, PLACES[name])
+
+
+def _is_plain(value: Any, seen: set[int] | None = None) -> bool:
     """Whether a value is made of numbers, text, arrays and a few containers of these."""
-    if level > 6:
-        return False
-    if isinstance(value, tuple | Listed):
-        items = value if isinstance(value, tuple) else value.items
-        return len(items) <= 1_000 and all(_is_plain(one, level + 1) for one in items)
-    if isinstance(value, Mapped):
-        return len(value.pairs) <= 1_000 and all(
-            type(name) is str and not name.startswith("__") and _is_plain(one, level + 1) for name, one in value.pairs
+    seen = set() if seen is None else seen
+    if isinstance(value, tuple | Listed | Mapped):
+        # Each once: what holds itself, or one list many times over, would take for ever.
+        if id(value) in seen:
+            return True
+        seen.add(id(value))
+        names: list[Any] = []
+        if isinstance(value, Mapped):
+            names, items = [name for name, _ in value.pairs], [one for _, one in value.pairs]
+        else:
+            items = list(value if isinstance(value, tuple) else value.items)
+        return (
+            len(items) <= 1_000
+            and len(seen) <= _MOST_PLAIN
+            and all(type(name) is str and not name.startswith("__") for name in names)
+            and all(_is_plain(one, seen) for one in items)
         )
     if isinstance(value, Instance):
         return value.of.rule in ("scalar", "seed_sequence") or is_array(value)

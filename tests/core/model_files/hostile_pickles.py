@@ -258,15 +258,49 @@ def wrapped(count: int, aligned: int | None, kind: str = "u1", flags: int = 0, *
     return made(*WRAPPER, state | more)
 
 
+OBJECT_TYPE = build(call(name("numpy", "dtype"), "O8", False, True), group(3, "|", None, None, None, -1, -1, 63))
+NEW_ARRAY = call(name("numpy._core.multiarray", "_reconstruct"), name("numpy", "ndarray"), group(0), b"b")
+
+
 def _twofold(run: str) -> bytes:
     """To joblib, the second pickle has a memo of its own and calls numpy's dtype; to `pickle.load` there's one memo."""
     number = group("f8", False, True)
     outer = text("os") + b"\x940" + text("system") + b"\x940" + group(run) + b"\x940"
     inner = text("numpy") + b"\x940" + text("dtype") + b"\x940" + number + b"\x940" + b"h\x00h\x01\x93h\x02R0"
-    kind = build(call(name("numpy", "dtype"), "O8", False, True), group(3, "|", None, None, None, -1, -1, 63))
-    array = call(name("numpy._core.multiarray", "_reconstruct"), name("numpy", "ndarray"), group(0), b"b")
-    full = build(array, group(1, group(1), kind, False, [None]))
+    full = build(NEW_ARRAY, group(1, group(1), OBJECT_TYPE, False, [None]))
     return b"\x80\x04" + outer + wrapped(1, 16, "O8", 63) + stream(inner + full, 5) + b"."
+
+
+def _two_ends(run: str) -> bytes:
+    """To joblib, the array's stream ends at the first STOP, since a wrapper is an object like others in there.
+
+    Who takes it for one more array goes on with the memo of that stream: `bytes()`, and not what the outer memo has.
+    """
+    outer = b"(" + text("posix") + b"q\x00" + text("system") + b"q\x01" + text(run) + b"\x85q\x02l"
+    inner = text("builtins") + b"q\x00" + text("bytes") + b"q\x01" + b")q\x02" + b"000" + wrapped(1, None, "O8", 63)
+    array = build(NEW_ARRAY, group(1, group(1), OBJECT_TYPE, False, [None]))
+    rest = b"h\x00h\x01\x93h\x02R0."
+    return b"\x80\x03" + outer + wrapped(1, None, "O8", 63) + inner + array + b"." + rest + b"0."
+
+
+def _address() -> bytes:
+    """To joblib, a sound type of 8 bytes; to `pickle.load`, with its one memo, one of objects over raw bytes."""
+    fields = b"}" + text("a") + OBJECT_TYPE + b"K\x00\x86s"
+    outer = b"K\x3dq\x000" + text("a") + b"\x85q\x010" + fields + b"q\x020"
+    state = group(3, "|", None, Op(b"h\x01"), Op(b"h\x02"), 8, 1, Op(b"h\x00"))
+    evil = build(
+        NEW_ARRAY, group(1, group(1), build(call(name("numpy", "dtype"), "V8", False, True), state), False, b"A" * 8)
+    )
+    inner = b"K\x00\x940N\x940N\x940" + build(NEW_ARRAY, group(1, group(1), OBJECT_TYPE, False, [evil]))
+    return b"\x80\x04" + outer + wrapped(1, None, "O8", 63) + inner + b"." + b"."
+
+
+def _alias(module: str) -> bytes:
+    """To joblib, numpy's `dtype`; to `pickle.load`, the same by another name, so that nobody looks at its states."""
+    outer = text(module) + b"\x940"
+    inner = text("numpy") + b"\x940" + b"h\x00" + text("dtype") + b"\x930"
+    array = build(NEW_ARRAY, group(1, group(1), OBJECT_TYPE, False, [None]))
+    return b"\x80\x04" + outer + wrapped(1, None, "O8", 63) + inner + array + b"." + b"."
 
 
 def by_joblib(marker: Path, folder: Path) -> dict[str, Hostile]:
@@ -308,6 +342,10 @@ def by_joblib(marker: Path, folder: Path) -> dict[str, Hostile]:
             b"\x80\x04" + wrapped(200, None, read_array=name("numpy", "nan_to_num")) + opcodes + b".",
             "joblib",
         ),
+        "an array of joblib's inside of an object array": (_two_ends(run), "joblib"),
+        "addresses in pickle.load's memo": (_address(), None),
+        "numpy's dtype by another name in pickle.load's memo": (_alias("numpy.ma.core"), None),
+        "any module in pickle.load's memo": (_alias("house.models"), None),
         "another memo for pickle.load": (_twofold(run), "pickle"),
         "an array inside of a frame": (
             b"\x80\x04\x95" + struct.pack("<Q", len(wrapped(2, 16)) + 4) + wrapped(2, 16) + b"\x00\x01\x02N0.",
@@ -337,7 +375,7 @@ def _transformer(function: Any) -> dict[str, Any]:
 
 def by_memory(marker: Path) -> dict[str, Hostile]:
     """What no name betrays: sizes, addresses and circles that compiled code would follow."""
-    array = call(name("numpy._core.multiarray", "_reconstruct"), name("numpy", "ndarray"), group(0), b"b")
+    array = NEW_ARRAY
     huge = call(name("numpy._core.multiarray", "_reconstruct"), name("numpy", "ndarray"), group(1 << 30, 1 << 30), b"b")
 
     def dtype(kind: str, *state: Any) -> Op:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import io
 import pickle
 from collections.abc import Callable
 from typing import Any
 
 import joblib
+import numpy as np
 import pytest
 import skops.io
 
 from core.model_files.hostile_formats import honest_formats
 from core.model_files.zoo import models
 from mcp_server.core.model_files import ModelFileReport, read_model_file
+from mcp_server.core.model_files.allowed import ALLOWED
 
 
 def by_joblib(compress: Any) -> Callable[[Any], bytes]:
@@ -65,6 +68,31 @@ def test_no_ordinary_model_is_refused(form: str) -> None:
         ):
             problems.append(f"{name}: {told(report)}")
     assert not problems, "\n".join(problems)
+
+
+def test_tables_of_objects_beside_a_model_are_no_reason_to_refuse() -> None:
+    """Read by `pickle.load`, the stream of such an array has other things in its memo, and just fails."""
+    labels = np.array(["home", "away", "home", None, "away"], dtype=object)
+    for name in ("columns", "regressor GradientBoostingRegressor", "classifier KBinsDiscretizer LogisticRegression"):
+        model = models()[name]
+        versions = {"sklearn": "1.8.0", "numpy": "2.3.1"}
+        for kept in (
+            {"model": model, "labels": labels},
+            versions | {"model": model, "labels": labels},
+            (model, labels),
+        ):
+            report = read_model_file(by_joblib(0)(kept))
+            assert report.verdict == "data-only", told(report)
+
+
+def test_only_numpy_has_a_dtype_among_the_listed_modules() -> None:
+    """By this the reader knows that `pickle.load` would fail where it asks another module for it."""
+    for module, _ in ALLOWED:
+        try:
+            found = importlib.import_module(module)
+        except ImportError:
+            continue  # of another version of the library
+        assert module.startswith("numpy") or not hasattr(found, "dtype"), module
 
 
 @pytest.mark.parametrize("name", honest_formats())

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import skops.io
+from numpy.random import Philox
+from numpy.random._pickle import __bit_generator_ctor, __randomstate_ctor
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.tree import DecisionTreeClassifier
 
-from core.model_files.assembling import stream
-from core.model_files.hostile_formats import by_archive, by_other_formats, by_skops
+from core.model_files.assembling import call, group, made, name, stream
+from core.model_files.hostile_formats import by_archive, by_other_formats, by_skops, zipped
 from core.model_files.hostile_pickles import Hostile, by_calls, by_joblib, by_machine, by_memory, deed
 from mcp_server.core.model_files import CODES, read_model_file
 
@@ -79,6 +87,140 @@ def test_trees_that_lead_nowhere_are_refused():
     counted = b"node_count\x94K" + bytes([len(state["nodes"])])
     assert counted in sound
     assert read_model_file(sound.replace(counted, b"node_count\x94K\x63")).verdict == "unsafe"
+
+
+def test_a_tree_of_boosting_by_histograms_asks_only_for_features_that_its_model_has():
+    rows = np.random.default_rng(3).random((60, 2))
+    model = HistGradientBoostingRegressor(max_iter=1, max_depth=2, min_samples_leaf=5).fit(rows, rows[:, 0])
+    nodes = model._predictors[0][0].nodes
+    assert read_model_file(pickle.dumps(model)).verdict == "data-only"
+    nodes["feature_idx"][0] = 2
+    assert [one.code for one in read_model_file(pickle.dumps(model)).findings] == ["out_of_bounds"]
+
+
+def test_nodes_of_a_tree_that_come_after_the_tree_are_refused():
+    """A loader fills an array where it's kept: the tree would have nodes that nobody looked at."""
+    predictor = ("sklearn.ensemble._hist_gradient_boosting.predictor", "TreePredictor")
+    empty = call(name("numpy._core.multiarray", "_reconstruct"), name("numpy", "ndarray"), group(0), b"b")
+    found = read_model_file(stream(made(*predictor, {"nodes": empty})))
+    assert [one.code for one in found.findings] == ["foreign_state"]
+
+
+class Restored:
+    """Pickled as what a function gives for arguments, with a state."""
+
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def __reduce__(self):
+        return self.parts
+
+
+def test_a_random_generator_has_its_place_within_its_numbers():
+    key = np.arange(624, dtype="u4")
+    philox, philox_state, seed = Philox(1).__reduce__()[0], Philox(1).state, Philox(1).__reduce__()[2][1]
+
+    def verdicts(place, buffered):
+        entries = {"bit_generator": "MT19937", "state": {"key": key, "pos": place}, "has_gauss": 0, "gauss": 0.0}
+        philox_state["buffer_pos"] = buffered
+        states = [
+            (__randomstate_ctor, ("MT19937",), entries),
+            (__randomstate_ctor, ("MT19937",), ("MT19937", key, place)),
+            (__randomstate_ctor, ("MT19937",), ("MT19937", key, place, 0, 0.0)),
+            (__bit_generator_ctor, ("MT19937",), (entries, None)),
+            (philox, ("Philox",), (philox_state, seed)),
+        ]
+        return [read_model_file(pickle.dumps(Restored(*one))).verdict for one in states]
+
+    assert verdicts(624, 4) == verdicts(0, 0) == ["data-only"] * 5
+    assert verdicts(625, 5) == verdicts(-1, -1) == ["unsafe"] * 5
+    within = (("MT19937", key, 200_000_000), None)
+    found = read_model_file(pickle.dumps(Restored(__bit_generator_ctor, ("MT19937",), within)))
+    assert found.verdict == "unsafe"
+
+
+def test_a_random_generator_of_skops_has_its_place_within_its_numbers():
+    sound = skops.io.dumps(np.random.RandomState(3))
+    assert read_model_file(sound).verdict == "data-only"
+    assert read_model_file(skops.io.dumps(np.random.default_rng(3))).verdict == "data-only"
+    for place in ("625", "-1", "2e8", '"1"', " 200000000"):
+        schema = json.loads(members(sound)["schema.json"])
+        schema["content"]["content"]["state"]["content"]["pos"]["content"] = place
+        found = read_model_file(zipped(members(sound) | {"schema.json": json.dumps(schema).encode()}))
+        assert [one.code for one in found.findings] == ["foreign_state"], place
+    schema["content"]["content"]["state"] = schema["content"]["content"]["has_gauss"] | {"content": '{"pos": 2000000}'}
+    assert read_model_file(zipped(members(sound) | {"schema.json": json.dumps(schema).encode()})).verdict == "unsafe"
+
+
+def members(content):
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_what_opens_the_files_that_rows_name_is_refused_in_any_spelling(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("dunk dunk")
+    model = CountVectorizer(vocabulary=["dunk"], input=np.str_("filename"))
+    content = pickle.dumps(model)
+    assert pickle.loads(content).transform([str(secret)]).sum() == 2
+    assert read_model_file(content).verdict == "unsafe"
+    # skops keeps the dtype as a type, which the default isn't asked for here.
+    plain = skops.io.dumps(CountVectorizer(vocabulary=["dunk"], input="filename", dtype=np.int64))
+    schema = members(plain)["schema.json"].replace(rb"\"filename\"", rb"\"\\u0066ilename\"")
+    spelt = zipped(members(plain) | {"schema.json": schema})
+    trusted = skops.io.get_untrusted_types(data=spelt)
+    assert skops.io.loads(spelt, trusted=trusted).transform([str(secret)]).sum() == 2
+    assert read_model_file(spelt).verdict == read_model_file(plain).verdict == "unsafe"
+    sound = skops.io.dumps(CountVectorizer(vocabulary=["dunk"], dtype=np.int64))
+    assert read_model_file(sound).verdict == "data-only"
+    # skops takes the first node of an id for all: here a value that another attribute shows.
+    schema = json.loads(members(sound)["schema.json"])
+    entries = schema["content"]["content"]
+    entries["input"]["__id__"] = entries["encoding"]["__id__"] = 7
+    twice = zipped(members(sound) | {"schema.json": json.dumps(schema).encode()})
+    assert [one.code for one in read_model_file(twice).findings] == ["second_content"]
+
+
+BOOSTED = {
+    "sound": ([1, 3, -1, -1, -1], [2, 4, -1, -1, -1], [0, 1, 9, 9, 9], "data-only"),
+    "out of order": ([4, -1, -1, -1, 1], [3, -1, -1, -1, 2], [0, 9, 9, 9, 1], "data-only"),
+    "in a circle": ([1, 2, 1, -1], [3, 3, 3, -1], [0, 0, 0, 0], "unsafe"),
+    "back to the root": ([1, 0, -1], [2, 2, -1], [0, 0, 0], "unsafe"),
+    "half a leaf": ([1, -1], [-1, -1], [0, 0], "unsafe"),
+    "no such feature": ([1, -1, -1], [2, -1, -1], [2, 0, 0], "unsafe"),
+    "a feature below 0": ([1, -1, -1], [2, -1, -1], [-1, 0, 0], "unsafe"),
+}
+
+
+@pytest.mark.parametrize("case", BOOSTED)
+def test_trees_of_xgboost_stay_within_their_arrays(case):
+    left, right, split, verdict = BOOSTED[case]
+    tree = {"left_children": left, "right_children": right, "split_indices": split, "split_conditions": [0] * len(left)}
+    learner = {"gradient_booster": {"model": {"trees": [tree]}}, "learner_model_param": {"num_feature": "2"}}
+    found = read_model_file(json.dumps({"version": [3, 0, 0], "learner": learner}).encode())
+    assert found.verdict == verdict
+    assert any("compiled code" in sentence for sentence in found.unchecked)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "feature", "verdict"),
+    [
+        ("1 -1", "-2 -3", "0 1", "data-only"),
+        ("1 99999999", "-2 -3", "0 1", "unsafe"),
+        ("1 -1", "-2 -4", "0 1", "unsafe"),
+        ("1 1", "-2 -3", "0 1", "unsafe"),
+        ("0 -1", "-2 -3", "0 1", "unsafe"),
+        ("1 -1", "-2 -3", "0 2", "unsafe"),
+        ("1", "-2 -3", "0 1", "not understood"),
+        ("1 x", "-2 -3", "0 1", "not understood"),
+    ],
+)
+def test_trees_of_lightgbm_stay_within_their_arrays(left, right, feature, verdict):
+    tree = f"Tree=0\nnum_leaves=3\nsplit_feature={feature}\nleft_child={left}\nright_child={right}\n\n"
+    found = read_model_file(f"tree\nversion=v4\nmax_feature_idx=1\n\n{tree}end of trees\n".encode())
+    assert found.verdict == verdict
+    one_leaf = "Tree=0\nnum_leaves=1\nsplit_feature=\nleft_child=\nright_child=\n\n"
+    assert read_model_file(f"tree\nversion=v4\n\n{one_leaf}end of trees\n".encode()).verdict == "data-only"
 
 
 def test_the_control_does_what_was_refused(hostile, tmp_path):

@@ -225,11 +225,31 @@ def test_opcodes_are_counted_and_end(content: bytes) -> None:
         b"{" + b'"a":{' * 100_000,
         b"<?xml version='1.0'?><PMML xmlns='http://www.dmg.org/PMML-4_4'>" + b"<a>" * 100_000,
         b"\x08\x09" + b"\x3a\x02" * 10_000,
+        *(
+            b"\x93NUMPY\x02\x00" + len(header).to_bytes(4, "little") + header
+            for header in (b"-" * 20_000 + b"1", b"not " * 10_000 + b"1", b"a" + b".a" * 20_000, b"1" + b"-1" * 20_000)
+        ),
     ],
-    ids=["json", "xml", "protobuf"],
+    ids=["json", "xml", "protobuf", "npy of signs", "npy of words", "npy of dots", "npy of differences"],
 )
 def test_what_is_nested_without_end_is_refused(content: bytes) -> None:
     assert sound(content) == "not understood"
+
+
+def test_what_a_call_copies_is_counted_with_the_opcodes() -> None:
+    """A list that is there once can be made into many sets: a small file, and endless work."""
+    shared = b"]q\x00(" + b"K\x01" * 20_000 + b"e0"
+    sets = b"](" + (name("builtins", "set") + b"h\x00\x85R") * 300 + b"e"
+    found = read_model_file(stream(shared + sets))
+    assert [one.code for one in found.findings] == ["too_large"]
+    assert found.counts["opcodes"] < 21_000
+
+
+def test_one_list_many_times_over_is_looked_through_once() -> None:
+    lists = b"Nq\x000" + (b"](" + b"h\x00" * 900 + b"eq\x000") * 6
+    metric = "sklearn.metrics._dist_metrics"
+    made = call(name(metric, "newObj"), name(metric, "EuclideanDistance64"))
+    assert sound(stream(lists + made + b"h\x00\x85b")) == "data-only"
 
 
 def test_deep_tuples_are_no_recursion() -> None:
