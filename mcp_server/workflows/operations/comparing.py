@@ -128,6 +128,7 @@ def _found(one: Tested) -> dict[str, Any]:
         "low": found.low,
         "high": found.high,
         "p_holm": one.corrected,
+        "tests": one.tests,
         "verdict": found.verdict,
     }
 
