@@ -105,7 +105,7 @@ def fairness_lines(one: dict[str, Any]) -> list[str]:
         told.append(f"- {group['name']}: {group['rows']:,} rows ({share} of the data); {', '.join(rates)}{small}")
     told += [_gaps(name, one) for name in dict.fromkeys(gap["group"] for gap in one["gaps"])]
     if not one["gaps"]:
-        told.append("No gap is detected on this many rows.")
+        told.append(_no_gap(one))
     told += [_gate(rate, one["gates"]) for rate in dict.fromkeys(gate["rate"] for gate in one["gates"])]
     if one["conflicts"]:
         told.append(_conflict(one["conflicts"], one["reference"]))
@@ -115,6 +115,12 @@ def fairness_lines(one: dict[str, Any]) -> list[str]:
     if not one["proxies"]:
         told.append(f"None of {one['asked']} columns alone gives a group away.")
     return told
+
+
+def _no_gap(one: dict[str, Any]) -> str:
+    if any(group["small"] for group in one["groups"] if group["name"] == one["reference"]):
+        return f"{one['reference']} is too small to hold the others against: nothing is concluded."
+    return "No gap is detected on this many rows."
 
 
 def _gaps(group: str, one: dict[str, Any]) -> str:
