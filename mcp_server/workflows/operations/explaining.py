@@ -31,7 +31,7 @@ from mcp_server.core.explain import (
     typed_frame,
     typed_row,
 )
-from mcp_server.core.predictor import Answer, Predictor, compile_form
+from mcp_server.core.predictor import Answer, Form, Predictor, compile_form
 from mcp_server.core.predictor.batch import BatchPredictor, compile_batch
 from mcp_server.errors import InvalidInput
 from mcp_server.workflows.operations.judged import judged_rows, real_rows
@@ -96,7 +96,9 @@ def explain_rows(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         "calibration": list(calibration_effect(form)),
         "error": found.largest_error,
         "exact": found.exact,
-        "picture": _waterfall(arguments["name"], told[0], len(background)) if arguments["picture"] else None,
+        "picture": _png(waterfall_of(form, arguments["name"], told[0], len(background)))
+        if arguments["picture"]
+        else None,
     }
 
 
@@ -300,17 +302,22 @@ def _to_shuffle(batch: BatchPredictor, summary: Sequence[Mapping[str, Any]]) -> 
     return sorted(moved, key=lambda name: -moved[name])
 
 
-def _waterfall(name: str, told: Mapping[str, Any], background: int) -> str:
+def waterfall_of(form: Form, name: str, told: Mapping[str, Any], background: int) -> drawing.Spec:
+    """A drawing of one row's explanation."""
     shown = [drawing.Contribution(_said(one), one["contribution"]) for one in told["contributions"]]
     unit = "log-odds" if told["about"] is not None else "the target's unit"
-    spec = drawing.waterfall(
+    calibrated = "" if form.calibration.kind == "none" else ", before calibration"
+    return drawing.waterfall(
         shown,
         rest=told["rest"],
         base=told["base"],
         output=told["output"],
         title=drawing.finding(shown, told["about"]),
-        subtitle=f"{name} · exact Shapley values against {background} ordinary rows, in {unit}, before calibration",
+        subtitle=f"{name} · exact Shapley values against {background} ordinary rows, in {unit}{calibrated}",
     )
+
+
+def _png(spec: drawing.Spec) -> str:
     return base64.b64encode(render.render_png(spec)).decode()
 
 
@@ -329,7 +336,7 @@ def _bars(name: str, told: Sequence[Mapping[str, Any]], telling: int, asked: int
         title=drawing.leader(shown, telling, asked),
         subtitle=f"{name} · rise of {unit} when a column is shuffled, on {rows} · 95 % CI",
     )
-    return base64.b64encode(render.render_png(spec)).decode()
+    return _png(spec)
 
 
 def _plain(value: Any) -> Any:
