@@ -66,6 +66,9 @@ def _explained(one: dict[str, Any]) -> list[str]:
         f"row {one['row']}: {answer}; {what} {_figure(one['output'])} = usually {_figure(one['base'])}, "
         f"{', '.join(parts) or 'nothing moves it'}."
     ]
+    if one["flags"]:
+        shown = ", ".join(f"{flag['kind']} {flag['column']}" for flag in one["flags"])
+        told.append(f"  check: {shown}; the answer carries no promise there.")
     if one.get("changes") is None:
         return told
     for change in one["changes"]:

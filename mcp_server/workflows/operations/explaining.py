@@ -45,6 +45,7 @@ MOST_SHUFFLED = 60
 MOST_CHANGED = 3
 """Rows of one call for which a change is looked for."""
 SAMPLE = 2_000
+MOST_FLAGS = 5
 HIDDEN = "hidden"
 
 
@@ -55,8 +56,8 @@ def explain_rows(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         arguments: form (path), path and contract of ordinary rows, rows, unread (columns of the training table that
             the model doesn't read), personal (columns), fixed (columns), move (number or None), picture, name, seed.
     Returns:
-        rows (for each: value, probability, about, base, output, contributions, rest, changes, kept), background (rows
-        held against), calibration (factor, shift), error (the largest), picture (PNG as base64, or None).
+        rows (for each: value, probability, about, base, output, contributions, rest, flags, changes, kept), background
+        (rows held against), calibration (factor, shift), error (the largest), picture (PNG as base64, or None).
     Raises:
         InvalidInput: a row doesn't fit the model, or move doesn't.
         ComputeFailed: the contributions don't add up.
@@ -196,6 +197,11 @@ def _told(classes: Sequence[str] | None, found: Attribution, at: int, answer: An
         "output": float(output[place]),
         "contributions": [{"column": name, "contribution": moved[name]} for name in shown],
         "rest": sum(moved[name] for name in order if name not in shown),
+        # What is strange comes before what is merely absent.
+        "flags": [
+            {"kind": flag.kind, "column": flag.column}
+            for flag in sorted(answer.flags, key=lambda flag: flag.kind == "missing")[:MOST_FLAGS]
+        ],
     }
 
 
