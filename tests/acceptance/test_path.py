@@ -137,6 +137,25 @@ def test_cancelling_a_job_that_ended_says_that_nothing_was_cancelled(env):
     in_server(env, scene)
 
 
+def test_the_history_of_a_model_has_six_digits(env):
+    async def scene(client):
+        page = json.loads((await client.read_resource("experiment://y/history")).contents[0].text)
+        figures = list(fractions([run["metrics"] for run in page["runs"]]))
+        assert len(figures) > 10
+        assert all(figure == float(f"{figure:.6g}") for figure in figures)
+
+    in_server(env, scene)
+
+
+def fractions(value):
+    """Every number with a point in a JSON value."""
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from fractions(part)
+
+
 def test_rows_that_are_not_shown_are_said_to_be_in_the_prediction_log(env):
     async def scene(client):
         result = await told(client, "predict", model="y@1", rows=[{"x": 3 + at, "z": 1} for at in range(30)])
