@@ -289,6 +289,6 @@ def test_answers_stay_short(env):
         many = await told(client, "explain_model", model="grade@1", rows=rows, picture=False)
         assert len(text_of(many)) < 4_000
         groups = await told(client, "explain_model", model="mailed@1", groups=["age", "income", NAME], picture=False)
-        assert len(text_of(groups)) < 8_000
+        assert len(text_of(groups)) < 2_000
 
     in_server(env, scene)
