@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mcp_server.charts import contributions as drawing
 from mcp_server.charts import render
+from mcp_server.charts.theme import Spec
 from mcp_server.core.contract import Contract, from_dict
 from mcp_server.core.explain import (
     Attribution,
@@ -308,7 +309,7 @@ def _to_shuffle(batch: BatchPredictor, summary: Sequence[Mapping[str, Any]]) -> 
     return sorted(moved, key=lambda name: -moved[name])
 
 
-def waterfall_of(form: Form, name: str, told: Mapping[str, Any], background: int) -> drawing.Spec:
+def waterfall_of(form: Form, name: str, told: Mapping[str, Any], background: int) -> Spec:
     """A drawing of one row's explanation."""
     shown = [drawing.Contribution(_said(one), one["contribution"]) for one in told["contributions"]]
     unit = "log-odds" if told["about"] is not None else "the target's unit"
@@ -323,7 +324,7 @@ def waterfall_of(form: Form, name: str, told: Mapping[str, Any], background: int
     )
 
 
-def _png(spec: drawing.Spec) -> str:
+def _png(spec: Spec) -> str:
     return base64.b64encode(render.render_png(spec)).decode()
 
 
