@@ -10,6 +10,7 @@ import orjson
 from mcp_server.errors import NotFound
 from mcp_server.guard.server import GuardedServer
 from mcp_server.workflows.app import App
+from mcp_server.workflows.reply import six_digits
 
 if TYPE_CHECKING:
     from mcp_server.storage.records import Run
@@ -29,7 +30,7 @@ def register(server: GuardedServer) -> None:
             page = await runs.list_page(tx, model=check_name(model), limit=MOST_RUNS)
         if not page.items:
             raise NotFound("No model of that name was ever trained.", hint="search_models lists the models.")
-        return _document(page.items, model=model, more=page.next_cursor is not None)
+        return _document(page.items, model=model, more=page.next_cursor is not None, exact=False)
 
     @server.resource("experiment://runs/{id}", title="Training run", mime_type="application/json")
     async def run(id: str) -> str:
@@ -55,12 +56,17 @@ OURS = ("seed", "algorithm", "allow_leaks")
 FIGURES = ("test", "train", "baseline", "rows", "calibration", "interval", "error")
 
 
-def _document(runs: Sequence[Run], *, figures: Sequence[str] = FIGURES, **facts: Any) -> str:
-    """Runs as JSON; what names columns stands under `untrusted`."""
+def _document(runs: Sequence[Run], *, figures: Sequence[str] = FIGURES, exact: bool = True, **facts: Any) -> str:
+    """Runs as JSON; what names columns stands under `untrusted`.
+
+    Args:
+        exact: whether figures keep all their digits; else six, as many runs are many figures.
+    """
+    rows = [_row(run, figures) for run in runs]
     return _json(
         {
             **facts,
-            "runs": [_row(run, figures) for run in runs],
+            "runs": rows if exact else six_digits(rows),
             "untrusted": {run.id: {**_part(run.parameters, OURS, inside=False), **_split(run)} for run in runs},
         }
     )

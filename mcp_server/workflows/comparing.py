@@ -119,7 +119,7 @@ async def compare(app: App, call: CallContext, request: ComparisonRequest) -> Co
         metrics=found["metrics"],
         details={**{name: found[name] for name in DETAILS}, "retrained": retrained},
         notes=_notes(found, kept, names, outside),
-        next=_next(found, models),
+        next=next_step(found, models),
         untrusted=_apart(request, apart),
     )
     for encoded in found["pictures"]:
@@ -216,17 +216,30 @@ def _apart(request: ComparisonRequest, apart: Apart) -> dict[str, Any] | None:
     return (told | ({"names": apart.names} if apart.names else {})) or None
 
 
-def _next(found: dict[str, Any], models: Sequence[ModelVersion]) -> str:
+def next_step(found: dict[str, Any], models: Sequence[ModelVersion]) -> str:
+    """What to do with the finding: the leading pair's, or that of all that can't be told from the best."""
     known = {_name(model): model for model in models}
-    ranked = [one["model"] for one in found["models"] if one["model"] in known]
-    first, second = found["lead"]
-    if found["verdict"] == "better" and first in known:
-        return f"verify_model with model {first}, then predict."
-    if found["verdict"] == "worse" and second in known:
-        return f"verify_model with model {second}, then predict."
-    if found["verdict"] != "no detectable difference" or not {first, second} <= set(known):
-        return f"verify_model with model {ranked[0]}, then predict."
-    for name in (first, second):
-        if known[name].metrics.get("algorithm") == "linear":
-            return f"No reason to prefer either by its forecasts: take {name}, the linear one, which is simpler."
-    return f"No reason to prefer either, {first} or {second}: keep the one in use."
+    ranked = [one["model"] for one in found["models"]]
+    alike = _like_the_best(found, ranked)
+    ours = [name for name in alike if name in known]
+    if not ours:
+        return f"Use {OUTSIDE}, or train again with other features, more rows or seconds for tuning."
+    if len(alike) == 1:
+        return f"verify_model with model {ours[0]}, then predict."
+    simple = next((name for name in ours if known[name].metrics.get("algorithm") == "linear"), None)
+    which = (
+        f"either of {alike[0]} and {alike[1]}" if len(alike) == 2 else f"any of {', '.join(alike[:-1])} and {alike[-1]}"
+    )
+    told = f"No reason to prefer {which} by its forecasts"
+    if simple is not None:
+        return f"{told}: take {simple}, which is linear and so the simplest; verify_model, then predict."
+    return f"{told}: keep the one in use."
+
+
+def _like_the_best(found: dict[str, Any], ranked: Sequence[str]) -> list[str]:
+    """The best and all that no difference from it is found for, the best first."""
+    if not found["pairs"]:
+        first, second = found["lead"]
+        return {"better": [first], "worse": [second]}.get(found["verdict"], list(ranked))
+    apart = {one["second"] for one in found["pairs"] if one["first"] == ranked[0] and one["verdict"] == "better"}
+    return [name for name in ranked if name not in apart]

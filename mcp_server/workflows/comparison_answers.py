@@ -6,11 +6,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mcp_server.workflows.reply import Reply, bounds, number
+from mcp_server.workflows.reply import Reply, bounds, counted, number
 
 MOST_PAIRS = 7
 MOST_SLICES = 4
 MOST_WORST = 3
+MOST_DIGITS = 12
+LEAST_P = 0.05
 
 
 class Compared(Reply):
@@ -100,11 +102,32 @@ def gain(one: dict[str, Any]) -> str:
     low, high = one["low"], one["high"]
     if low is None or high is None:
         return "too few rows to tell"
+    worse, better = f"[{_bound(-high)}, {_bound(-low)}]", f"[{_bound(low)}, {_bound(high)}]"
     if one["verdict"] == "worse":
-        return f"worse by {number(-one['difference'])} [{number(-high)}, {number(-low)}]"
+        return f"worse by {_bound(-one['difference'])} {worse}"
     if one["verdict"] == "better":
-        return f"better by {number(one['difference'])} [{number(low)}, {number(high)}]"
-    return f"no detectable difference (at most {number(max(-low, 0.0))} worse, {number(max(high, 0.0))} better)"
+        return f"better by {_bound(one['difference'])} {better}"
+    if low <= 0.0 <= high:
+        return f"no detectable difference (at most {_bound(-low)} worse, {_bound(high)} better)"
+    # The interval isn't widened for the other tests, so that it can leave 0 out where the corrected p doesn't.
+    told = (
+        f"worse by {_bound(-one['difference'])} {worse}"
+        if high < 0.0
+        else f"better by {_bound(one['difference'])} {better}"
+    )
+    if "tests" not in one:
+        return f"{told} by its interval alone: no detectable difference"
+    if one.get("p", 0.0) >= LEAST_P:
+        return f"{told} by its interval alone: no detectable difference (p {number(one['p'], 3)}, {one['test']})"
+    return f"{told} by itself, not after correction for {counted(one['tests'], 'test')}: no detectable difference"
+
+
+def _bound(value: float) -> str:
+    """A figure with as many digits as show on which side of 0 it lies."""
+    digits = 4
+    while value and digits < MOST_DIGITS and number(value, digits) in ("0", "\N{MINUS SIGN}0"):
+        digits += 1
+    return number(value, digits)
 
 
 def _cost(one: dict[str, Any]) -> str:

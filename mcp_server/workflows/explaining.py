@@ -161,6 +161,7 @@ def _rows(loaded: Loaded, table: DatasetVersion, found: dict[str, Any]) -> Expla
     for at, row in enumerate(found["rows"], start=1):
         one = {"row": at, **row, "value": apart.value(row["value"]), "about": apart.value(row["about"])}
         one["contributions"] = [apart.value(part) for part in row["contributions"]]
+        one["flags"] = [{**flag, "column": apart.value(flag["column"])} for flag in row["flags"]]
         if "changes" in row:
             one["changes"] = [
                 {**change, "value": apart.value(change["value"]), "changes": apart.value(change["changes"])}

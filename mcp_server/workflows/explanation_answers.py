@@ -8,7 +8,11 @@ from mcp_server.workflows.reply import Reply, number
 
 MOST_TOLD = 5
 MOST_NAMED = 6
+MOST_LETTERS = 1_100
+"""Of what is told of groups; the structure and the model's card hold the rest."""
 
+MOST_GAPS = 3
+_ORDER = {"fail": 0, "can't tell": 1}
 _RATES = {
     "base_rate": "happened",
     "selection_rate": "selected",
@@ -46,7 +50,7 @@ class Explained(Reply):
             further = ", ".join(f"{name} {_figure(one['size'])}" for name, one in list(sizes.items())[:MOST_NAMED])
             told.append(f"Mean contribution of further columns: {further}.")
         for one in self.fairness or []:
-            told += fairness_lines(one)
+            told += _groups_in_short(one, MOST_LETTERS // len(self.fairness or [one]))
         return [*told, *([self.method] if self.method else [])]
 
 
@@ -66,6 +70,9 @@ def _explained(one: dict[str, Any]) -> list[str]:
         f"row {one['row']}: {answer}; {what} {_figure(one['output'])} = usually {_figure(one['base'])}, "
         f"{', '.join(parts) or 'nothing moves it'}."
     ]
+    if one["flags"]:
+        shown = ", ".join(f"{flag['kind']} {flag['column']}" for flag in one["flags"])
+        told.append(f"  check: {shown}; the answer carries no promise there.")
     if one.get("changes") is None:
         return told
     for change in one["changes"]:
@@ -105,7 +112,7 @@ def fairness_lines(one: dict[str, Any]) -> list[str]:
         told.append(f"- {group['name']}: {group['rows']:,} rows ({share} of the data); {', '.join(rates)}{small}")
     told += [_gaps(name, one) for name in dict.fromkeys(gap["group"] for gap in one["gaps"])]
     if not one["gaps"]:
-        told.append("No gap is detected on this many rows.")
+        told.append(_no_gap(one))
     told += [_gate(rate, one["gates"]) for rate in dict.fromkeys(gate["rate"] for gate in one["gates"])]
     if one["conflicts"]:
         told.append(_conflict(one["conflicts"], one["reference"]))
@@ -115,6 +122,59 @@ def fairness_lines(one: dict[str, Any]) -> list[str]:
     if not one["proxies"]:
         told.append(f"None of {one['asked']} columns alone gives a group away.")
     return told
+
+
+def _groups_in_short(one: dict[str, Any], room: int) -> list[str]:
+    """The groups of one column in about so many letters: broken limits first, then the surest gaps."""
+    groups, reference = one["groups"], one["reference"]
+    sizes = [f"{group['name']} {group['rows']:,}{' (too small)' if group['small'] else ''}" for group in groups]
+    more = [f"{len(sizes) - MOST_NAMED} more"] if len(sizes) > MOST_NAMED else []
+    told = [f"Groups of {one['column']}, held against {reference}, by rows: {', '.join([*sizes[:MOST_NAMED], *more])}."]
+    rates = {(group["name"], name): rate[0] for group in groups for name, rate in group["rates"].items()}
+    gaps = [
+        f"- {_RATES[gap['rate']]} of {gap['group']}: {_figure(rates[gap['group'], gap['rate']])} against "
+        f"{_figure(rates[reference, gap['rate']])}, {_signed(gap['difference'][0])}{_range(*gap['difference'][1:])}"
+        for gap in sorted(one["gaps"], key=_sureness)
+    ]
+    gates = sorted(one["gates"], key=lambda gate: _ORDER.get(gate["verdict"], len(_ORDER)))
+    rest = [_gate(rate, _first_of(gates, rate)) for rate in dict.fromkeys(gate["rate"] for gate in gates)]
+    rest += gaps[:MOST_GAPS] or [_no_gap(one)]
+    if one["conflicts"]:
+        named = ", ".join(
+            f"{_figure(part['base_rates'][0])} in {part['group']}" for part in one["conflicts"][:MOST_GAPS]
+        )
+        rest.append(
+            f"Conflict: the outcome's rate is {_figure(one['conflicts'][0]['base_rates'][1])} in {reference}, {named}; "
+            "a model that errs can't be calibrated in both and have equal error rates."
+        )
+    rest += [
+        f"Proxy: {proxy['column']} tells {proxy['group']} with area {_figure(proxy['area'][0])}."
+        for proxy in one["proxies"][:MOST_GAPS]
+    ]
+    rest += gaps[MOST_GAPS:]
+    room -= len(told[0])
+    for place, line in enumerate(rest):
+        room -= len(line) + 1
+        if place and room < 0:
+            return [*told, f"{len(rest) - place} more findings of {one['column']} are in the structure."]
+        told.append(line)
+    return told
+
+
+def _sureness(gap: dict[str, Any]) -> float:
+    """How far the interval of a difference stays from 0, the farthest first."""
+    _, low, high = gap["difference"]
+    return -float(max(low, -high))
+
+
+def _first_of(gates: list[dict[str, Any]], rate: str) -> list[dict[str, Any]]:
+    return [gate for gate in gates if gate["rate"] == rate][:MOST_GAPS]
+
+
+def _no_gap(one: dict[str, Any]) -> str:
+    if any(group["small"] for group in one["groups"] if group["name"] == one["reference"]):
+        return f"{one['reference']} is too small to hold the others against: nothing is concluded."
+    return "No gap is detected on this many rows."
 
 
 def _gaps(group: str, one: dict[str, Any]) -> str:

@@ -30,18 +30,22 @@ async def get(app: App, call: CallContext, job: str | None, wait: float) -> JobR
 
 
 async def cancel(app: App, call: CallContext, job: str) -> JobReport:
-    """Ask a job to end, and wait a little for it."""
+    """Ask a job to end, and wait a little for it; of one that had ended it's said that nothing was cancelled."""
     from mcp_server.storage import jobs
 
     found = await find(app, job)
-    if not found.ended:
-        storage = await app.storage()
-        async with storage.database.transaction(call) as tx:
-            await jobs.request_cancel(tx, found.id)
-            tx.about(f"job:{found.id}")
-        queue = await app.queue()
-        found = await queue.wait(found.id, CANCEL_SECONDS)
-    return answer(found)
+    if found.ended:
+        told = answer(found)
+        before = f"Nothing was cancelled: the job was {found.state} already."
+        if found.state in ("succeeded", "failed"):
+            before = f"Nothing was cancelled: the job had {found.state} already."
+        return told.model_copy(update={"message": before, "next": f"{before} {told.next}"})
+    storage = await app.storage()
+    async with storage.database.transaction(call) as tx:
+        await jobs.request_cancel(tx, found.id)
+        tx.about(f"job:{found.id}")
+    queue = await app.queue()
+    return answer(await queue.wait(found.id, CANCEL_SECONDS))
 
 
 async def find(app: App, job: str | None) -> Job:

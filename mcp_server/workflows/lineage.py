@@ -301,7 +301,7 @@ class _Drawn:
         for kind, count in (("versions", len(shown)), ("models", min(len(facts["models"]), MOST_DRAWN // 2))):
             further = facts["counts"]["children" if kind == "versions" else kind] - count
             if further:
-                self.add(f"further {kind}", "more", f"{further} more {kind}")
+                self.add(f"further {kind}", "more", counted(further, f"more {kind[:-1]}"))
                 self.edges.append((f"data {name}", f"further {kind}"))
 
     def model(self, name: str, facts: dict[str, Any], *, asked: bool, but: int) -> None:

@@ -108,7 +108,7 @@ class Predicted(Reply):
         shown = min(MOST_TOLD, len(self.predictions))
         if self.count > shown:
             rest = f"the structure shows {len(self.predictions)}, flagged rows first"
-            told.append(f"{self.count - shown:,} more are stored; {rest}.")
+            told.append(f"{self.count - shown:,} more are stored in the prediction log; {rest}.")
         return told
 
 

@@ -80,6 +80,15 @@ def bounds(estimate: dict[str, Any]) -> str:
     return "" if low is None or high is None else f" [{number(low)}, {number(high)}]"
 
 
+def six_digits(value: Any) -> Any:
+    """A JSON value with its fractions to six digits: what is beyond them is noise, and each costs a conversation."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {name: six_digits(part) for name, part in value.items()}
+    return [six_digits(part) for part in value] if isinstance(value, list) else value
+
+
 class Apart:
     """Sets names that came from data apart from our own words.
 

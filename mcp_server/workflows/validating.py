@@ -67,7 +67,7 @@ async def validate(
         onward += f" {counted(report['findings_left_out'], 'milder finding')} left out: {at} lists all."
     failures = sum(finding["severity"] == "fail" for finding in findings)
     warnings = sum(finding["severity"] == "warn" for finding in findings)
-    return Validated(
+    answer = Validated(
         dataset=f"{record.name}@{record.version}",
         verdict=report["verdict"],
         failures=failures,
@@ -77,6 +77,7 @@ async def validate(
         next=onward,
         untrusted=_apart(report["findings"], findings),
     )
+    return answer.with_never(report["never"])
 
 
 async def checking(app: App, record: DatasetVersion, reference: DatasetVersion | None, now: datetime) -> dict[str, Any]:

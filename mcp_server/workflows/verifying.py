@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from mcp_server.errors import ComputeFailed, DataRejected, DeadlineExceeded, Inv
 from mcp_server.settings import MIB
 from mcp_server.workflows import remote
 from mcp_server.workflows.app import App
-from mcp_server.workflows.files import copy_allowed
+from mcp_server.workflows.files import copy_allowed, locate
 from mcp_server.workflows.model_answers import Verified
 from mcp_server.workflows.reply import Apart, counted, token
 
@@ -44,9 +45,10 @@ async def verify(app: App, call: CallContext, model: str) -> Verified:
     try:
         async with storage.database.reading() as tx:
             record = await models.resolve(tx, model)
-    except (NotFound, InvalidInput, DataRejected):
+    except (NotFound, InvalidInput, DataRejected) as refused:
         # A version that has such a name comes first; a file of that name can be given as ./name.
-        if _FILE_NAME.search(model) is None:
+        if _FILE_NAME.search(model) is None and not await asyncio.to_thread(_there, model, app.settings.allowed_dirs):
+            refused.hint = f"{refused.hint} A file goes by its path in an allowed folder, such as ./model.pkl.".strip()
             raise
         return await _verify_file(app, call, model)
     return await _verify_version(app, call, record)
@@ -106,6 +108,15 @@ async def _verify_file(app: App, call: CallContext, text: str) -> Verified:
             details = {"kind": found["kind"], "digest": found["digest"], "codes": codes}
             await audit.add(tx, call, action="refuse", outcome="E_UNVERIFIED", subject=subject, details=details)
     return answer
+
+
+def _there(text: str, allowed: Sequence[Path]) -> bool:
+    """Whether a plain file in the allowed folders has this name."""
+    try:
+        root, parts = locate(text, allowed)
+    except DataRejected:
+        return False
+    return root.joinpath(*parts).is_file()
 
 
 async def _brought(app: App, call: CallContext, text: str, folder: Path) -> Path:

@@ -131,6 +131,21 @@ def test_paths_outside_and_names_of_nothing_are_refused(tmp_path, monkeypatch):
     in_server(tmp_path, monkeypatch, scene)
 
 
+def test_the_name_of_a_file_plays_no_part(tmp_path, monkeypatch):
+    async def scene(client: Client, files: Path, _loopback: Loopback) -> None:
+        for path in ("m.sav", "m.dump", "m.model", "churn.csv", "model", "my model"):
+            (files / path).write_bytes(pickle.dumps(Ridge().fit([[0.0], [1.0]], [0.0, 1.0])))
+            found = await told(client, "verify_model", model=path)
+            assert found.structured_content["verdict"] == "data-only", path
+        (files / "folder").mkdir()
+        for path in ("absent.sav", "folder", "nothing@1"):
+            error = await refused(client, "verify_model", model=path)
+            assert error["code"] == "E_NOT_FOUND", path
+            assert "A file goes by its path in an allowed folder" in error["hint"]
+
+    in_server(tmp_path, monkeypatch, scene)
+
+
 def test_a_file_that_takes_too_long_ends_its_reader_and_is_refused(tmp_path, monkeypatch):
     async def scene(client: Client, files: Path, _loopback: Loopback) -> None:
         (files / "long.pkl").write_bytes(b"\x80\x04" + b"N0" * 1_990_000 + b"N.")

@@ -122,6 +122,48 @@ def test_a_job_that_is_cancelled_leaves_no_version(env):
     in_server(env, scene)
 
 
+def test_cancelling_a_job_that_ended_says_that_nothing_was_cancelled(env):
+    async def scene(client):
+        await told(client, "train_model", model="ended", dataset="table@1")
+        for _ in range(4):
+            job = (await told(client, "get_job", job="ended", wait=50.0)).structured_content
+            if job["state"] == "succeeded":
+                break
+        result = await told(client, "cancel_job", job="ended")
+        assert result.structured_content["state"] == "succeeded"
+        assert "Nothing was cancelled: the job had succeeded already." in text_of(result)
+        assert len((await told(client, "search_models", query="ended")).structured_content["models"]) >= 1
+
+    in_server(env, scene)
+
+
+def test_the_history_of_a_model_has_six_digits(env):
+    async def scene(client):
+        page = json.loads((await client.read_resource("experiment://y/history")).contents[0].text)
+        figures = list(fractions([run["metrics"] for run in page["runs"]]))
+        assert len(figures) > 10
+        assert all(figure == float(f"{figure:.6g}") for figure in figures)
+
+    in_server(env, scene)
+
+
+def fractions(value):
+    """Every number with a point in a JSON value."""
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from fractions(part)
+
+
+def test_rows_that_are_not_shown_are_said_to_be_in_the_prediction_log(env):
+    async def scene(client):
+        result = await told(client, "predict", model="y@1", rows=[{"x": 3 + at, "z": 1} for at in range(30)])
+        assert "20 more are stored in the prediction log;" in text_of(result)
+
+    in_server(env, scene)
+
+
 def test_a_model_without_skill_is_not_recommended(env):
     async def scene(client):
         chance = random.Random(4)

@@ -183,6 +183,9 @@ async def test_a_picture_shows_the_nearest_versions_and_what_stands_for_the_othe
     assert versions[:MOST_DRAWN] == [f"games@{number}" for number in range(30, 30 - MOST_DRAWN, -1)]
     assert versions[MOST_DRAWN:] == ["late@1", "late@2", "late@3", "late@4"]
     assert boxes(drawn, "more") == ["12 earlier versions", "3 more versions"]
+    for _ in range(5):
+        await added(app, "later", parent="late@1")
+    assert "1 more version" in boxes(await graph(app, "late@1"), "more")
     ids = {node["id"] for node in drawn["nodes"]}
     assert {end for edge in drawn["edges"] for end in edge} == ids
     assert (await picture(app, "games@30")).startswith(b"\x89PNG")

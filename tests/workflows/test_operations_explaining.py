@@ -10,10 +10,13 @@ import orjson
 import polars as pl
 import pytest
 
+from charts.drawings import texts
 from core.predictor.forms import a_form, an_input, number, stump
+from mcp_server.charts.render import render_svg
 from mcp_server.core.ingest import write_parquet
+from mcp_server.core.predictor import read_form
 from mcp_server.errors import BadSample, InvalidInput
-from mcp_server.workflows.operations.explaining import explain_overall, explain_rows
+from mcp_server.workflows.operations.explaining import explain_overall, explain_rows, waterfall_of
 from mcp_server.workflows.operations.grouping import judge_groups
 
 CONTRACT = {
@@ -121,3 +124,10 @@ def test_data_without_the_target_is_refused(arguments, tmp_path):
         write_parquet(pl.read_parquet(arguments["path"]).drop("win"), out)
     with pytest.raises(InvalidInput, match="target"):
         explain_overall({**arguments, "path": str(tmp_path / "bare.parquet")}, report)
+
+
+@pytest.mark.parametrize(("kind", "said"), [({"kind": "none"}, False), ({"kind": "platt", "a": 1.5, "b": 0.1}, True)])
+def test_a_picture_speaks_of_calibration_only_where_there_is_one(arguments, kind, said):
+    told = explain_rows({**arguments, "rows": [{"x": 40.0, "y": 35.0}]}, report)["rows"][0]
+    drawn = waterfall_of(read_form(form(calibration=kind)), "games@1", told, 50)
+    assert ("before calibration" in " ".join(texts(render_svg(drawn)))) is said

@@ -42,11 +42,13 @@ class Tested:
         test: which one gave `p`.
         corrected: p after Holm: of the deciding metric over the pairs, of the other metrics over all of those and
             the pairs.
+        tests: how many its family has.
     """
 
     found: Difference
     test: str
     corrected: float | None
+    tests: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +213,7 @@ def _corrected(
 ) -> dict[tuple[int, int], tuple[Tested, ...]]:
     """Holm over each family: the deciding metric of all pairs; all other metrics of all pairs."""
     raised: dict[tuple[tuple[int, int], int], float] = {}
+    sizes: dict[bool, int] = {}
     for family in (True, False):
         keys = [
             (pair, at)
@@ -220,17 +223,18 @@ def _corrected(
         ]
         p_values = [p for pair, at in keys if (p := found[pair][at].p) is not None]
         raised.update(zip(keys, holm(p_values), strict=True))
+        sizes[family] = len(keys)
     return {
-        pair: tuple(_tested(one, raised.get((pair, at))) for at, one in enumerate(metrics))
+        pair: tuple(_tested(one, raised.get((pair, at)), sizes[at == deciding]) for at, one in enumerate(metrics))
         for pair, metrics in found.items()
     }
 
 
-def _tested(found: Difference, corrected: float | None) -> Tested:
+def _tested(found: Difference, corrected: float | None, tests: int) -> Tested:
     test = _TESTS.get(found.metric, "paired bootstrap and t")
     if corrected is None or corrected >= ALPHA:
         found = replace(found, verdict="no detectable difference")
-    return Tested(found, test, corrected)
+    return Tested(found, test, corrected, tests)
 
 
 def _held(

@@ -9,6 +9,7 @@ from mcp_server.core.comparison.many import Field, Pair
 from mcp_server.core.comparison.paired import Difference, short_number
 
 MOST_NAMED = 3
+MOST_MORE = 8
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -114,17 +115,29 @@ def _evidence(pair: Pair, *, titled: bool = True) -> str:
         return "too few rows to tell"
     places = _places(found.high - found.low)
     value = found.difference if found.higher_is_better else -found.difference
-    # A difference that there is isn't written as nothing.
-    shown = next(
-        (text for more in (0, 1, 2) if (text := signed(value, places + more)).strip("0.")), signed(value, places)
-    )
+    shown = _sided(value, places)
     title = f"{found.title} " if titled else ""
-    return f"Δ {title}{shown}, 95 % {_interval(found.low, found.high, places, found)}"
+    # The interval isn't widened for the other pairs.
+    alone = pair.verdict == "no detectable difference" and not found.low <= 0.0 <= found.high and pair.primary.tests > 1
+    after = f", not after correction for {pair.primary.tests} tests" if alone else ""
+    return f"Δ {title}{shown}, 95 % {_interval(found.low, found.high, places, found)}{after}"
 
 
 def _interval(low: float, high: float, places: int, found: Difference) -> str:
     ends = (low, high) if found.higher_is_better else (-high, -low)
-    return f"{signed(ends[0], places)}…{signed(ends[1], places)}"
+    return f"{_sided(ends[0], places)}…{_sided(ends[1], places)}"
+
+
+def _sided(value: float, places: int) -> str:
+    """A signed number, with more decimals where they're needed to show on which side of 0 it lies.
+
+    >>> _sided(0.0011, 2), _sided(-0.14, 2), _sided(0.0, 2)
+    ('+.001', '−.14', '.00')
+    """
+    return next(
+        (text for more in range(MOST_MORE) if (text := signed(value, places + more)).strip("0.")),
+        signed(value, places),
+    )
 
 
 def _places(width: float) -> int:

@@ -31,11 +31,13 @@ class Group:
         name: a value of the column (untrusted), a range such as `12 to 30`, `(other)` or `(missing)`.
         value: whether the name is a value from the data.
         rows: which rows, shape (n,).
+        rest: whether it's what no value or range holds together: rows of rare values, or without one.
     """
 
     name: str
     value: bool
     rows: BoolArray
+    rest: bool = False
 
 
 def group_rows(series: pl.Series) -> list[Group]:
@@ -60,7 +62,7 @@ def group_rows(series: pl.Series) -> list[Group]:
         )
     missing = series.is_null().to_numpy()
     if missing.any():
-        groups.append(Group(_MISSING, False, missing))
+        groups.append(Group(_MISSING, False, missing, rest=True))
     if len(groups) < 2:
         raise BadSample(
             f"All rows are in one group of {label(series.name)!r}.",
@@ -81,7 +83,7 @@ def _values(series: pl.Series) -> list[Group]:
     ]
     if len(kept) < len(named):
         others = texts.is_not_null().to_numpy() & ~np.logical_or.reduce([group.rows for group in groups])
-        groups.append(Group(_OTHER, False, others))
+        groups.append(Group(_OTHER, False, others, rest=True))
     return groups
 
 

@@ -1,4 +1,4 @@
-"""Groups side by side: gaps to the largest group, and the definitions of fairness that can't hold together here.
+"""Groups side by side: gaps to the largest one, and the definitions of fairness that can't hold together here.
 
 Source: Chouldechova (2017), Big Data 5(2), and Kleinberg, Mullainathan & Raghavan (2017), ITCS, for the conflict of
 calibration with equal error rates where base rates differ.
@@ -77,7 +77,7 @@ class FairnessReport:
     """How a model treats the groups of one column.
 
     Args:
-        reference: the largest group, which the others are held against.
+        reference: the largest group of a value or range, which the others are held against.
         groups: the largest first.
         disparities: of every other group and rate.
         conflicts: of groups with another base rate; empty for regressions and multi-class models.
@@ -107,25 +107,21 @@ def fairness(
         groups: of these rows, the largest first, at least two; one without a judged row is left out.
         limits: gates; each is ruled on for every group.
     Raises:
-        BadSample: fewer than two groups have rows, or the largest has under 30.
+        BadSample: fewer than two groups have rows.
         InvalidInput: a limit on a rate that the task doesn't have, or on a ratio of what isn't a share.
     """
     present = [group for group in groups if group.rows.any()]
     if len(present) < 2:
         raise BadSample("Fewer than two groups have judged rows.", hint="Name another column, or data with more rows.")
-    if int(present[0].rows.sum()) < SMALL:
-        raise BadSample(
-            f"The largest group has {int(present[0].rows.sum())} judged rows; {SMALL} are needed.",
-            hint="Name a dataset with more rows, or a column with fewer groups.",
-        )
     told = [_group(group, target, forecast, task, rng) for group in present]
-    reference, others = told[0], told[1:]
+    at = next((place for place, group in enumerate(present) if not group.rest), 0)
+    reference, others = told[at], [*told[:at], *told[at + 1 :]]
     disparities = [_disparity(name, one, reference) for one in others for name in one.rates if name in reference.rates]
     return FairnessReport(
         reference.name,
         tuple(told),
         tuple(disparities),
-        tuple(_conflicts(told, disparities, target, forecast) if task == "binary" else ()),
+        tuple(_conflicts(told, reference, disparities, target, forecast) if task == "binary" else ()),
         tuple((group, ruling) for limit in limits for group, ruling in _rulings(limit, others, disparities, reference)),
     )
 
@@ -168,9 +164,12 @@ def _rulings(
 
 
 def _conflicts(
-    told: Sequence[GroupRates], disparities: Sequence[Disparity], target: FloatArray, forecast: FloatArray
+    told: Sequence[GroupRates],
+    reference: GroupRates,
+    disparities: Sequence[Disparity],
+    target: FloatArray,
+    forecast: FloatArray,
 ) -> list[DefinitionConflict]:
-    reference = told[0]
     rates = {one.name: one.rates for one in told}
     happened, selected = target == 1.0, forecast > 0.5
     both = happened.any() and not happened.all()

@@ -18,7 +18,7 @@ from mcp_server.core.contract.edit import differences
 from mcp_server.core.contract.great_expectations import read_suite
 from mcp_server.core.labels import label
 from mcp_server.core.profile import difference
-from mcp_server.core.quality import ValidationReport
+from mcp_server.core.quality import NOT_LOOKED_FOR, ValidationReport
 from mcp_server.core.quality import validate as validate_table
 from mcp_server.errors import NotFound, QuotaExceeded
 from mcp_server.workflows.operations.reading import stored_column, stored_table
@@ -42,7 +42,8 @@ def validate(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
             ISO form, for promises of freshness.
     Returns:
         the report with up to 300 spans of rows for each finding, under `rules` every rule's counts, and
-        under `compared` how many columns were compared with the baseline.
+        under `compared` how many columns were compared with the baseline, under `never` how many of `not_looked_for`,
+        at its end, hold for every table.
     """
     found = _checked(arguments, report)
     told = found.to_dict()
@@ -53,6 +54,7 @@ def validate(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         room -= len(shown["spans"])
     told["rules"] = found.by_rule()
     told["compared"] = found.compared
+    told["never"] = len(NOT_LOOKED_FOR)
     return told
 
 

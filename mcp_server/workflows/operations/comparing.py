@@ -25,6 +25,7 @@ from mcp_server.core.metrics.forecasts import row_losses
 from mcp_server.core.predictor import compile_form
 from mcp_server.workflows.operations import comparison_pictures
 from mcp_server.workflows.operations.contestants import Contestants, UnseenRows, read_contestants, read_rows
+from mcp_server.workflows.reply import six_digits
 
 Report = Callable[[float, str], None]
 FloatArray = NDArray[np.float64]
@@ -89,16 +90,7 @@ def compare(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         "worst": _worst(field, names, target, forecasts, grouped, task),
         "sets": _sets(parts, datasets, names, task),
     }
-    return {**_short(found), "pictures": [base64.b64encode(png).decode() for png in pictures]}
-
-
-def _short(value: Any) -> Any:
-    """A JSON value with its fractions to six digits: what is beyond them is noise, and each costs a conversation."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}")
-    if isinstance(value, dict):
-        return {name: _short(part) for name, part in value.items()}
-    return [_short(part) for part in value] if isinstance(value, list) else value
+    return {**six_digits(found), "pictures": [base64.b64encode(png).decode() for png in pictures]}
 
 
 def _in_order(field: Field, pair: Pair) -> tuple[int, int]:
@@ -128,6 +120,7 @@ def _found(one: Tested) -> dict[str, Any]:
         "low": found.low,
         "high": found.high,
         "p_holm": one.corrected,
+        "tests": one.tests,
         "verdict": found.verdict,
     }
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mcp_server.charts import contributions as drawing
 from mcp_server.charts import render
+from mcp_server.charts.theme import Spec
 from mcp_server.core.contract import Contract, from_dict
 from mcp_server.core.explain import (
     Attribution,
@@ -31,7 +32,7 @@ from mcp_server.core.explain import (
     typed_frame,
     typed_row,
 )
-from mcp_server.core.predictor import Answer, Predictor, compile_form
+from mcp_server.core.predictor import Answer, Form, Predictor, compile_form
 from mcp_server.core.predictor.batch import BatchPredictor, compile_batch
 from mcp_server.errors import InvalidInput
 from mcp_server.workflows.operations.judged import judged_rows, real_rows
@@ -45,6 +46,7 @@ MOST_SHUFFLED = 60
 MOST_CHANGED = 3
 """Rows of one call for which a change is looked for."""
 SAMPLE = 2_000
+MOST_FLAGS = 5
 HIDDEN = "hidden"
 
 
@@ -55,8 +57,8 @@ def explain_rows(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         arguments: form (path), path and contract of ordinary rows, rows, unread (columns of the training table that
             the model doesn't read), personal (columns), fixed (columns), move (number or None), picture, name, seed.
     Returns:
-        rows (for each: value, probability, about, base, output, contributions, rest, changes, kept), background (rows
-        held against), calibration (factor, shift), error (the largest), picture (PNG as base64, or None).
+        rows (for each: value, probability, about, base, output, contributions, rest, flags, changes, kept), background
+        (rows held against), calibration (factor, shift), error (the largest), picture (PNG as base64, or None).
     Raises:
         InvalidInput: a row doesn't fit the model, or move doesn't.
         ComputeFailed: the contributions don't add up.
@@ -96,7 +98,9 @@ def explain_rows(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         "calibration": list(calibration_effect(form)),
         "error": found.largest_error,
         "exact": found.exact,
-        "picture": _waterfall(arguments["name"], told[0], len(background)) if arguments["picture"] else None,
+        "picture": _png(waterfall_of(form, arguments["name"], told[0], len(background)))
+        if arguments["picture"]
+        else None,
     }
 
 
@@ -194,6 +198,11 @@ def _told(classes: Sequence[str] | None, found: Attribution, at: int, answer: An
         "output": float(output[place]),
         "contributions": [{"column": name, "contribution": moved[name]} for name in shown],
         "rest": sum(moved[name] for name in order if name not in shown),
+        # What is strange comes before what is merely absent.
+        "flags": [
+            {"kind": flag.kind, "column": flag.column}
+            for flag in sorted(answer.flags, key=lambda flag: flag.kind == "missing")[:MOST_FLAGS]
+        ],
     }
 
 
@@ -300,17 +309,22 @@ def _to_shuffle(batch: BatchPredictor, summary: Sequence[Mapping[str, Any]]) -> 
     return sorted(moved, key=lambda name: -moved[name])
 
 
-def _waterfall(name: str, told: Mapping[str, Any], background: int) -> str:
+def waterfall_of(form: Form, name: str, told: Mapping[str, Any], background: int) -> Spec:
+    """A drawing of one row's explanation."""
     shown = [drawing.Contribution(_said(one), one["contribution"]) for one in told["contributions"]]
     unit = "log-odds" if told["about"] is not None else "the target's unit"
-    spec = drawing.waterfall(
+    calibrated = "" if form.calibration.kind == "none" else ", before calibration"
+    return drawing.waterfall(
         shown,
         rest=told["rest"],
         base=told["base"],
         output=told["output"],
         title=drawing.finding(shown, told["about"]),
-        subtitle=f"{name} · exact Shapley values against {background} ordinary rows, in {unit}, before calibration",
+        subtitle=f"{name} · exact Shapley values against {background} ordinary rows, in {unit}{calibrated}",
     )
+
+
+def _png(spec: Spec) -> str:
     return base64.b64encode(render.render_png(spec)).decode()
 
 
@@ -329,7 +343,7 @@ def _bars(name: str, told: Sequence[Mapping[str, Any]], telling: int, asked: int
         title=drawing.leader(shown, telling, asked),
         subtitle=f"{name} · rise of {unit} when a column is shuffled, on {rows} · 95 % CI",
     )
-    return base64.b64encode(render.render_png(spec)).decode()
+    return _png(spec)
 
 
 def _plain(value: Any) -> Any:

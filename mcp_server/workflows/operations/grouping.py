@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +66,11 @@ def judge_groups(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         rng = np.random.default_rng([arguments["seed"], at])
         everywhere = group_rows(rows.frame.get_column(name))
         if name in arguments["personal"]:
-            everywhere = [Group(f"group {place}", False, one.rows) for place, one in enumerate(everywhere, start=1)]
+            everywhere = [
+                replace(one, name=f"group {place}", value=False) for place, one in enumerate(everywhere, start=1)
+            ]
         # Groups are formed over all rows, so that they're the same whichever rows are judged.
-        groups = sorted(
-            (Group(one.name, one.value, one.rows[rows.rows]) for one in everywhere), key=lambda one: -one.rows.sum()
-        )
+        groups = sorted((replace(one, rows=one.rows[rows.rows]) for one in everywhere), key=lambda one: -one.rows.sum())
         found = fairness(rows.target, forecast, groups, task=batch.form.task, limits=limits, rng=rng)
         asked = _asked(judged, name, given_inputs(batch.form), groups, rng)
         told.append(_column(name, found, everywhere, asked))
@@ -100,7 +101,7 @@ def _asked(
 ) -> list[Proxy]:
     others = [column for column in inputs if column != name and column in judged.columns]
     drawn = rng.permutation(judged.height)[:MOST_ASKED_ROWS]
-    of_drawn = [Group(one.name, one.value, one.rows[drawn]) for one in groups]
+    of_drawn = [replace(one, rows=one.rows[drawn]) for one in groups]
     return proxies(judged.select(others[:MOST_ASKED])[drawn.tolist()], of_drawn, least=SMALL, rng=rng)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -74,3 +75,32 @@ def test_it_never_says_equal_and_stays_short(task: Any, models: int, rows: int, 
     told = sentence(found, NAMES[:models]) + equivalence_sentence(found.pair(0, 1), NAMES)
     assert not re.search(r"equal|same|identical|\bnan\b|\binf\b", told)
     assert len(told) < 1_000
+
+
+def test_a_bound_is_never_written_on_another_side_of_zero() -> None:
+    target, *forecasts = games(np.random.default_rng(1), 200)
+    found = compare_all(target, forecasts, task="binary", rng=np.random.default_rng(0), resamples=200)
+    (pair,) = found.pairs
+    near = replace(pair.primary.found, low=-0.0011, high=0.14, difference=0.07, verdict="no detectable difference")
+    tested = replace(pair.primary, found=near)
+    told = sentence(replace(found, pairs=(replace(pair, primary=tested),)), NAMES[:2])
+    assert "95 % −.14…+.001)" in told, told
+
+
+def test_an_interval_without_zero_that_the_correction_overrules_says_so() -> None:
+    target, *forecasts = games(np.random.default_rng(3), 300, models=3)
+    found = compare_all(target, forecasts, task="binary", rng=np.random.default_rng(0), resamples=200)
+    overruled = [
+        replace(
+            pair,
+            primary=replace(
+                pair.primary,
+                found=replace(
+                    pair.primary.found, low=0.01, high=0.2, difference=0.1, verdict="no detectable difference"
+                ),
+            ),
+        )
+        for pair in found.pairs
+    ]
+    told = sentence(replace(found, pairs=tuple(overruled), order=(0, 1, 2)), NAMES[:3])
+    assert "not after correction for 3 tests" in told, told

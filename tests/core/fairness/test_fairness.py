@@ -234,10 +234,26 @@ def test_a_limit_on_what_the_model_does_not_have_is_refused():
             halves((30, 10, 12, 48), (30, 10, 12, 48), limits=[limit])
 
 
-def test_too_few_rows_and_one_judged_group_are_refused():
+def test_rows_of_rare_values_or_none_are_no_reference():
+    values = [f"v{at}" for at in range(12) for _ in range(20 - at)] + [None] * 60
+    groups = group_rows(pl.Series("c", values))
+    assert [group.name for group in groups[:3]] == ["(missing)", "(other)", "v0"]
+    target = np.tile([0.0, 1.0], len(values) // 2)
+    found = fairness(target, np.full(len(values), 0.6), groups, task="binary", rng=rng())
+    assert found.reference == "v0"
+    assert {one.group for one in found.disparities} == {group.name for group in groups} - {"v0"}
+
+
+def test_a_reference_of_few_rows_is_shown_and_nothing_is_concluded():
     target, forecast = table(5, 5, 5, 5)
-    with pytest.raises(BadSample, match="30 are needed"):
-        fairness(target, forecast, two(12, 8), task="binary", rng=rng())
+    found = fairness(target, forecast, two(12, 8), task="binary", rng=rng())
+    assert [one.small for one in found.groups] == [True, True]
+    assert not any(one.detected for one in found.disparities)
+    assert found.conflicts == ()
+
+
+def test_one_judged_group_is_refused():
+    target, forecast = table(5, 5, 5, 5)
     with pytest.raises(BadSample, match="two groups"):
         fairness(target, forecast, two(20, 0), task="binary", rng=rng())
 
