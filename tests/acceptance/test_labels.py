@@ -60,6 +60,7 @@ def path(tmp_path_factory):
         said["rest"] = await told(client, "import_data", **upsert, text=table(rows, rows), idempotency_key="k2")
         said["replayed"] = await told(client, "import_data", **upsert, text=table(rows, rows), idempotency_key="k2")
         said["next"] = await told(client, "suggest_labels", dataset="points", count=12)
+        said["itself"] = await told(client, "suggest_labels", dataset="points@1", pool="points@1", count=2)
         for version in (1, 2, 4):
             content = (await client.read_resource(f"lineage://points@{version}")).contents[0].text
             said[f"lineage {version}"] = json.loads(content)["datasets"][f"points@{version}"]
@@ -78,7 +79,11 @@ def test_each_suggested_row_has_a_number_a_reason_and_its_key_apart(path):
         assert set(answer["untrusted"]["likeliest"][str(row["row"])]) == {"inside", INSTRUCTION}
     assert answer["expected"]["metrics"]["log_loss"]["random"]["low"] is not None
     assert "random ones by" in answer["expected_gain"]
-    assert "mode upsert" in answer["next"]
+    assert "mode upsert and these rows, with all columns and their labels" in answer["next"]
+
+
+def test_labels_of_a_pool_that_is_the_data_set_itself_come_back_by_its_key(path):
+    assert "mode upsert" in path["itself"].structured_content["next"]
 
 
 def test_text_from_the_data_stays_out_of_our_sentences(path):
