@@ -15,7 +15,7 @@ from mcp_server.core.names import check_name
 from mcp_server.errors import ComputeFailed, Conflict, CorruptArtefact, DataRejected, InvalidInput, NotFound
 from mcp_server.workflows import labelling, remote, tracked
 from mcp_server.workflows.app import App
-from mcp_server.workflows.compatibility import against_previous
+from mcp_server.workflows.compatibility import against_previous, not_newest
 from mcp_server.workflows.data_answers import Imported
 from mcp_server.workflows.describing import content_digest, find, genuine
 from mcp_server.workflows.files import Brought, Copied, copy_allowed
@@ -309,10 +309,12 @@ async def _record(
         )
         gained = await labels.record(tx, f"{version.name}@{version.version}")
         compared = await against_previous(tx, version)
+        existing = version.created_at != tx.now
+        held = await not_newest(tx, version) if existing else []
         answer = _answer(
             version,
-            existing=version.created_at != tx.now,
-            notes=[*_told(parsed, parent), *_promises_told(parsed, before), *gained, *compared.notes],
+            existing=existing,
+            notes=[*held, *_told(parsed, parent), *_promises_told(parsed, before), *gained, *compared.notes],
             untrusted={**_untrusted(parsed), **compared.apart},
         )
         tx.answer(answer.model_dump(mode="json", exclude_none=True))
@@ -343,8 +345,8 @@ async def _require_newest(tx: Transaction, name: str, before: Before) -> None:
 
 async def _as_before(app: App, call: CallContext, version: DatasetVersion, note: str) -> Imported:
     """The answer where there was nothing to store: a version that is there already."""
-    answer = _answer(version, existing=True, notes=[note], untrusted={})
     async with (await app.storage()).database.transaction(call) as tx:
+        answer = _answer(version, existing=True, notes=[note, *(await not_newest(tx, version))], untrusted={})
         tx.answer(answer.model_dump(mode="json", exclude_none=True))
         tx.about(answer.dataset)
     return answer
