@@ -60,7 +60,7 @@ def trend(
     highest = max(highest, 4)
     last = max(len(versions), 2)
     top = highest * 1.08
-    x, y = axes((1, last), (0.0, top), across="Validation", up=metric, height=height, form=form)
+    x, y = axes((1, last), (0.0, top), across=_across(versions, plot), up=metric, height=height, form=form)
     names = [shorten(one.name, _LONGEST if form == "wide" else 14) for one in drawn]
     places = _apart([one.counts[-1] / top * height for one in drawn], height)
     layers: list[Spec] = []
@@ -82,11 +82,14 @@ def trend(
     }
 
 
-def finding(rules: Mapping[str, Sequence[int]]) -> str:
+def finding(rules: Mapping[str, Sequence[int]], versions: Sequence[int]) -> str:
     """What the trend shows, in a sentence: the rule that changed the most with the last validation, or that none did.
 
-    >>> finding({"duplicates.rows": [30, 30, 4]})
-    'duplicates.rows fell from 30 to 4 with the last validation'
+    Args:
+        versions: that were validated, as for `trend`: a later validation may be of an older version.
+
+    >>> finding({"duplicates.rows": [30, 30, 4]}, [1, 2, 3])
+    'duplicates.rows fell from 30 in version 2 to 4 in version 3'
     """
     if not rules:
         return "No validation found anything to warn of"
@@ -95,11 +98,26 @@ def finding(rules: Mapping[str, Sequence[int]]) -> str:
     now = rules[most][-1]
     if now != before[most]:
         moved = "rose" if now > before[most] else "fell"
-        return f"{most} {moved} from {before[most]:,} to {now:,} with the last validation"
+        former, last = versions[-2:]
+        if former == last:
+            return f"{most} {moved} from {before[most]:,} to {now:,} with the last validation, of version {last} again"
+        older = ", which is older and was validated last" if last < former else ""
+        return f"{most} {moved} from {before[most]:,} in version {former} to {now:,} in version {last}{older}"
     if len(rules[most]) == 1:
         warns = "rule warns or fails" if len(rules) == 1 else "rules warn or fail"
         return f"At the first validation {len(rules)} {warns}"
     return "Nothing changed with the last validation"
+
+
+def _across(versions: Sequence[int], plot: int) -> str:
+    """What the axis of the validations is, with the version that each was of where there's room.
+
+    >>> _across([1, 3, 1], 560)
+    'Validation, of versions 1, 3, 1'
+    """
+    each = f"Validation, of version{'s' if len(versions) > 1 else ''} {', '.join(map(str, versions))}"
+    ends = f"Validation, first of version {versions[0]}, last of {versions[-1]}"
+    return next((text for text in (each, ends) if width(text, FIGURE_SIZE) <= plot), "Validation")
 
 
 def _line(one: Series, versions: Sequence[int], tone: str, x: Spec, y: Spec, *, front: bool) -> list[Spec]:

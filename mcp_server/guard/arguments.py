@@ -135,7 +135,7 @@ def _what(error: Any) -> str:
     if kind == "extra_forbidden":
         return "not known here"
     if kind == "string_pattern_mismatch":
-        return "has characters that aren't allowed here, or none"
+        return f"has characters that aren't allowed here, or none: it's to match {context['pattern']}"
     if kind == "value_error":
         return str(context.get("error", "not valid"))[:200]
     if any(word in str(error["loc"]).lower() for word in _SECRETS):

@@ -25,12 +25,14 @@ class Erased(Reply):
     exports: int = 0
     cleaned: list[str] = Field(default_factory=list)
     not_reached: list[str] = Field(default_factory=list)
+    outside: list[dict[str, Any]] = Field(default_factory=list)
     log_emptied: bool | None = None
     copies_left: dict[str, int] | None = None
 
     def lines(self) -> list[str]:
         if self.status == "nothing found":
-            return ["Nothing is stored of this person under that column.", *self._left()]
+            where = " in this data set" if self.outside else ""
+            return [f"Nothing is stored of this person under that column{where}.", *self._outside(), *self._left()]
         done = self.status == "erased"
         rows = sum(one["rows"] for one in self.datasets)
         told = [
@@ -39,10 +41,11 @@ class Erased(Reply):
             f"{counted(self.answers, 'stored answer')}."
         ]
         told += [f"- {one['dataset']}: {counted(one['rows'], 'row')}" for one in self.datasets[:MOST_TOLD]]
-        if self.cleaned:
-            told.append(
-                f"Without rows of theirs, but with the value or a trace in their record: {_listed(self.cleaned)}."
-            )
+        elsewhere = {one["dataset"] for one in self.outside}
+        records = [reference for reference in self.cleaned if reference not in elsewhere]
+        if records:
+            told.append(f"Without rows of theirs, but with the value or a trace in their record: {_listed(records)}.")
+        told += self._outside()
         told += [f"Not reached: {one} without the column." for one in self.not_reached[:MOST_TOLD]]
         if len(self.not_reached) > MOST_TOLD:
             told.append(f"{len(self.not_reached) - MOST_TOLD} more are not reached, see not_reached.")
@@ -58,6 +61,16 @@ class Erased(Reply):
         if self.exports:
             told.append(f"{counted(self.exports, 'exported file')} of this person {'went' if done else 'will go'} too.")
         return told + self._left()
+
+    def _outside(self) -> list[str]:
+        if not self.outside:
+            return []
+        held = [f"{one['dataset']} ({counted(one['rows'], 'row')})" for one in self.outside]
+        told = [f"Rows of theirs stay outside this data set: {_listed(held)}. A plan without dataset reaches them."]
+        traced = [one["dataset"] for one in self.outside if one["dataset"] in self.cleaned]
+        if traced:
+            told.append(f"Only the record loses its trace, the rows stay: {_listed(traced)}.")
+        return told
 
     def _left(self) -> list[str]:
         if self.copies_left is None:

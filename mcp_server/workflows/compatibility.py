@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mcp_server.errors import CourtsideError
+from mcp_server.errors import CourtsideError, NotFound
 from mcp_server.workflows.reply import counted
 
 if TYPE_CHECKING:
@@ -46,16 +46,40 @@ async def against_previous(tx: Transaction, record: DatasetVersion) -> Compatibi
     before = await datasets.before(tx, record)
     if before is None:
         return Compatibility()
-    return await asyncio.to_thread(_compared, before, record)
+    return await asyncio.to_thread(_compared, before, record.contract)
 
 
-def _compared(before: DatasetVersion, record: DatasetVersion) -> Compatibility:
+async def against_newest(tx: Transaction, name: str, contract: dict[str, Any]) -> Compatibility:
+    """Compare the contract of what would be a data set's next version with its newest."""
+    from mcp_server.storage import datasets
+
+    try:
+        newest = await datasets.get(tx, name)
+    except NotFound:
+        return Compatibility()
+    return await asyncio.to_thread(_compared, newest, contract)
+
+
+async def not_newest(tx: Transaction, record: DatasetVersion) -> list[str]:
+    """Which version is the newest, where a version that was held already isn't it; nothing where it is."""
+    from mcp_server.storage import datasets
+
+    newest = await datasets.get(tx, record.name)
+    if newest.version == record.version:
+        return []
+    return [
+        f"{newest.name}@{newest.version} is the newest, and stays it: prepare_data of {record.name}@{record.version} "
+        "with a step restore makes this one the newest."
+    ]
+
+
+def _compared(before: DatasetVersion, contract: dict[str, Any]) -> Compatibility:
     from mcp_server.core.contract import from_dict
     from mcp_server.core.contract.compatibility import breaks
 
     reference = f"{before.name}@{before.version}"
     try:
-        found = [str(one) for one in breaks(from_dict(before.contract), from_dict(record.contract))]
+        found = [str(one) for one in breaks(from_dict(before.contract), from_dict(contract))]
     except CourtsideError:
         return Compatibility(f"Not compared with {reference}: a contract can't be read.")
     if not found:

@@ -96,7 +96,11 @@ async def _differing(app: App, record: DatasetVersion, other: DatasetVersion, ca
             "promises_changed": found["promises"][0],
             "promises_broken": found["breaks"][0],
         },
-        next="prepare_data with a step restore makes an older version the newest.",
+        next=(
+            f"validate_data with dataset {reference}."
+            if (record.artefact, record.contract) == (other.artefact, other.contract)
+            else "prepare_data with a step restore makes an older version the newest."
+        ),
         untrusted={
             "columns": found["columns"],
             "rows": {kind: rows for kind, rows in found["rows"].items() if rows},

@@ -56,6 +56,7 @@ class Found:
         cleaned: other versions as they are and as they will be: what was fitted on these rows, or quotes the value.
         not_reached: what was made from these rows and hasn't the column, so that nothing tells which rows are theirs.
         versions: every version that there was.
+        outside: rows of theirs by version of other data sets than the one that is meant; these stay.
         holding, trained: the models whose files hold something of them, and the others that learned from these rows.
     """
 
@@ -72,6 +73,7 @@ class Found:
     cleaned: list[tuple[DatasetVersion, DatasetVersion]]
     not_reached: list[str]
     versions: frozenset[str]
+    outside: dict[str, int]
 
     @property
     def anything(self) -> bool:
@@ -96,7 +98,7 @@ async def erase(app: App, call: CallContext, subject: Subject, *, confirm: str |
     found = await _find(app, call, subject)
     if not found.anything:
         # Also the repeated call after an erasure that was cut short: what it left is finished here.
-        return await _finished(app, found, Erased(status="nothing found"))
+        return await _finished(app, found, _told(found, status="nothing found"))
     plan = _plan(name, found)
     digest = confirming.plan_digest(plan)
     if confirm is None:
@@ -143,6 +145,7 @@ def _told(found: Found, **facts: Any) -> Erased:
         exports=len(found.exports),
         cleaned=[_reference(old) for old, _ in found.cleaned],
         not_reached=found.not_reached,
+        outside=[{"dataset": reference, "rows": rows} for reference, rows in found.outside.items()],
         **facts,
     )
 
@@ -158,23 +161,16 @@ async def _find(app: App, call: CallContext, subject: Subject) -> Found:
             # Says that there is none, or how its name is written.
             meant = await datasets.every(tx, (await datasets.get(tx, check_name(subject.dataset))).name)
         having = [genuine(one) for one in meant if _has(one, subject.column)]
+        chosen = {_reference(one) for one in meant}
+        others = [genuine(one) for one in every if _reference(one) not in chosen and _has(one, subject.column)]
         learned = await models.trained_on(tx, [_reference(one) for one in having])
     if meant and not having:
         raise InvalidInput(
             "No data set has a column of that name.", hint="describe_data lists the columns of each data set."
         )
-    seen = await (await app.compute()).run(
-        "find_subject",
-        {
-            "column": subject.column,
-            "value": subject.value,
-            "tables": [await _table(storage, one) for one in having],
-            "models": [await _files(storage, one) for one in learned],
-        },
-        timeout=call.remaining(),
-        progress=call.report,
-    )
+    seen = await _look(app, call, subject, having, learned)
     rows = {table["reference"]: table["rows"] for table in seen["tables"]}
+    outside = (await _look(app, call, subject, others, []))["tables"] if others else []
     spellings = [subject.value, *seen["spellings"]]
     holding = set(seen["models"]) | {_reference(one) for one in learned if _quotes(one, spellings)}
     of_models = None if subject.dataset is None else {model.name for model in learned}
@@ -207,6 +203,23 @@ async def _find(app: App, call: CallContext, subject: Subject) -> Found:
             f"{_reference(one)}, made from {' and '.join(one.parents)}" for one in made if not _has(one, subject.column)
         ],
         versions=frozenset(map(_reference, every)),
+        outside={table["reference"]: table["rows"] for table in outside},
+    )
+
+
+async def _look(
+    app: App, call: CallContext, subject: Subject, tables: list[DatasetVersion], learned: list[ModelVersion]
+) -> dict[str, Any]:
+    return await (await app.compute()).run(
+        "find_subject",
+        {
+            "column": subject.column,
+            "value": subject.value,
+            "tables": [await _table(await app.storage(), one) for one in tables],
+            "models": [await _files(await app.storage(), one) for one in learned],
+        },
+        timeout=call.remaining(),
+        progress=call.report,
     )
 
 

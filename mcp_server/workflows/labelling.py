@@ -200,10 +200,14 @@ def _shown(value: Any) -> Any:
 def _next(record: DatasetVersion, pool: DatasetVersion | None) -> str:
     """How the labels come back; their gain is measured then."""
     keyed = any(column["role"] == "key" for column in record.contract["columns"])
-    if pool is None and not keyed:
+    within = pool is None or pool.name == record.name
+    if within and not keyed:
         return f"Label the rows, then import all of {record.name} again; with a key, mode upsert takes rows alone."
-    mode = "upsert" if pool is None else "append"
-    return f"Label the rows, then import_data with name {record.name}, mode {mode} and these rows with their labels."
+    mode = "upsert" if within else "append"
+    return (
+        f"Label the rows, then import_data with name {record.name}, mode {mode} and these rows, with all columns and "
+        "their labels."
+    )
 
 
 def _reference(record: DatasetVersion) -> str:

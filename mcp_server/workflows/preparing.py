@@ -12,7 +12,7 @@ from mcp_server.core.preparing.plan import AnyStep, Join, Restore, at_step, expl
 from mcp_server.errors import CourtsideError, PlanRefused
 from mcp_server.storage.records import DatasetVersion
 from mcp_server.workflows.app import App
-from mcp_server.workflows.compatibility import against_previous
+from mcp_server.workflows.compatibility import Compatibility, against_newest, against_previous, not_newest
 from mcp_server.workflows.data_answers import Prepared
 from mcp_server.workflows.describing import content_digest, find
 from mcp_server.workflows.importing import CELLS_PER_MIB
@@ -71,7 +71,9 @@ async def prepare(app: App, call: CallContext, request: PreparingRequest) -> Pre
             "prepare_table", arguments, timeout=call.remaining(), progress=call.report
         )
         if request.dry_run:
-            return _answer(done, f"{reference} as it would be", "The same call without dry_run stores it.")
+            async with storage.database.reading() as tx:
+                compared = await against_newest(tx, name, done["contract"])
+            return _as_it_would_be(done, f"{reference} as it would be", compared)
         artefact = await storage.artefacts.put_file(table)
         fitted_artefact = await storage.artefacts.put_file(fitted) if done["fitted"] else None
     inputs = [{"dataset": reference, "digest": record.digest}]
@@ -99,8 +101,9 @@ async def _restored(app: App, call: CallContext, request: PreparingRequest, reco
     storage = await app.storage()
     if request.dry_run:
         async with storage.database.reading() as tx:
-            done, _ = _put_back(record, await datasets.get(tx, record.name))
-        return _answer(done, f"{reference} restored, as it would be", "The same call without dry_run stores it.")
+            done, needed = _put_back(record, await datasets.get(tx, record.name))
+            compared = await against_newest(tx, record.name, record.contract) if needed else Compatibility()
+        return _as_it_would_be(done, f"{reference} restored, as it would be", compared)
     async with storage.database.transaction(call) as tx:
         newest = await datasets.get(tx, record.name)
         done, needed = _put_back(record, newest)
@@ -224,18 +227,25 @@ async def _told(tx: Transaction, done: dict[str, Any], version: DatasetVersion) 
     """The answer that says which version there is now, kept with the transaction that stores it."""
     reference = f"{version.name}@{version.version}"
     compared = await against_previous(tx, version)
+    existing = version.created_at != tx.now
     answer = _answer(
         done,
         reference,
         f"validate_data with dataset {reference}.",
         apart=compared.apart,
-        notes=compared.notes,
+        notes=[*(await not_newest(tx, version) if existing else []), *compared.notes],
         digest=version.digest,
-        existing=version.created_at != tx.now,
+        existing=existing,
     )
     tx.answer(answer.model_dump(mode="json", exclude_none=True))
     tx.about(reference)
     return answer
+
+
+def _as_it_would_be(done: dict[str, Any], dataset: str, compared: Compatibility) -> Prepared:
+    return _answer(
+        done, dataset, "The same call without dry_run stores it.", apart=compared.apart, notes=compared.notes
+    )
 
 
 def _answer(

@@ -333,7 +333,7 @@ class TrainingJob:
 
 
 def needed_said(columns: list[str]) -> str:
-    """That embedded columns aren't computed from a raw row, for the answer of a training.
+    """That embedded columns and marks of filled ones aren't computed from a raw row, for the answer of a training.
 
     >>> needed_said(["note_text_1", "note_text_2"])
     "Predicting needs 'note_text_1', 'note_text_2' as they are: they aren't computed from a raw row."

@@ -326,6 +326,11 @@ def _next(findings: list[dict[str, Any]], reference: str, *, targeted: bool) -> 
             return f"Mend at the source what {rule} says, and import again."
         otherwise = "or a step contract that states it otherwise" if rule.startswith("rule.") else "or mend the source"
         return f"prepare_data with a step drop_rows and rule {rule}, {otherwise}."
+    if any(finding["rule"] == "target.rare_class" for finding in findings):
+        return (
+            "Mend the classes of target.rare_class at the source, add rows of them, or leave them out by prepare_data "
+            "with a step filter: training refuses a class with fewer than 8 rows to learn from."
+        )
     onward = f"train_model with dataset {reference}." if targeted else "Import again with a target, to train on it."
     warned = next((finding["rule"] for finding in findings if finding["severity"] == "warn"), None)
     return onward if warned is None else f"Look at {warned} first. Then: {onward[0].lower()}{onward[1:]}"

@@ -266,6 +266,49 @@ async def read(client, uri: str) -> dict:
     return json.loads((await client.read_resource(uri)).contents[0].text)
 
 
+def test_what_a_dry_run_would_break_is_what_the_call_breaks(env):
+    async def scene(client):
+        await told(client, "import_data", name="promising", text="id,x,y\n1,10,1\n2,20,2\n")
+        steps = [{"do": "drop_columns", "columns": ["x"]}]
+        dry = (await told(client, "prepare_data", dataset="promising", steps=steps, dry_run=True)).structured_content
+        done = (await told(client, "prepare_data", dataset="promising", steps=steps)).structured_content
+        assert done["notes"] == ["Breaks 1 promise of promising@1: see untrusted.breaks."]
+        assert (dry["notes"], dry["untrusted"]["breaks"]) == (done["notes"], done["untrusted"]["breaks"])
+        back = {"dataset": "promising@1", "steps": [{"do": "restore"}]}
+        assert (await told(client, "prepare_data", **back, dry_run=True)).structured_content["notes"] == [
+            "Compatible with promising@2."
+        ]
+
+    in_server(env, scene)
+
+
+def test_a_table_that_an_older_version_holds_is_not_mistaken_for_the_newest(env):
+    async def scene(client):
+        for text in ("x\n1\n2\n", "x\n1\n3\n"):
+            await told(client, "import_data", name="held", text=text)
+        again = (await told(client, "import_data", name="held", text="x\n1\n2\n")).structured_content
+        assert (again["dataset"], again["existing"]) == ("held@1", True)
+        assert again["notes"][0] == (
+            "held@2 is the newest, and stays it: prepare_data of held@1 with a step restore makes this one the newest."
+        )
+        newest = (await told(client, "import_data", name="held", text="x\n1\n3\n")).structured_content
+        assert not any("restore" in note for note in newest["notes"])
+
+    in_server(env, scene)
+
+
+def test_a_version_that_differs_in_nothing_is_not_to_be_restored(env):
+    async def scene(client):
+        await told(client, "import_data", name="alike", text="x\n1\n2\n")
+        await told(client, "import_data", name="alike", text="x\n1\n3\n")
+        itself = (await told(client, "describe_data", dataset="alike", against="alike@2")).structured_content
+        assert itself["next"] == "validate_data with dataset alike@2."
+        other = (await told(client, "describe_data", dataset="alike", against="alike@1")).structured_content
+        assert "restore" in other["next"]
+
+    in_server(env, scene)
+
+
 def test_an_older_version_is_restored_as_the_newest_and_the_difference_shows_nothing(env):
     async def scene(client):
         await told(client, "import_data", name="back", text="id,x\n1,10\n2,20\n3,30\n", roles={"id": "key"})

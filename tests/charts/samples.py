@@ -94,8 +94,10 @@ def a_trend(series: list[Series] | None = None, *, form: Form = "wide", **other:
         "numbers.text": (9, 8, 8, 0),
     }
     series = [Series(*one) for one in given.items()] if series is None else series
-    words = {"title": finding(given), "subtitle": "orders · 4 validations, 2 failed", "metric": "Rows concerned"}
-    return trend(series, form=form, **{**words, "versions": [1, 2, 2, 3], **other})
+    versions = [1, 2, 2, 3]
+    title = finding(given, versions)
+    words = {"title": title, "subtitle": "orders · 4 validations, 2 failed", "metric": "Rows concerned"}
+    return trend(series, form=form, **{**words, "versions": versions, **other})
 
 
 def a_lineage() -> Spec:

@@ -24,15 +24,29 @@ def test_each_rule_is_named_and_each_validation_is_said() -> None:
 
 
 def test_the_title_names_the_rule_that_changed_the_most() -> None:
-    assert finding({"a": [1, 2], "b": [9, 3]}) == "b fell from 9 to 3 with the last validation"
-    assert finding({"a": [1, 2], "b": [3, 3]}) == "a rose from 1 to 2 with the last validation"
-    assert finding({"a": [2, 2]}) == "Nothing changed with the last validation"
-    assert finding({"a": [2], "b": [1]}) == "At the first validation 2 rules warn or fail"
-    assert finding({}) == "No validation found anything to warn of"
+    assert finding({"a": [1, 2], "b": [9, 3]}, [1, 2]) == "b fell from 9 in version 1 to 3 in version 2"
+    assert finding({"a": [1, 2], "b": [3, 3]}, [4, 4]) == (
+        "a rose from 1 to 2 with the last validation, of version 4 again"
+    )
+    assert finding({"a": [2, 2]}, [1, 2]) == "Nothing changed with the last validation"
+    assert finding({"a": [2], "b": [1]}, [1]) == "At the first validation 2 rules warn or fail"
+    assert finding({}, [1]) == "No validation found anything to warn of"
+
+
+def test_an_older_version_that_was_validated_last_is_called_so() -> None:
+    assert finding({"a": [17, 0]}, [2, 1]) == (
+        "a fell from 17 in version 2 to 0 in version 1, which is older and was validated last"
+    )
+
+
+def test_the_axis_names_the_versions_that_were_validated() -> None:
+    assert "Validation, of versions 2, 1" in texts(render_svg(a_trend([Series("a", (17, 0))], versions=[2, 1])))
+    many = a_trend([Series("a", (0,) * 300)], versions=list(range(3, 303)))
+    assert "Validation, first of version 3, last of 302" in texts(render_svg(many))
 
 
 def test_a_history_in_which_nothing_was_found_can_be_drawn() -> None:
-    assert "No validation found anything to warn of" in texts(render_svg(a_trend([], title=finding({}))))
+    assert "No validation found anything to warn of" in texts(render_svg(a_trend([], title=finding({}, [1]))))
 
 
 def test_a_single_validation_can_be_drawn() -> None:

@@ -77,6 +77,10 @@ def test_a_string_that_is_not_strict_json_is_not_decoded(text):
     assert "rows" in refused(rows=text)
 
 
+def test_a_name_of_wrong_characters_is_refused_with_those_that_are_allowed():
+    assert "^[a-z]+$" in refused(model="Churn Data!")
+
+
 def test_no_value_is_echoed():
     secret = "hunter2-" + "x" * 80
     assert "hunter2" not in refused(api_key=secret)

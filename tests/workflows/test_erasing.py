@@ -176,3 +176,21 @@ async def test_a_version_stored_while_an_erasure_was_computed_stops_it(app, make
     assert len(list((await find(app, "people@1")).source.get("erased", []))) == 0
     done = await erased(app, make_call)
     assert [one["dataset"] for one in done.datasets] == ["people@1", "made@1"]
+
+
+async def test_rows_in_other_data_sets_are_named_when_one_data_set_is_meant(app, make_call):
+    await imported(app, make_call)
+    await imported(app, make_call, name="apart")
+    await prepared(app, make_call, {"do": "filter", "where": "x < 100"}, name="made")
+    one_of_them = Subject("mail", ANN, "people")
+    plan = await erase(app, make_call(), one_of_them, confirm=None, export=None)
+    said = "\n".join(plan.lines())
+    assert "Rows of theirs stay outside this data set: apart@1 (1 row), made@1 (1 row)." in said
+    assert "Without rows of theirs" not in said
+    await erase(app, make_call(), one_of_them, confirm=plan.confirm, export=None)
+    again = await erase(app, make_call(), one_of_them, confirm=None, export=None)
+    assert again.status == "nothing found"
+    assert "apart@1 (1 row)" in "\n".join(again.lines())
+    every = await erase(app, make_call(), Subject("mail", ANN, None), confirm=None, export=None)
+    assert [one["dataset"] for one in every.datasets] == ["apart@1", "made@1"]
+    assert every.outside == []

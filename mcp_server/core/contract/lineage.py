@@ -8,6 +8,9 @@ from mcp_server.core.expressions import parse
 from mcp_server.core.labels import label
 from mcp_server.errors import DataRejected
 
+MARK = "_missing"
+"""How the name of a column ends that says where a preparation filled another."""
+
 
 def in_order(expressions: Mapping[str, str]) -> list[str]:
     """Order derived columns so that each comes after those that it's computed from.

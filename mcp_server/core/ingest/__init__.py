@@ -1,7 +1,7 @@
 """Tables on the way in: files become a typed table, a table becomes a data set with a contract, and Parquet."""
 
 from mcp_server.core.ingest.assemble import File, read_csv, read_table
-from mcp_server.core.ingest.extend import Extended, extend, text_columns
+from mcp_server.core.ingest.extend import Extended, extend, new_classes, text_columns
 from mcp_server.core.ingest.formats import HEAD, packing_of, unpacked_name
 from mcp_server.core.ingest.infer import DTYPES
 from mcp_server.core.ingest.options import CsvOptions, FileRows, Limits, Note, Report, Table
@@ -24,6 +24,7 @@ __all__ = [
     "Table",
     "extend",
     "in_parts",
+    "new_classes",
     "packing_of",
     "read_csv",
     "read_parquet",

@@ -20,6 +20,8 @@ Mode = Literal["append", "upsert"]
 
 _HINT = "Correct the rows, or import the whole table in full as a version with a contract of its own."
 _INSTANT = DTYPES["datetime"]
+_FEW_NUMBERS = 10
+"""Up to so many different whole numbers are taken for classes."""
 _ORDERED = frozenset({"integer", "number", "date", "datetime"})
 
 
@@ -105,6 +107,28 @@ def extend(
         taken=taken,
         rows=rows,
     )
+
+
+def new_classes(parent: pl.DataFrame, taken: pl.DataFrame, contract: Contract) -> list[tuple[str, int]]:
+    """The target's classes that came in and that the version didn't have, with their rows; the most rows first.
+
+    A misspelt label becomes a class of its own, and nothing that is learned tells it from a true one.
+
+    Args:
+        taken: the rows that came in, as in `Extended`.
+    Returns:
+        nothing where the target has no classes yet, or is a number.
+    """
+    if contract.target is None:
+        return []
+    known = _unnamed(parent, contract.target).drop_nulls().unique()
+    kind = contract.column(contract.target).kind
+    few = kind == "integer" and known.len() <= _FEW_NUMBERS
+    if not known.len() or not (few or kind in ("category", "text")):
+        return []
+    came = _unnamed(taken, contract.target).drop_nulls()
+    counts = came.filter(~came.is_in(known.implode())).value_counts().sort("count", "values", descending=[True, False])
+    return [(str(value), rows) for value, rows in counts.iter_rows()]
 
 
 def _conformed(incoming: pl.DataFrame, contract: Contract) -> pl.DataFrame:

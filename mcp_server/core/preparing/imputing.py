@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from mcp_server.core.contract import Column
-from mcp_server.core.contract.lineage import deciding
+from mcp_server.core.contract.lineage import MARK, deciding
 from mcp_server.core.labels import label
 from mcp_server.core.preparing.plan import Impute
 from mcp_server.core.preparing.table import Context, DataTable, Done, columns_said
@@ -45,12 +45,12 @@ def apply(step: Impute, table: DataTable, _context: Context) -> Done:
         cells += series.null_count()
         filled.append(series.fill_null(pl.lit(value, dtype=series.dtype)))
         if step.mark:
-            marks.append(series.is_null().alias(f"{name}_missing"))
+            marks.append(series.is_null().alias(f"{name}{MARK}"))
         fitted[name] = value.isoformat() if hasattr(value, "isoformat") else value
     taken = next((mark.name for mark in marks if mark.name in table.frame.columns), None)
     if taken is not None:
         raise PlanRefused(f"There is a column {label(taken)!r} already.", hint="Leave mark out, or drop that column.")
-    of = {mark.name: frozenset({mark.name.removesuffix("_missing")}) for mark in marks}
+    of = {mark.name: frozenset({mark.name.removesuffix(MARK)}) for mark in marks}
     done = table.put([*filled, *marks], of=of)
     on = "all rows" if step.where is None else f"{measured.height:,} rows"
     how = "a constant" if step.by == "constant" else f"the {step.by} of {on}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from mcp_server.core.contract import Contract
-from mcp_server.core.quality.report import Finding, Severity, rows_of
+from mcp_server.core.quality.report import MAX_EXAMPLES, Example, Finding, Severity, rows_of
 
 MAX_CLASSES = 50
 
@@ -38,7 +38,8 @@ def target_findings(frame: pl.DataFrame, contract: Contract) -> Iterator[Finding
         return
     if not known.len():
         return
-    counts = known.value_counts().get_column("count")
+    classes = known.value_counts()
+    counts = classes.get_column("count")
     if counts.len() == 1:
         yield Finding("target.constant", "fail", names, known.len(), (), "The target is the same in every row.")
         return
@@ -53,5 +54,17 @@ def target_findings(frame: pl.DataFrame, contract: Contract) -> Iterator[Finding
         return
     rare = int((counts < _LEAST_OF_A_CLASS).sum())
     if rare:
-        reason = f"So many classes have fewer than {_LEAST_OF_A_CLASS} rows."
-        yield Finding("target.rare_class", "warn", names, rare, (), reason, float(counts.min()))  # type: ignore[arg-type]
+        least = float(counts.min())  # type: ignore[arg-type]
+        reason = (
+            f"So many classes have fewer than {_LEAST_OF_A_CLASS} rows; the cells are the first of each, rarest first. "
+            "The statistic is the rows of the rarest."
+        )
+        shown = () if contract.column(name).personal else _first_of_rarest(series, classes)
+        yield Finding("target.rare_class", "warn", names, rare, (), reason, least, examples=shown)
+
+
+def _first_of_rarest(series: pl.Series, classes: pl.DataFrame) -> tuple[Example, ...]:
+    """The first cell of each of the rarest classes; of equally rare ones in their order."""
+    rarest = classes.filter(pl.col("count") < _LEAST_OF_A_CLASS).sort("count", classes.columns[0])
+    values = rarest.to_series(0).head(MAX_EXAMPLES).to_list()
+    return tuple(Example(int((series == value).arg_max() or 0) + 1, str(value)) for value in values)

@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from mcp_server.core.contract import Contract
+from mcp_server.core.contract.lineage import MARK
 from mcp_server.core.expressions import parse
 from mcp_server.core.predictor.form import MAX_LOOKED_UP, Form, HashEncoding, LookupEncoding, NumberEncoding, read_form
 from mcp_server.core.predictor.tables import TableEncoder
@@ -43,12 +44,12 @@ def carry_embeddings(
         learned, unseen: indexes of the rows that were learned from, which describe the input; and of others, on which
             what is computed must be what the table holds: rates of the rows that teach are out of fold there.
     Returns:
-        the form, and the embedded columns that predicting goes on to need as they are: embedded by text (its tables
-        would be larger than the model), made of what isn't a category or text or isn't in the table, or changed or
-        derived from since.
+        the form, and the columns that predicting goes on to need as they are: embedded by text (its tables would be
+        larger than the model), made of what isn't a category or text or isn't in the table, or changed or derived from
+        since; and marks of what a preparation filled, as the table no longer has what they were made of.
     """
     typed = read_form(form)
-    needed: list[str] = []
+    needed = _marks(typed, contract)
     lookups: dict[str, LookupEncoding | HashEncoding] = {}
     for name, source, embedding in _embedded(typed, contract, embeddings):
         given = source in _given(frame, contract)
@@ -72,6 +73,16 @@ def carry_embeddings(
     }
     read_form(changed)
     return changed, needed
+
+
+def _marks(form: Form, contract: Contract) -> list[str]:
+    """The columns that the model reads and that say where a step `impute` filled another."""
+    made = contract.ingredients
+    return [
+        part.name
+        for part in form.inputs
+        if part.name.endswith(MARK) and made.get(part.name) == frozenset({part.name.removesuffix(MARK)})
+    ]
 
 
 def _embedded(

@@ -24,7 +24,7 @@ def draw_quality(arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
     spec = trend.trend(
         [trend.Series(rule, tuple(rows)) for rule, rows in arguments["rules"].items()],
         versions=arguments["versions"],
-        title=trend.finding(arguments["rules"]),
+        title=trend.finding(arguments["rules"], arguments["versions"]),
         subtitle=f"{arguments['name']} · {count} {'validation' if count == 1 else 'validations'}, {failed} failed",
         metric="Rows named, or findings without rows",
     )

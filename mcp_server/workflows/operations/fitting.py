@@ -109,8 +109,8 @@ def train_algorithm(arguments: dict[str, Any], report: Report) -> dict[str, Any]
             gave, instead of the algorithm's defaults), embeddings (paths of what preparations fitted), and out: the
             folder for form.json, estimator.skops, test_rows.json, seen_rows.bin and golden.json.
     Returns:
-        digest (of the version), algorithm, metrics, parity, environment, needed (embedded columns that predicting goes
-        on to need as they are).
+        digest (of the version), algorithm, metrics, parity, environment, needed (embedded columns and marks of filled
+        ones that predicting goes on to need as they are).
     Raises:
         ParityFailed: the serving form doesn't answer as the estimator does.
     """

@@ -26,7 +26,7 @@ def prepare_table(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         arguments: path, contract, steps, others (reference to path and contract), seed, checking_seed, max_rows,
             max_columns, max_cells; and out and fitted_out for the two files, both None in a dry run.
     Returns:
-        rows, columns, steps, contract, profile, fitted: whether there is something fitted.
+        rows, columns, steps, contract, fitted: whether there is something fitted; and, but in a dry run, profile.
     Raises:
         CourtsideError: what a step was refused with, with its number; nothing is written.
     """
@@ -48,6 +48,7 @@ def prepare_table(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         "columns": frame.width,
         "steps": [asdict(step) for step in found.steps],
         "fitted": bool(found.fitted),
+        "contract": to_dict(contract),
     }
     if arguments["out"] is None:
         return answer
@@ -56,7 +57,7 @@ def prepare_table(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         write_parquet(frame, target)
     if found.fitted:
         Path(arguments["fitted_out"]).write_bytes(canonical_bytes(found.fitted))
-    return {**answer, "contract": to_dict(contract), "profile": profile(frame, contract)}
+    return {**answer, "profile": profile(frame, contract)}
 
 
 def _table(stored: dict[str, Any]) -> DataTable:

@@ -23,6 +23,7 @@ from mcp_server.core.ingest import (
     Parts,
     extend,
     in_parts,
+    new_classes,
     packing_of,
     read_table,
     shape_parts,
@@ -41,6 +42,7 @@ from mcp_server.workflows.operations.spilling import Spilled
 Report = Callable[[float, str], None]
 
 PREVIEW_COLUMNS = 50
+MOST_CLASSES = 10
 
 _MORE = "Correct the rows; or state otherwise first, by prepare_data with a step contract."
 _ANEW = (
@@ -64,8 +66,9 @@ def parse_table(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
             before, None or the contract of the newest version and whether it was imported, whose stated promises hold.
     Returns:
         rows, columns, contract, profile, notes, preview, format, encoding, delimiter, files (name and rows of each);
-        where a version was extended, added, replaced and passed, too; where there was one before, how many promises
-        were kept and lost. `{"nothing_new": True}` where no row is new: nothing is written then.
+        where a version was extended, added, replaced, passed and new_classes (of the target), too; where there was one
+        before, how many promises were kept and lost. `{"nothing_new": True}` where no row is new: nothing is written
+        then.
     Raises:
         DataRejected, InvalidInput, BadTarget: the content or a statement about it is refused, or it breaks what was
             stated before; nothing is written.
@@ -116,6 +119,7 @@ def parse_table(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         parts, contract = in_parts(extended.frame), extended.contract
         limits.check_extent(parts.height, len(parts.columns))
         told = {"added": extended.added, "replaced": extended.replaced, "passed": extended.passed}
+        told["new_classes"] = _classes(new_classes(parent, extended.taken, contract), contract)
     described = profile(parts, contract)
     report(0.9, "Writing")
     with _room(), open(arguments["out"], "wb") as target:
@@ -132,6 +136,13 @@ def parse_table(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         "delimiter": table.delimiter,
         "files": [[file.name, file.rows] for file in table.files],
     }
+
+
+def _classes(found: list[tuple[str, int]], contract: Contract) -> dict[str, Any]:
+    """How many classes are new and how many rows have one; the first by name, unless the target is personal."""
+    hidden = contract.target is None or contract.column(contract.target).personal
+    named = [] if hidden else [[label(name), rows] for name, rows in found[:MOST_CLASSES]]
+    return {"count": len(found), "rows": sum(rows for _, rows in found), "named": named}
 
 
 def _as_text(contract: Contract | None, former: Contract | None) -> frozenset[str]:

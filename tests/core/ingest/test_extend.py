@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mcp_server.core.contract import Derived
 from mcp_server.core.contract.edit import edit, read_change
-from mcp_server.core.ingest import extend, read_csv, shape_table, text_columns
+from mcp_server.core.ingest import extend, new_classes, read_csv, shape_table, text_columns
 from mcp_server.errors import DataRejected, InvalidInput
 
 
@@ -47,6 +47,16 @@ def test_a_row_with_a_known_key_replaces_the_old_one_in_its_place():
         (4, 11, None),
     ]
     assert (result.added, result.replaced) == (1, 1)
+
+
+def test_classes_of_the_target_that_the_version_lacks_are_told_with_their_rows():
+    parent, contract = version("id,x,y\n1,1,yes\n2,2,no\n3,3,\n", target="y", roles={"id": "key"})
+    came = extend(parent, contract, more("id,x,y\n3,3,maybe\n4,4,maybe\n5,5,no\n6,6,y\n7,7,\n"), mode="upsert")
+    assert new_classes(parent, came.taken, contract) == [("maybe", 2), ("y", 1)]
+    numbers, other = version("x,y\n" + "".join(f"{at},{at}.5\n" for at in range(12)), target="y")
+    assert new_classes(numbers, more("x,y\n1,99.5\n"), other) == []
+    nothing, unlabelled = version("id,x,y\n1,1,yes\n2,2,no\n", target="y")
+    assert new_classes(nothing.with_columns(y=None), came.taken, unlabelled) == []
 
 
 def test_roles_units_and_expressions_stay_and_ranges_follow_the_rows():

@@ -165,6 +165,18 @@ def test_a_target_that_cannot_be_learned_is_found(values: list[object], kind: st
     assert (rule, severity) in {(name, grade) for name, grade, _ in found}
 
 
+@pytest.mark.parametrize("personal", [False, True])
+def test_the_rarest_classes_are_named_by_their_first_cells_unless_personal(personal: bool) -> None:
+    values = ["yes"] * 30 + ["maybe"] * 2 + ["no"] * 30 + ["n"] * 4 + ["y"]
+    frame = pl.DataFrame({"y": values, "x": rng().normal(size=len(values))})
+    target = Column(name="y", kind="category", role="target", personal=personal)
+    report = validate(frame, Contract(columns=(target, Column(name="x", kind="number"))), rng=rng())
+    (found,) = (one for one in report.findings if one.rule == "target.rare_class")
+    named = [] if personal else [(67, "y"), (31, "maybe"), (63, "n")]
+    assert [(one.row, one.value) for one in found.examples] == named
+    assert (found.count, found.statistic) == (3, 1.0)
+
+
 def test_without_a_target_it_says_that_leaks_were_not_looked_for() -> None:
     frame = pl.DataFrame({"x": rng().normal(size=50), "z": rng().uniform(size=50)})
     report = validate(frame, contract_of(frame), rng=rng())

@@ -42,7 +42,7 @@ def trained(table, *steps, algorithm="linear", features=None, seed=0):
         learned.form,
         frame,
         contract,
-        list(found.fitted.values()),
+        [step for step in found.fitted.values() if step["do"] == "embed"],
         learned=split.train,
         unseen=np.concatenate([split.calibration, split.test]),
     )
@@ -87,6 +87,15 @@ def test_text_columns_are_needed_as_they_are_and_it_says_so():
     learned, form, needed, _ = trained(games(), TEXT, features=["note_text_1", "note_text_2", "x"])
     assert form == learned.form
     assert needed == ["note_text_1", "note_text_2"]
+
+
+def test_marks_of_what_was_filled_are_needed_as_they_are():
+    """A row that lacks the value says nothing of it in the mark, which would count as not missing."""
+    mark = {"do": "impute", "columns": ["team"], "by": "mode", "mark": True}
+    learned, form, needed, _ = trained(games(), mark, features=["team", "team_missing", "x"])
+    assert form == learned.form
+    assert needed == ["team_missing"]
+    assert trained(games(), mark, features=["team", "x"])[2] == []
 
 
 def test_what_was_changed_since_is_needed_as_it_is():
