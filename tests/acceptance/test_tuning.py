@@ -57,7 +57,7 @@ def test_a_budget_of_trials_gives_a_baseline_a_tuned_version_and_an_account(env,
     account = quiet["account"]
     assert [one["verification"] for one in quiet["versions"]] == ["passed", "passed"]
     assert quiet["versions"][0]["algorithm"] == "linear"
-    assert quiet["versions"][1]["algorithm"] == account["winner"]
+    assert quiet["versions"][1]["algorithm"] == f"tuned: {account['winner']}"
     assert account["ended_by"] == "trials"
     assert account["trials"] == sum(one["trials"] for one in account["tried"]) == 8
     assert {one["algorithm"] for one in account["tried"]} == {"linear", "boosting", "extra_trees"}
@@ -72,6 +72,9 @@ def test_a_budget_of_trials_gives_a_baseline_a_tuned_version_and_an_account(env,
         assert run["metrics"]["account"]["tried"] == account["tried"]
         words = text_of(await told(client, "get_job", job="quiet"))
         assert "8 trials" in words
+        assert f"tuned: {account['winner']}" in words
+        facts = json.loads((await client.read_resource("lineage://quiet@2")).contents[0].text)
+        assert facts["models"]["quiet@2"]["algorithm"] == f"tuned: {account['winner']}"
         answered = await told(client, "predict", model="quiet@2", rows=[{"x": 16, "z": 3}])
         assert answered.structured_content["predictions"][0]["value"] == "1"
 

@@ -39,3 +39,13 @@ def test_skill_is_shown_row_for_row_where_the_loss_and_a_constant_are_both_uncer
 def test_skill_is_not_claimed_of_noise(tmp_path):
     _, summary = trained(tmp_path, some_rows(0, 0.0))
     assert not summary["skill"]
+
+
+def test_tuning_that_found_nothing_better_leaves_the_default_recommended(tmp_path):
+    trained(tmp_path, some_rows(1, 1.5, -2.0))
+    form = str(tmp_path / "linear" / "form.json")
+    (table,) = tmp_path.glob("*.parquet")
+    given = {"path": str(table), "plan": str(tmp_path / "plan.json"), "seed": 0}
+    summary = summarise_training({**given, "forms": {"linear": form, "tuned": form}}, lambda *_: None)
+    assert summary["recommended"] == "linear"
+    assert "nothing that is shown to be better than linear" in summary["sentence"]

@@ -121,7 +121,8 @@ def train_algorithm(arguments: dict[str, Any], report: Report) -> dict[str, Any]
     report(0.5, f"Evaluating {arguments['algorithm']}")
     chosen = arguments.get("chosen")
     made = chosen["account"]["winner"] if chosen else arguments["algorithm"]
-    metrics = _metrics(learned.form, made, frame, contract, target, split, stream(arguments, METRICS))
+    named = f"{TUNED}: {made}" if chosen else made
+    metrics = _metrics(learned.form, named, frame, contract, target, split, stream(arguments, METRICS))
     if chosen:
         metrics["account"] = chosen["account"]
     report(0.8, "Checking that the serving form answers alike")
@@ -250,9 +251,10 @@ def summarise_training(arguments: dict[str, Any], _report: Report) -> dict[str, 
             judged, forecasts[names[1]], forecasts[names[0]], task=target.task, rng=stream(arguments, COMPARE)
         )
         # A model isn't better until statistics say so: until then the simpler one is taken.
-        # Tuning chose on the folds already, among the linear model too: the test rows only tell how it came out.
-        best = names[1] if found.verdict == "better" or names[1] == TUNED else names[0]
+        best = names[1] if found.verdict == "better" else names[0]
         sentence = f"{names[1]} against {names[0]}, {len(judged):,} rows: {found.sentence}"
+        if names[1] == TUNED and best != TUNED:
+            sentence += f". Tuning found nothing that is shown to be better than {best} by default"
     constant = constant_forecast(values[split.train], len(judged), target)
     skill = compare_predictions(judged, forecasts[best], constant, task=target.task, rng=stream(arguments, SKILL))
     return {"recommended": best, "sentence": sentence, "rows": len(judged), "skill": skill.verdict == "better"}
