@@ -43,8 +43,20 @@ def trained_lines(result: dict[str, Any]) -> list[str]:
         if version["same_as_before"]:
             state.append("the same as before")
         told.append(f"- {version['model']} ({', '.join(state)}): {shown}")
+        told += _coverage(version["model"], version.get("interval"))
     told.append(result["sentence"])
     return told + (account_lines(result["account"]) if "account" in result else [])
+
+
+def _coverage(model: str, interval: dict[str, Any] | None) -> list[str]:
+    """That an interval doesn't hold as often as it says, where the test rows show it."""
+    if interval is None or interval["held"]:
+        return []
+    return [
+        f"The {interval['level']:.0%} interval of {model} held {interval['coverage']:.1%} of the test rows, where "
+        f"{interval['low']:.1%} to {interval['high']:.1%} was to be expected: it is too "
+        f"{'narrow' if interval['coverage'] < interval['level'] else 'wide'}."
+    ]
 
 
 def account_lines(account: dict[str, Any]) -> list[str]:

@@ -242,6 +242,7 @@ class TrainingJob:
                         "metrics": trained["metrics"]["test"],
                         "baseline": trained["metrics"]["baseline"],
                         "calibration": trained["metrics"]["calibration"],
+                        "interval": trained["metrics"]["interval"],
                         "verification": verdict,
                         "same_as_before": version.run_id != wanted.run_id,
                     }

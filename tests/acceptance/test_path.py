@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import random
+import re
 
 import pytest
 from mcp import Client
@@ -130,6 +131,21 @@ def test_a_model_without_skill_is_not_recommended(env):
         result = await trained(client, "noise", "noise@1", seed=3)
         assert result["recommended"] is None
         assert "not shown to be better than a constant forecast without any feature on 120 rows" in result["sentence"]
+
+    in_server(env, scene)
+
+
+def test_an_interval_that_does_not_hold_is_said_to_be_off_and_one_of_equal_rows_is_not_shown(env):
+    async def scene(client):
+        chance = random.Random(4)
+        rows = [f"{i % 17},{i},{2 * (i % 17) + (chance.gauss(0, 3) if i < 500 else 0.01)}" for i in range(600)]
+        await told(client, "import_data", name="calm", text="x,i,y\n" + "\n".join(rows) + "\n", target="y")
+        await trained(client, "calm", "calm@1", test="i >= 500", features=["x"], algorithm="linear")
+        words = text_of(await told(client, "get_job", job="calm"))
+        assert "The 90% interval of calm@1 held 100.0% of the test rows" in words
+        assert "it is too wide" in words
+        assert re.search(r"pinball [\d.]+(?! \[)", words)
+        assert "interval" not in text_of(await told(client, "get_job", job="y"))
 
     in_server(env, scene)
 
