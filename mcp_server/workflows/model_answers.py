@@ -142,8 +142,9 @@ class Models(Reply):
     def lines(self) -> list[str]:
         told = [f"{counted(len(self.models), 'model version')}, newest first."]
         told += [
-            f"- {one['model']}: {one['algorithm']} for {one['task']}, {one['verification']}, on {one['dataset']}, "
-            f"trained {one['created_at']}: " + ", ".join(f"{name} {value:g}" for name, value in one["metrics"].items())
+            f"- {one['model']}: {one['algorithm']} for {one['task']} (target {one['target']}), {one['verification']}, "
+            f"on {one['dataset']}, trained {one['created_at']}: "
+            + ", ".join(f"{name} {value:g}" for name, value in one["metrics"].items())
             for one in self.models
         ]
         return told + ([f"More with cursor {self.cursor}."] if self.cursor else [])

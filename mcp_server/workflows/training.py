@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from mcp_server.context import CallContext
+from mcp_server.core.labels import label
 from mcp_server.core.names import check_name
-from mcp_server.errors import BadTarget, InvalidInput, LeakFound, QuotaExceeded
+from mcp_server.errors import BadTarget, Conflict, InvalidInput, LeakFound, QuotaExceeded
 from mcp_server.workflows import following
 from mcp_server.workflows.app import App
 from mcp_server.workflows.describing import find
@@ -53,6 +54,7 @@ async def start(app: App, call: CallContext, request: TrainingRequest) -> JobRep
             seconds are more than a job has.
         BadTarget: no target is stated anywhere.
         LeakFound: a feature is known only after the event, and leaks aren't allowed.
+        Conflict: the model's name has versions with another target.
     """
     from mcp_server.core.contract import from_dict
     from mcp_server.jobs.versions import RUNTIME_VERSION
@@ -70,6 +72,7 @@ async def start(app: App, call: CallContext, request: TrainingRequest) -> JobRep
     arguments = {**asdict(request), "dataset": f"{record.name}@{record.version}", "target": target}
     async with storage.database.transaction(call) as tx:
         await _check_room(tx, call)
+        await _check_name(tx, request.model, target)
         job = await jobs.enqueue(
             tx,
             id=new_id("j", tx.now),
@@ -96,6 +99,18 @@ async def _check_room(tx: Transaction, call: CallContext) -> None:
             f"{len(own.items)} jobs of this caller and {len(every.items)} in all are waiting or running; "
             f"{MOST_OWN} and {MOST_WAITING} may be.",
             hint="Wait for some to end (get_job), or cancel_job those that aren't wanted.",
+        )
+
+
+async def _check_name(tx: Transaction, model: str, target: str) -> None:
+    """Versions of one name forecast one thing: whoever predicts with the newest must not get another answer."""
+    from mcp_server.storage import models
+
+    page = await models.list_page(tx, name=model, limit=1)
+    if page.items and page.items[0].target != target:
+        raise Conflict(
+            f"{model}@{page.items[0].version} forecasts {label(page.items[0].target)!r}, not {label(target)!r}.",
+            hint="Give a model of another target a name of its own.",
         )
 
 

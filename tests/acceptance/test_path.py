@@ -150,6 +150,16 @@ def test_an_interval_that_does_not_hold_is_said_to_be_off_and_one_of_equal_rows_
     in_server(env, scene)
 
 
+def test_versions_of_one_name_forecast_one_target(env):
+    async def scene(client):
+        error = await refused(client, "train_model", model="y", dataset="table@1", target="z")
+        assert error["code"] == "E_CONFLICT"
+        assert "forecasts 'y', not 'z'" in error["message"]
+        assert "(target y)" in text_of(await told(client, "search_models", query="table"))
+
+    in_server(env, scene)
+
+
 def test_classes_with_spaces_keep_their_names_apart_and_findable(env):
     async def scene(client):
         lines = [f"{i % 50},{('very low', 'quite high', 'mid')[i % 3]}" for i in range(300)]
