@@ -111,9 +111,11 @@ class Predicted(Reply):
     predictions: list[dict[str, Any]]
     flagged: int = 0
     truncated: bool = False
+    decision: str | None = None
 
     def lines(self) -> list[str]:
         told = [f"{self.model} ({self.digest[:19]}…) answered {counted(self.count, 'row')}; {self.flagged} with flags."]
+        told += [] if self.decision is None else [self.decision]
         for one in self.predictions[:MOST_TOLD]:
             odd = f"; check: {', '.join(one['flags'])}" if one.get("flags") else ""
             told.append(f"row {one['row']}: {_value(one)}{odd} ({one['id']})")
@@ -122,6 +124,15 @@ class Predicted(Reply):
             rest = f"the structure shows {len(self.predictions)}, flagged rows first"
             told.append(f"{self.count - shown:,} more are stored; {rest}.")
         return told
+
+
+def decided(value: str, threshold: float) -> str:
+    """From which probability on a class is said, where errors have costs.
+
+    >>> decided("yes", 1 / 6)
+    'yes is said beyond a probability of .167, by the stated costs of the two errors.'
+    """
+    return f"{value} is said beyond a probability of {number(threshold, 3)}, by the stated costs of the two errors."
 
 
 def _value(one: dict[str, Any]) -> str:

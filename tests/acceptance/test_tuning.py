@@ -104,6 +104,10 @@ def test_costs_move_what_is_said_and_not_the_probability(env):
         ]
         assert (dear["value"], even["value"]) == ("1", "0")
         assert dear["probability"] == pytest.approx(1.0 - even["probability"])
+        for tool in ("predict", "explain_model"):
+            words = text_of(await told(client, tool, model="dear@1", rows=[row]))
+            assert words.count("1 is said beyond a probability of .02, by the stated costs") == 1
+            assert "by the stated costs" not in text_of(await told(client, tool, model="even@1", rows=[row]))
         for wrong in ({"false_positive": 1.0}, {"false_positive": 1.0, "false_negative": 0.0}):
             error = await refused(client, "train_model", model="dear", dataset="table@1", costs=wrong)
             assert "false_negative" in error["hint"]
