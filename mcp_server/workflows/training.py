@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mcp_server.context import CallContext
 from mcp_server.core.labels import label
@@ -50,13 +50,15 @@ async def start(app: App, call: CallContext, request: TrainingRequest) -> JobRep
 
     Raises:
         NotFound: the data set version doesn't exist.
-        InvalidInput: a feature isn't a column, costs aren't those of the two errors, trials are under three, or
-            seconds are more than a job has.
+        InvalidInput: a feature or a name in test isn't a column, costs aren't those of the two errors or the target
+            doesn't have two classes, trials are under three, or seconds are more than a job has.
+        DataRejected: test isn't an expression over the columns.
         BadTarget: no target is stated anywhere.
         LeakFound: a feature is known only after the event, and leaks aren't allowed.
         Conflict: the model's name has versions with another target.
     """
     from mcp_server.core.contract import from_dict
+    from mcp_server.core.training.judging import check_test
     from mcp_server.jobs.versions import RUNTIME_VERSION
     from mcp_server.storage import jobs
     from mcp_server.storage.ids import new_id
@@ -68,6 +70,10 @@ async def start(app: App, call: CallContext, request: TrainingRequest) -> JobRep
     contract = from_dict(record.contract)
     target = _target(contract, request)
     _check_features(contract, request, target)
+    if request.test is not None:
+        check_test(contract, request.test)
+    if request.costs is not None:
+        _check_classes(contract, record.profile, target)
     storage = await app.storage()
     arguments = {**asdict(request), "dataset": f"{record.name}@{record.version}", "target": target}
     async with storage.database.transaction(call) as tx:
@@ -134,6 +140,17 @@ def _check_costs(costs: dict[str, float] | None) -> None:
         raise InvalidInput(
             "The costs aren't those of the two errors.",
             hint="State both, false_positive and false_negative, each above 0.",
+        )
+
+
+def _check_classes(contract: Contract, profile: dict[str, Any], target: str) -> None:
+    """Refuse costs of two errors where the target is known not to have two classes; a wide table may not say."""
+    position = [column.name for column in contract.columns].index(target) + 1
+    counts = [one["distinct"] for one in profile["listed"] if one["position"] == position]
+    if counts and counts[0] != 2:
+        raise InvalidInput(
+            "Costs of the two errors were stated, but the target doesn't have two classes.",
+            hint="Leave costs out, or train on a target with two classes.",
         )
 
 

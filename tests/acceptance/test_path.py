@@ -160,6 +160,22 @@ def test_versions_of_one_name_forecast_one_target(env):
     in_server(env, scene)
 
 
+def test_what_the_contract_tells_of_a_training_is_refused_at_once(env):
+    async def scene(client):
+        asked = {"model": "early", "dataset": "table@1"}
+        error = await refused(client, "train_model", **asked, test="xx > 50")
+        assert (error["code"], error["hint"]) == ("E_ARG", "Did you mean 'x'?")
+        for test in ("x + z", "2011-01-01"):
+            assert (await refused(client, "train_model", **asked, test=test))["code"] == "E_ARG"
+        assert (await refused(client, "train_model", **asked, test="x > 'high'"))["code"] == "E_EXPRESSION"
+        costs = {"false_positive": 1.0, "false_negative": 5.0}
+        error = await refused(client, "train_model", **asked, target="x", costs=costs)
+        assert "doesn't have two classes" in error["message"]
+        assert (await told(client, "search_models", query="early")).structured_content["models"] == []
+
+    in_server(env, scene)
+
+
 def test_classes_with_spaces_keep_their_names_apart_and_findable(env):
     async def scene(client):
         lines = [f"{i % 50},{('very low', 'quite high', 'mid')[i % 3]}" for i in range(300)]
