@@ -16,6 +16,7 @@ from mcp_server.workflows.app import App
 from mcp_server.workflows.describing import find
 from mcp_server.workflows.explanation_answers import Explained
 from mcp_server.workflows.held_out import held_out_rows
+from mcp_server.workflows.model_answers import decided
 from mcp_server.workflows.reply import Apart, counted, number
 
 if TYPE_CHECKING:
@@ -168,9 +169,13 @@ def _rows(loaded: Loaded, table: DatasetVersion, found: dict[str, Any]) -> Expla
                 for change in row["changes"]
             ]
         told.append(_rounded(one))
+    form = loaded.predictor.form
+    sentence = f"{loaded.reference}: {counted(len(told), 'answer')} explained."
+    if form.decision is not None and form.classes is not None:
+        sentence += f" {decided(str(apart.value(form.classes[1])), form.threshold)}"
     answer = Explained(
         model=loaded.reference,
-        sentence=f"{loaded.reference}: {counted(len(told), 'answer')} explained.",
+        sentence=sentence,
         rows=len(told),
         explanations=told,
         method=_method(loaded, table, found),

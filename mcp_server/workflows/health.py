@@ -21,8 +21,12 @@ PROBE_SECONDS = 5.0
 FOLDERS = ("artefacts", "exports", "logs", "scratch", "keys")
 """Of the data folder; the files beside them are the databases'."""
 MOST_LISTED = 10
+MOST_LOOKED_AT = 50
 # Runbooks of requests that were refused for what they asked, which nobody has to attend to.
-REFUSALS = ("invalid-request", "leak-found", "training-refused", "access", "throttled")
+REFUSALS = (
+    *("invalid-request", "leak-found", "training-refused", "import-refused", "plan-refused"),
+    *("access", "throttled"),
+)
 
 
 async def report(app: App) -> HealthReport:
@@ -154,7 +158,7 @@ async def _jobs(app: App, attention: list[dict[str, str]]) -> dict[str, Any]:
     storage = await app.storage()
     async with storage.database.reading() as tx:
         counts = await jobs.count_by_state(tx)
-        page = await jobs.list_page(tx, states=["failed"], limit=3)
+        page = await jobs.list_page(tx, states=["failed"], limit=MOST_LOOKED_AT)
     recent = app.clock.now() - timedelta(days=1)
     for job in page.items:
         if job.ended_at is not None and job.ended_at > recent:

@@ -139,7 +139,7 @@ async def _facts(tx: Transaction, record: ModelVersion) -> dict[str, Any]:
         "by": record.created_by,
         "run": record.run_id,
         "seed": record.manifest.get("parameters", {}).get("seed"),
-        "algorithm": record.manifest.get("parameters", {}).get("algorithm"),
+        "algorithm": record.metrics.get("algorithm"),
         "code": record.manifest.get("code"),
         "made_from": record.dataset,
         "data_digest": record.manifest.get("data", {}).get("digest"),

@@ -43,8 +43,20 @@ def trained_lines(result: dict[str, Any]) -> list[str]:
         if version["same_as_before"]:
             state.append("the same as before")
         told.append(f"- {version['model']} ({', '.join(state)}): {shown}")
+        told += _coverage(version["model"], version.get("interval"))
     told.append(result["sentence"])
     return told + (account_lines(result["account"]) if "account" in result else [])
+
+
+def _coverage(model: str, interval: dict[str, Any] | None) -> list[str]:
+    """That an interval doesn't hold as often as it says, where the test rows show it."""
+    if interval is None or interval["held"]:
+        return []
+    return [
+        f"The {interval['level']:.0%} interval of {model} held {interval['coverage']:.1%} of the test rows, where "
+        f"{interval['low']:.1%} to {interval['high']:.1%} was to be expected: it is too "
+        f"{'narrow' if interval['coverage'] < interval['level'] else 'wide'}."
+    ]
 
 
 def account_lines(account: dict[str, Any]) -> list[str]:
@@ -99,9 +111,11 @@ class Predicted(Reply):
     predictions: list[dict[str, Any]]
     flagged: int = 0
     truncated: bool = False
+    decision: str | None = None
 
     def lines(self) -> list[str]:
         told = [f"{self.model} ({self.digest[:19]}…) answered {counted(self.count, 'row')}; {self.flagged} with flags."]
+        told += [] if self.decision is None else [self.decision]
         for one in self.predictions[:MOST_TOLD]:
             odd = f"; check: {', '.join(one['flags'])}" if one.get("flags") else ""
             told.append(f"row {one['row']}: {_value(one)}{odd} ({one['id']})")
@@ -110,6 +124,15 @@ class Predicted(Reply):
             rest = f"the structure shows {len(self.predictions)}, flagged rows first"
             told.append(f"{self.count - shown:,} more are stored in the prediction log; {rest}.")
         return told
+
+
+def decided(value: str, threshold: float) -> str:
+    """From which probability on a class is said, where errors have costs.
+
+    >>> decided("yes", 1 / 6)
+    'yes is said beyond a probability of .167, by the stated costs of the two errors.'
+    """
+    return f"{value} is said beyond a probability of {number(threshold, 3)}, by the stated costs of the two errors."
 
 
 def _value(one: dict[str, Any]) -> str:
@@ -130,8 +153,9 @@ class Models(Reply):
     def lines(self) -> list[str]:
         told = [f"{counted(len(self.models), 'model version')}, newest first."]
         told += [
-            f"- {one['model']}: {one['algorithm']} for {one['task']}, {one['verification']}, on {one['dataset']}, "
-            f"trained {one['created_at']}: " + ", ".join(f"{name} {value:g}" for name, value in one["metrics"].items())
+            f"- {one['model']}: {one['algorithm']} for {one['task']} (target {one['target']}), {one['verification']}, "
+            f"on {one['dataset']}, trained {one['created_at']}: "
+            + ", ".join(f"{name} {value:g}" for name, value in one["metrics"].items())
             for one in self.models
         ]
         return told + ([f"More with cursor {self.cursor}."] if self.cursor else [])

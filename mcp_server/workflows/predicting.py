@@ -10,7 +10,7 @@ from mcp_server.context import CallContext
 from mcp_server.errors import InvalidInput, QuotaExceeded
 from mcp_server.workflows.app import App
 from mcp_server.workflows.describing import find
-from mcp_server.workflows.model_answers import Predicted
+from mcp_server.workflows.model_answers import Predicted, decided
 from mcp_server.workflows.reply import token
 
 if TYPE_CHECKING:
@@ -175,9 +175,17 @@ def _predicted(loaded: Loaded, records: list[PredictionRecord], answers: list[An
         predictions=shown,
         flagged=flagged,
         truncated=len(records) > len(shown),
+        decision=_decision(loaded),
         next="Check the flagged rows: some values lie outside what the model was trained on." if outside else None,
         untrusted=untrusted or None,
     )
+
+
+def _decision(loaded: Loaded) -> str | None:
+    form = loaded.predictor.form
+    if form.decision is None or form.classes is None:
+        return None
+    return decided(_shown_names(tuple(form.classes), "class")[form.classes[1]], form.threshold)
 
 
 @lru_cache(maxsize=MOST_LOADED)

@@ -75,9 +75,15 @@ def counted(n: int, noun: str, plural: str | None = None) -> str:
 
 
 def bounds(estimate: dict[str, Any]) -> str:
-    """` [low, high]` of a 95 % interval; nothing where the sample was too small for one."""
+    """` [low, high]` of a 95 % interval; nothing where the sample gave none.
+
+    That is where it was too small, and where every row has the same: resamples of these tell nothing of other rows.
+
+    >>> bounds({"low": 0.25, "high": 0.75}), bounds({"low": None, "high": None}), bounds({"low": 7.5, "high": 7.5})
+    (' [.25, .75]', '', '')
+    """
     low, high = estimate["low"], estimate["high"]
-    return "" if low is None or high is None else f" [{number(low)}, {number(high)}]"
+    return "" if low is None or high is None or low == high else f" [{number(low)}, {number(high)}]"
 
 
 def six_digits(value: Any) -> Any:

@@ -8,6 +8,7 @@ from mcp_server.core.names import check_name
 from mcp_server.errors import NotFound
 from mcp_server.workflows.app import App
 from mcp_server.workflows.model_answers import Models
+from mcp_server.workflows.reply import token
 
 if TYPE_CHECKING:
     from mcp_server.storage.records import ModelSummary, Page
@@ -50,6 +51,7 @@ def _row(model: ModelSummary) -> dict[str, Any]:
         "model": f"{check_name(model.name)}@{model.version}",
         "algorithm": model.metrics.get("algorithm", "unknown"),
         "task": model.task,
+        "target": token(model.target, "see its card"),
         "dataset": model.dataset,
         "metrics": {name: round(metrics[name]["value"], 4) for name in SHOWN if name in metrics},
         "verification": model.verdict or "not verified",

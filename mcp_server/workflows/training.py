@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mcp_server.context import CallContext
+from mcp_server.core.labels import label
 from mcp_server.core.names import check_name
-from mcp_server.errors import BadTarget, InvalidInput, LeakFound, QuotaExceeded
+from mcp_server.errors import BadTarget, Conflict, InvalidInput, LeakFound, QuotaExceeded
 from mcp_server.workflows import following
 from mcp_server.workflows.app import App
 from mcp_server.workflows.describing import find
@@ -49,12 +50,15 @@ async def start(app: App, call: CallContext, request: TrainingRequest) -> JobRep
 
     Raises:
         NotFound: the data set version doesn't exist.
-        InvalidInput: a feature isn't a column, costs aren't those of the two errors, trials are under three, or
-            seconds are more than a job has.
+        InvalidInput: a feature or a name in test isn't a column, costs aren't those of the two errors or the target
+            doesn't have two classes, trials are under three, or seconds are more than a job has.
+        DataRejected: test isn't an expression over the columns.
         BadTarget: no target is stated anywhere.
         LeakFound: a feature is known only after the event, and leaks aren't allowed.
+        Conflict: the model's name has versions with another target.
     """
     from mcp_server.core.contract import from_dict
+    from mcp_server.core.training.judging import check_test
     from mcp_server.jobs.versions import RUNTIME_VERSION
     from mcp_server.storage import jobs
     from mcp_server.storage.ids import new_id
@@ -66,10 +70,15 @@ async def start(app: App, call: CallContext, request: TrainingRequest) -> JobRep
     contract = from_dict(record.contract)
     target = _target(contract, request)
     _check_features(contract, request, target)
+    if request.test is not None:
+        check_test(contract, request.test)
+    if request.costs is not None:
+        _check_classes(contract, record.profile, target)
     storage = await app.storage()
     arguments = {**asdict(request), "dataset": f"{record.name}@{record.version}", "target": target}
     async with storage.database.transaction(call) as tx:
         await _check_room(tx, call)
+        await _check_name(tx, request.model, target)
         job = await jobs.enqueue(
             tx,
             id=new_id("j", tx.now),
@@ -99,6 +108,18 @@ async def _check_room(tx: Transaction, call: CallContext) -> None:
         )
 
 
+async def _check_name(tx: Transaction, model: str, target: str) -> None:
+    """Versions of one name forecast one thing: whoever predicts with the newest must not get another answer."""
+    from mcp_server.storage import models
+
+    page = await models.list_page(tx, name=model, limit=1)
+    if page.items and page.items[0].target != target:
+        raise Conflict(
+            f"{model}@{page.items[0].version} forecasts {label(page.items[0].target)!r}, not {label(target)!r}.",
+            hint="Give a model of another target a name of its own.",
+        )
+
+
 def _check_budget(request: TrainingRequest, most: float) -> None:
     if request.trials is not None and request.trials < FEWEST_TRIALS:
         raise InvalidInput(
@@ -119,6 +140,17 @@ def _check_costs(costs: dict[str, float] | None) -> None:
         raise InvalidInput(
             "The costs aren't those of the two errors.",
             hint="State both, false_positive and false_negative, each above 0.",
+        )
+
+
+def _check_classes(contract: Contract, profile: dict[str, Any], target: str) -> None:
+    """Refuse costs of two errors where the target is known not to have two classes; a wide table may not say."""
+    position = [column.name for column in contract.columns].index(target) + 1
+    counts = [one["distinct"] for one in profile["listed"] if one["position"] == position]
+    if counts and counts[0] != 2:
+        raise InvalidInput(
+            "Costs of the two errors were stated, but the target doesn't have two classes.",
+            hint="Leave costs out, or train on a target with two classes.",
         )
 
 

@@ -21,7 +21,7 @@ from mcp_server.storage import Storage, datasets, models, removal, runs
 from mcp_server.storage.records import DatasetVersion, ModelVersion
 from mcp_server.workflows.describing import genuine
 from mcp_server.workflows.examining import check_files, completed, verdict_of
-from mcp_server.workflows.reply import Apart
+from mcp_server.workflows.reply import Apart, counted
 from mcp_server.workflows.tuning import CANDIDATES, TUNED, Tuning
 
 ALGORITHMS = {
@@ -242,6 +242,7 @@ class TrainingJob:
                         "metrics": trained["metrics"]["test"],
                         "baseline": trained["metrics"]["baseline"],
                         "calibration": trained["metrics"]["calibration"],
+                        "interval": trained["metrics"]["interval"],
                         "verification": verdict,
                         "same_as_before": version.run_id != wanted.run_id,
                     }
@@ -304,7 +305,7 @@ class TrainingJob:
     ) -> dict[str, Any]:
         best = versions[self.algorithms.index(summary["recommended"])]
         metric = PRIMARY[plan["task"]]
-        skill = has_skill(best["metrics"][metric], best["baseline"][metric])
+        skill = summary["skill"]
         sentences = [summary["sentence"].rstrip(".") + "."]
         if skill:
             sentences += [f"Recommended: {best['model']}."] if len(versions) > 1 else []
@@ -313,8 +314,9 @@ class TrainingJob:
                 after = f"compare_models with {versions[-1]['model']} and {versions[0]['model']}, or {after}"
         else:
             sentences.append(
-                f"{best['model']} is no better than a constant forecast without any feature "
-                f"({metric} {best['baseline'][metric]:.4f}): don't rely on it."
+                f"{best['model']} is not shown to be better than a constant forecast without any feature on "
+                f"{counted(summary['rows'], 'row')} ({metric} {best['metrics'][metric]['value']:.4f} against "
+                f"{best['baseline'][metric]:.4f}): don't rely on it yet."
             )
             after = "validate_data, or train with other features or more rows"
         if needed:
@@ -341,9 +343,3 @@ def needed_said(columns: list[str]) -> str:
     listed = ", ".join(repr(label(name)) for name in columns[:MOST_NEEDED])
     more = f" and {len(columns) - MOST_NEEDED} more" if len(columns) > MOST_NEEDED else ""
     return f"Predicting needs {listed}{more} as they are: they aren't computed from a raw row."
-
-
-def has_skill(estimate: dict[str, Any], baseline: float) -> bool:
-    """Whether a loss is below the constant forecast's by more than its interval's upper half; both are losses."""
-    high = estimate["high"] if estimate["high"] is not None else estimate["value"]
-    return bool(high < baseline)

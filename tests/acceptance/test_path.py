@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import random
+import re
 
 import pytest
 from mcp import Client
@@ -170,11 +171,49 @@ def test_a_model_without_skill_is_not_recommended(env):
         noise = "x,z,y\n" + "".join(f"{i % 17},{i % 5},{chance.randrange(2)}\n" for i in range(600))
         await told(client, "import_data", name="noise", text=noise, target="y")
         result = await trained(client, "noise", "noise@1", seed=3)
-        if result["recommended"] is None:
-            assert "no better than a constant forecast" in result["sentence"]
-        else:
-            best = next(one for one in result["versions"] if one["model"] == result["recommended"])
-            assert best["metrics"]["log_loss"]["high"] < best["baseline"]["log_loss"]
+        assert result["recommended"] is None
+        assert "not shown to be better than a constant forecast without any feature on 120 rows" in result["sentence"]
+
+    in_server(env, scene)
+
+
+def test_an_interval_that_does_not_hold_is_said_to_be_off_and_one_of_equal_rows_is_not_shown(env):
+    async def scene(client):
+        chance = random.Random(4)
+        rows = [f"{i % 17},{i},{2 * (i % 17) + (chance.gauss(0, 3) if i < 500 else 0.01)}" for i in range(600)]
+        await told(client, "import_data", name="calm", text="x,i,y\n" + "\n".join(rows) + "\n", target="y")
+        await trained(client, "calm", "calm@1", test="i >= 500", features=["x"], algorithm="linear")
+        words = text_of(await told(client, "get_job", job="calm"))
+        assert "The 90% interval of calm@1 held 100.0% of the test rows" in words
+        assert "it is too wide" in words
+        assert re.search(r"pinball [\d.]+(?! \[)", words)
+        assert "interval" not in text_of(await told(client, "get_job", job="y"))
+
+    in_server(env, scene)
+
+
+def test_versions_of_one_name_forecast_one_target(env):
+    async def scene(client):
+        error = await refused(client, "train_model", model="y", dataset="table@1", target="z")
+        assert error["code"] == "E_CONFLICT"
+        assert "forecasts 'y', not 'z'" in error["message"]
+        assert "(target y)" in text_of(await told(client, "search_models", query="table"))
+
+    in_server(env, scene)
+
+
+def test_what_the_contract_tells_of_a_training_is_refused_at_once(env):
+    async def scene(client):
+        asked = {"model": "early", "dataset": "table@1"}
+        error = await refused(client, "train_model", **asked, test="xx > 50")
+        assert (error["code"], error["hint"]) == ("E_ARG", "Did you mean 'x'?")
+        for test in ("x + z", "2011-01-01"):
+            assert (await refused(client, "train_model", **asked, test=test))["code"] == "E_ARG"
+        assert (await refused(client, "train_model", **asked, test="x > 'high'"))["code"] == "E_EXPRESSION"
+        costs = {"false_positive": 1.0, "false_negative": 5.0}
+        error = await refused(client, "train_model", **asked, target="x", costs=costs)
+        assert "doesn't have two classes" in error["message"]
+        assert (await told(client, "search_models", query="early")).structured_content["models"] == []
 
     in_server(env, scene)
 

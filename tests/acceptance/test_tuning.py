@@ -57,7 +57,7 @@ def test_a_budget_of_trials_gives_a_baseline_a_tuned_version_and_an_account(env,
     account = quiet["account"]
     assert [one["verification"] for one in quiet["versions"]] == ["passed", "passed"]
     assert quiet["versions"][0]["algorithm"] == "linear"
-    assert quiet["versions"][1]["algorithm"] == account["winner"]
+    assert quiet["versions"][1]["algorithm"] == f"tuned: {account['winner']}"
     assert account["ended_by"] == "trials"
     assert account["trials"] == sum(one["trials"] for one in account["tried"]) == 8
     assert {one["algorithm"] for one in account["tried"]} == {"linear", "boosting", "extra_trees"}
@@ -72,6 +72,9 @@ def test_a_budget_of_trials_gives_a_baseline_a_tuned_version_and_an_account(env,
         assert run["metrics"]["account"]["tried"] == account["tried"]
         words = text_of(await told(client, "get_job", job="quiet"))
         assert "8 trials" in words
+        assert f"tuned: {account['winner']}" in words
+        facts = json.loads((await client.read_resource("lineage://quiet@2")).contents[0].text)
+        assert facts["models"]["quiet@2"]["algorithm"] == f"tuned: {account['winner']}"
         answered = await told(client, "predict", model="quiet@2", rows=[{"x": 16, "z": 3}])
         assert answered.structured_content["predictions"][0]["value"] == "1"
 
@@ -101,6 +104,10 @@ def test_costs_move_what_is_said_and_not_the_probability(env):
         ]
         assert (dear["value"], even["value"]) == ("1", "0")
         assert dear["probability"] == pytest.approx(1.0 - even["probability"])
+        for tool in ("predict", "explain_model"):
+            words = text_of(await told(client, tool, model="dear@1", rows=[row]))
+            assert words.count("1 is said beyond a probability of .02, by the stated costs") == 1
+            assert "by the stated costs" not in text_of(await told(client, tool, model="even@1", rows=[row]))
         for wrong in ({"false_positive": 1.0}, {"false_positive": 1.0, "false_negative": 0.0}):
             error = await refused(client, "train_model", model="dear", dataset="table@1", costs=wrong)
             assert "false_negative" in error["hint"]

@@ -66,7 +66,7 @@ def evaluate(
     found = measures(judged, answers.forecast, task=target.task) + _priced(form, judged, answers)
     estimates = estimate(found, rows=len(judged), rng=rng, resamples=resamples)
     seen = measures(values[train], predictor.answer(frame[train.tolist()]).forecast, task=target.task)
-    constant = measures(judged, _constant(values[train], len(judged), target), task=target.task)
+    constant = measures(judged, constant_forecast(values[train], len(judged), target), task=target.task)
     return {
         "rows": {"train": len(train), "calibration": len(split.calibration), "test": len(test)},
         "metrics": {name: asdict(value) for name, value in estimates.items()},
@@ -113,7 +113,12 @@ def answer_record(answer: Answer) -> dict[str, Any]:
     }
 
 
-def _constant(learned: FloatArray, count: int, target: Target) -> FloatArray:
+def constant_forecast(learned: FloatArray, count: int, target: Target) -> FloatArray:
+    """What a model without any feature forecasts of `count` rows: the classes' shares, or the mean.
+
+    Args:
+        learned: the target of the rows that are learned from.
+    """
     if target.classes is None:
         return np.full(count, learned.mean())
     shares = np.bincount(learned.astype(np.int64), minlength=len(target.classes)) / len(learned)

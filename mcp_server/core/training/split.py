@@ -8,11 +8,10 @@ where every row that it was made from teaches too.
 from __future__ import annotations
 
 import base64
-import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from mcp_server.core.contract import Contract
-from mcp_server.core.expressions import parse
 from mcp_server.core.expressions.polars_backend import compute
 from mcp_server.core.labels import label
+from mcp_server.core.training.judging import check_test, condition, cutoff, is_share
 from mcp_server.core.training.target import Target, target_values
 from mcp_server.errors import InvalidInput, TrainingRefused
 
@@ -42,7 +41,6 @@ MIN_CALIBRATION = {"binary": 200, "multiclass": 200, "regression": 40}
 _MOST_CALIBRATION = 0.2  # of the rows that could be learned from
 _MIN_FOR_VALIDATION = 1_000
 
-_SHARE = re.compile(r"0?\.\d+")
 _UNUSED, _FIT, _VALIDATION, _CALIBRATION, _TEST = range(5)
 
 
@@ -130,7 +128,7 @@ def plan_split(
         TrainingRefused: too few rows or classes for a part; the message says what is needed.
         InvalidInput, DataRejected: a condition names no column of the table or isn't in the expression language.
     """
-    if isinstance(test, str) and _SHARE.fullmatch(test.strip()):
+    if isinstance(test, str) and is_share(test):
         test = float(test)
     values = target_values(frame, contract, target)
     moments = row_moments(frame, contract)
@@ -218,15 +216,11 @@ def _test_rows(
     rng: np.random.Generator,
 ) -> tuple[BoolArray, str]:
     if isinstance(test, str):
-        cutoff = _cutoff(test)
-        if cutoff is None:
+        check_test(contract, test)
+        start = cutoff(test)
+        if start is None or contract.time is None:
             return usable & _condition(frame, contract, test), f"Judged on rows where {test}."
-        if contract.time is None or contract.column(contract.time).kind not in ("date", "datetime"):
-            raise InvalidInput(
-                "A date was given for the test rows, but the data has no time column with dates.",
-                hint="State a condition such as season >= 2011, or a share; or import the data with a time column.",
-            )
-        late = frame.get_column(contract.time).cast(pl.Datetime("us")) >= cutoff
+        late = frame.get_column(contract.time).cast(pl.Datetime("us")) >= start
         return usable & late.fill_null(False).to_numpy(), f"Judged on rows from {test} on."
     share = TEST_SHARE if test is None else float(test)
     if not 0.0 < share < 1.0:
@@ -333,31 +327,13 @@ def _condition(frame: pl.DataFrame, contract: Contract, text: str) -> BoolArray:
 
 
 def _unknown(frame: pl.DataFrame, contract: Contract, text: str) -> BoolArray:
-    if _cutoff(text) is not None and contract.time is not None:  # a date, which has been compared with the time
+    if cutoff(text) is not None and contract.time is not None:  # a date, which has been compared with the time
         return frame.get_column(contract.time).is_null().to_numpy()
     return _verdicts(frame, contract, text).is_null().to_numpy()
 
 
 def _verdicts(frame: pl.DataFrame, contract: Contract, text: str) -> pl.Series:
-    expression = parse(text)
-    for name in sorted(expression.columns):
-        contract.column(name)  # refuses an unknown name, with what was probably meant
-    result = compute(expression, frame)
-    if result.dtype != pl.Boolean:
-        raise InvalidInput(
-            "A condition on rows must be true or false for each row.",
-            hint="Write a comparison, such as season >= 2011.",
-        )
-    return result
-
-
-def _cutoff(text: str) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    # As the table's times: in UTC, without saying so.
-    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+    return compute(condition(contract, text), frame)
 
 
 def _left_out(rows: int, why: str) -> list[str]:

@@ -20,7 +20,7 @@ from mcp_server.core.leakage import find_leaks
 from mcp_server.core.predictor import read_form
 from mcp_server.core.predictor.batch import compile_batch
 from mcp_server.core.training.embedded import carry_embeddings
-from mcp_server.core.training.evaluate import evaluate, golden_rows
+from mcp_server.core.training.evaluate import constant_forecast, evaluate, golden_rows
 from mcp_server.core.training.learn import Learned, learn, learn_chosen
 from mcp_server.core.training.parity import parity, require_parity
 from mcp_server.core.training.prepare import default_features
@@ -33,7 +33,7 @@ from mcp_server.workflows.operations.reading import row_columns, row_digests, st
 Report = Callable[[float, str], None]
 
 # Each use of randomness has its own stream, so that adding one doesn't move the others.
-LEAKS, FIT, METRICS, GOLDEN, PARITY, COMPARE, FOLDS, TRIALS, CHOICE = range(1, 10)  # 0 is the split's
+LEAKS, FIT, METRICS, GOLDEN, PARITY, COMPARE, FOLDS, TRIALS, CHOICE, SKILL = range(1, 11)  # 0 is the split's
 TUNED = "tuned"
 MOST_NAMED = 100
 LIBRARIES = ("numpy", "scikit-learn", "polars", "skops")
@@ -121,7 +121,8 @@ def train_algorithm(arguments: dict[str, Any], report: Report) -> dict[str, Any]
     report(0.5, f"Evaluating {arguments['algorithm']}")
     chosen = arguments.get("chosen")
     made = chosen["account"]["winner"] if chosen else arguments["algorithm"]
-    metrics = _metrics(learned.form, made, frame, contract, target, split, stream(arguments, METRICS))
+    named = f"{TUNED}: {made}" if chosen else made
+    metrics = _metrics(learned.form, named, frame, contract, target, split, stream(arguments, METRICS))
     if chosen:
         metrics["account"] = chosen["account"]
     report(0.8, "Checking that the serving form answers alike")
@@ -228,31 +229,35 @@ def _metrics(
 
 
 def summarise_training(arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
-    """How the trained versions compare on the test rows, and which to take.
+    """How the trained versions compare on the test rows, which to take, and whether it beats a constant forecast.
 
     Args:
         arguments: path, forms (algorithm to path), plan, seed.
     Returns:
-        recommended (an algorithm) and a sentence.
+        recommended (an algorithm), a sentence, rows (that judged), and skill: whether the recommended one is shown to
+        be better on the same rows than a forecast without any feature.
     """
     names = list(arguments["forms"])
-    if len(names) < 2:
-        return {
-            "recommended": names[0],
-            "sentence": "One algorithm was trained, so there is nothing to compare it with here.",
-        }
     frame, contract, target, split = planned(arguments)
-    test = frame[split.test.tolist()]
-    forecasts = [
-        compile_batch(orjson.loads(Path(path).read_bytes())["form"]).answer(test).forecast
-        for path in arguments["forms"].values()
-    ]
-    judged = target_values(frame, contract, target)[split.test]
-    found = compare_predictions(judged, forecasts[1], forecasts[0], task=target.task, rng=stream(arguments, COMPARE))
-    # A model isn't better until statistics say so: until then the simpler one is taken.
-    # Tuning chose on the folds already, among the linear model too: the test rows only tell how it came out.
-    best = names[1] if found.verdict == "better" or names[1] == TUNED else names[0]
-    return {"recommended": best, "sentence": f"{names[1]} against {names[0]}, {len(judged):,} rows: {found.sentence}"}
+    test, values = frame[split.test.tolist()], target_values(frame, contract, target)
+    judged = values[split.test]
+    forecasts = {
+        name: compile_batch(orjson.loads(Path(path).read_bytes())["form"]).answer(test).forecast
+        for name, path in arguments["forms"].items()
+    }
+    best, sentence = names[0], "One algorithm was trained, so there is nothing to compare it with here."
+    if len(names) > 1:
+        found = compare_predictions(
+            judged, forecasts[names[1]], forecasts[names[0]], task=target.task, rng=stream(arguments, COMPARE)
+        )
+        # A model isn't better until statistics say so: until then the simpler one is taken.
+        best = names[1] if found.verdict == "better" else names[0]
+        sentence = f"{names[1]} against {names[0]}, {len(judged):,} rows: {found.sentence}"
+        if names[1] == TUNED and best != TUNED:
+            sentence += f". Tuning found nothing that is shown to be better than {best} by default"
+    constant = constant_forecast(values[split.train], len(judged), target)
+    skill = compare_predictions(judged, forecasts[best], constant, task=target.task, rng=stream(arguments, SKILL))
+    return {"recommended": best, "sentence": sentence, "rows": len(judged), "skill": skill.verdict == "better"}
 
 
 def _contract(arguments: dict[str, Any]) -> Contract:
