@@ -330,8 +330,9 @@ class Machine:
         self._called(of, arguments, calls.create)
 
     def _called(self, of: Any, arguments: Any, how: Callable[[Named, tuple[Any, ...]], Any]) -> None:
-        if isinstance(of, Outsider) or isinstance(arguments, Outsider):
-            return self._stack.append(Outsider())
+        if isinstance(of, Outsider) or calls.any_foreign((arguments,)):
+            self._stack.append(Outsider())
+            return
         if isinstance(arguments, Instance) and arguments.of.rule == "triple":
             raise Unread("foreign_call", f"{told(of)} is called with a tuple of another kind.", self._op_at)
         if not isinstance(arguments, tuple):
@@ -342,8 +343,6 @@ class Machine:
             self._found("foreign_call", f"{told(of)} is called.")
             self._stack.append(Outsider())
             return
-        if calls.any_foreign(arguments):
-            return self._stack.append(Outsider())
         self._reading.opcodes -= weight(arguments, lists=True)
         self._stack.append(how(of, arguments))
 
