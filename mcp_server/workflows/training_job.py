@@ -12,6 +12,8 @@ from typing import Any
 
 import mcp_server
 from mcp_server.core.canonical import canonical_bytes
+from mcp_server.core.contract import Contract, from_dict
+from mcp_server.core.contract.lineage import fill_marks
 from mcp_server.core.labels import label
 from mcp_server.core.names import parse_reference
 from mcp_server.errors import CourtsideError, NotFound
@@ -82,7 +84,10 @@ class TrainingJob:
             tuning = Tuning(run, self.candidates, **self.budget)
             told = {"path": table, "plan": str(run.scratch / "plan.json"), **self._request()}
             chosen = await tuning.chosen(told, share=(0.1, 0.6))
-        embeddings = await self._embeddings(data)
+        ancestors = await self._ancestors(data)
+        # What preparations fitted.
+        fitted = [one.source["fitted"] for one in ancestors if "fitted" in one.source]
+        embeddings = [str(await self.storage.artefacts.local_path(digest)) for digest in fitted]
         trained = {}
         for index, algorithm in enumerate(self.algorithms):
             first = 0.6 if self.tuned else 0.1
@@ -128,7 +133,10 @@ class TrainingJob:
             # How much was learned by heart: the loss on the rows learned from, on the folds and on the test rows.
             gap = {"train": judged["train"][metric], "test": judged["test"][metric]["value"]}
             account = {**chosen["account"], "gap": {**gap, "folds": chosen["account"]["loss"]}}
-        return self._answer(versions, plan, summary, account, needed)
+        notes = [needed_said(needed)] if needed else []
+        if filled := filled_in(from_dict(data.contract), plan["target"], ancestors):
+            notes.append(filled_said(filled))
+        return self._answer(versions, plan, summary, account, notes)
 
     async def record_failure(self, failed: CourtsideError) -> None:
         """Leave the failed runs in the history."""
@@ -164,20 +172,18 @@ class TrainingJob:
                 )
         return {}
 
-    async def _embeddings(self, data: DatasetVersion) -> list[str]:
-        """Files with what preparations fitted for this version and those that it was made from, the newest first."""
-        waiting, fitted = [data], []
+    async def _ancestors(self, data: DatasetVersion) -> list[DatasetVersion]:
+        """This version and those that it was made from, the newest first."""
+        waiting = [data]
         async with self.storage.database.reading() as tx:
             for one in waiting:  # grows meanwhile
-                if "fitted" in one.source:
-                    fitted.append(one.source["fitted"])
                 known = {(version.name, version.version) for version in waiting}
                 for parent in one.parents:
                     if len(waiting) < MOST_ANCESTORS and parse_reference(parent) not in known:
                         # One that was deleted since is passed over: its columns are then needed as they are.
                         with suppress(NotFound):
                             waiting.append(await datasets.get(tx, *parse_reference(parent)))
-        return [str(await self.storage.artefacts.local_path(digest)) for digest in fitted]
+        return waiting
 
     async def _prove(
         self, algorithm: str, trained: dict[str, Any], plan: dict[str, Any], data: DatasetVersion
@@ -301,7 +307,7 @@ class TrainingJob:
         plan: dict[str, Any],
         summary: dict[str, Any],
         account: dict[str, Any] | None,
-        needed: list[str],
+        notes: list[str],
     ) -> dict[str, Any]:
         best = versions[self.algorithms.index(summary["recommended"])]
         metric = PRIMARY[plan["task"]]
@@ -319,8 +325,7 @@ class TrainingJob:
                 f"{best['baseline'][metric]:.4f}): don't rely on it yet."
             )
             after = "validate_data, or train with other features or more rows"
-        if needed:
-            sentences.append(Apart().text(needed_said(needed)))
+        sentences += [Apart().text(note) for note in notes]
         return {
             "versions": versions,
             "recommended": best["model"] if skill else None,
@@ -343,3 +348,20 @@ def needed_said(columns: list[str]) -> str:
     listed = ", ".join(repr(label(name)) for name in columns[:MOST_NEEDED])
     more = f" and {len(columns) - MOST_NEEDED} more" if len(columns) > MOST_NEEDED else ""
     return f"Predicting needs {listed}{more} as they are: they aren't computed from a raw row."
+
+
+def filled_in(contract: Contract, target: str, ancestors: list[DatasetVersion]) -> list[str]:
+    """The columns that are or decide the target and were filled in by a preparation that left no mark."""
+    marks = fill_marks(target, contract.expressions, contract.ingredients)
+    steps = [step for one in ancestors for step in one.source.get("plan", ())]
+    filled = {name for step in steps if step["do"] == "impute" for name in step["columns"]}
+    return [name for name, mark in marks.items() if mark is None and name in filled]
+
+
+def filled_said(columns: list[str]) -> str:
+    """That outcomes were invented, for the answer of a training."""
+    listed = ", ".join(repr(label(name)) for name in columns[:MOST_NEEDED])
+    return (
+        f"Missing values of the target, in {listed}, were filled in by a preparation, and are learned from and judged "
+        "on as if they had happened: filter such rows out, or impute with mark, which leaves them out."
+    )

@@ -224,6 +224,29 @@ def test_a_model_of_embedded_columns_takes_the_column_itself(env):
     in_server(env, scene)
 
 
+def test_a_target_that_was_filled_in_is_told_and_its_marked_rows_neither_teach_nor_judge(env):
+    async def scene(client):
+        rows = [f"{at},{at % 17},{'' if at % 8 == 7 else int((at % 17) + (at * 7919) % 13 > 12)}" for at in range(400)]
+        await told(client, "import_data", name="holes", text="id,x,out\n" + "\n".join(rows) + "\n")
+        sentences, splits = [], []
+        for mark in (False, True):
+            fill = {"do": "impute", "columns": ["out"], "by": "mode", "mark": mark}
+            name = f"filled{int(mark)}"
+            await told(client, "prepare_data", dataset="holes@1", steps=[fill], name=name)
+            asked = {"target": "out", "features": ["x"], "algorithm": "linear"}
+            await told(client, "train_model", model=name, dataset=f"{name}@1", **asked)
+            job = (await told(client, "get_job", job=name, wait=50.0)).structured_content
+            assert job["state"] == "succeeded", job
+            sentences.append(job["result"]["sentence"])
+            splits.append(job["result"]["split"])
+        assert "Missing values of the target, in 'out', were filled in by a preparation" in sentences[0]
+        assert "80 judge" in splits[0]
+        assert "filled in" not in sentences[1]
+        assert "70 judge" in splits[1]
+
+    in_server(env, scene)
+
+
 @pytest.mark.skipif(not GAMES.exists(), reason="the games are not beside the repository")
 def test_real_games_are_prepared_validated_and_trained_on(tmp_path):
     plan = [

@@ -57,6 +57,22 @@ def deciding(
     return frozenset(found - {target})
 
 
+def fill_marks(
+    target: str, expressions: Mapping[str, str], made: Mapping[str, frozenset[str]]
+) -> dict[str, str | None]:
+    """Every column that is the target or decides it, with the one that marks which values a preparation filled in.
+
+    >>> fill_marks("y", {}, {"y_missing": frozenset({"y"})})
+    {'y': 'y_missing'}
+    """
+    names = {target, *deciding(target, expressions, made)}
+    found: dict[str, str | None] = {}
+    for name in sorted(names):
+        mark = f"{name}_missing"
+        found[name] = mark if mark not in names and made.get(mark) == frozenset({name}) else None
+    return found
+
+
 def tainted(
     known_after: Iterable[str], expressions: Mapping[str, str], made: Mapping[str, frozenset[str]] | None = None
 ) -> frozenset[str]:

@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from mcp_server.core.contract import Contract
+from mcp_server.core.contract.lineage import fill_marks
 from mcp_server.core.labels import label
 from mcp_server.core.metrics import Task
 from mcp_server.errors import BadTarget
@@ -76,8 +77,17 @@ def describe_target(frame: pl.DataFrame, contract: Contract, *, task: Task | Non
 
 
 def target_values(frame: pl.DataFrame, contract: Contract, target: Target) -> FloatArray:
-    """The target of every row, shape (n,): a class index or a number; NaN where it's missing or no class."""
-    series = frame.get_column(target.name)
+    """The target of every row, shape (n,): a class index or a number; NaN where it's missing, filled in or no class."""
+    values = _values(frame.get_column(target.name), contract, target)
+    marks = fill_marks(target.name, contract.expressions, contract.ingredients).values()
+    for mark in marks:
+        if mark is not None and mark in frame.columns:
+            # What a preparation filled in never happened: it neither teaches nor judges.
+            values[frame.get_column(mark).fill_null(False).to_numpy()] = np.nan
+    return values
+
+
+def _values(series: pl.Series, contract: Contract, target: Target) -> FloatArray:
     if target.classes is None:
         return series.cast(pl.Float64).fill_null(np.nan).to_numpy().copy()
     indexes = {text: float(index) for index, text in enumerate(target.classes)}
