@@ -51,7 +51,7 @@ async def import_data(
     """Store CSV, JSON or Parquet from files, a URL, a query or text as an immutable version.
 
     Set `target`; columns it is computed from become known_after. `append` and `upsert` extend the
-    newest version. Next: validate_data.
+    newest. Next: validate_data.
     """
     request = importing.ImportRequest(
         name=name,
