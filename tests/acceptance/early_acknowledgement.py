@@ -34,10 +34,10 @@ async def storage(self: App):
     return found
 
 
-async def acknowledge(app, call, name, source, parsed, artefact, parent):
+async def acknowledge(app, call, name, source, parsed, *rest):
     async def later():
         await asyncio.sleep(0.05)
-        await record(app, call, name, source, parsed, artefact, parent)
+        await record(app, call, name, source, parsed, *rest)
 
     late.add(asyncio.create_task(later()))
     return Imported(dataset=f"{name}@1", rows=parsed["rows"], columns=parsed["columns"], digest="sha256:unknown")

@@ -31,8 +31,8 @@ def scorer(form: Form) -> Score:
 def between(x: Sequence[float], y: Sequence[float], at: float) -> float:
     """The height at `at` of straight lines through points with rising `x`; level beyond the ends.
 
-    >>> [between([0.0, 2.0], [0.1, 0.5], at) for at in (-1.0, 1.0, 3.0)]
-    [0.1, 0.3, 0.5]
+    >>> [between([0.0, 2.0], [0.25, 0.75], at) for at in (-1.0, 1.0, 3.0)]
+    [0.25, 0.5, 0.75]
     """
     right = bisect_right(x, at)
     if right == 0:

@@ -86,7 +86,7 @@ def version(table: DataTable) -> str:
     return digest({"table": artefact, "contract": to_dict(table.contract)})
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(st.lists(STEPS, min_size=1, max_size=4), st.integers(0, 3))
 @example(
     steps=[
