@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcp_server.context import Clock
+from mcp_server.context import Clock, SystemClock
 from mcp_server.settings import MIB, Settings
 
 if TYPE_CHECKING:
@@ -120,6 +120,16 @@ class App:
         if self._storage is not None:
             await self._storage.close()
         self._compute = self._queue = self._predictors = self._storage = self._lineage = None
+
+
+@asynccontextmanager
+async def own_app(settings: Settings) -> AsyncIterator[App]:
+    """The parts of a process that does one thing and ends, such as a command; closed at the end of the block."""
+    app = App(settings, SystemClock())
+    try:
+        yield app
+    finally:
+        await app.close()
 
 
 def lineage_sink(settings: Settings) -> Sink | None:

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mcp_server.context import SystemClock
 from mcp_server.errors import InvalidInput
 from mcp_server.settings import Settings
-from mcp_server.workflows.app import App
+from mcp_server.workflows.app import own_app
 
 if TYPE_CHECKING:
     from mcp_server.storage.audit import ChainReport
@@ -20,12 +19,8 @@ async def head(settings: Settings) -> Head:
     """The end of the log, as it stands."""
     from mcp_server.storage import audit
 
-    app = App(settings, SystemClock())
-    try:
-        async with (await app.storage()).database.reading() as tx:
-            return await audit.last(tx)
-    finally:
-        await app.close()
+    async with own_app(settings) as app, (await app.storage()).database.reading() as tx:
+        return await audit.last(tx)
 
 
 async def verify(settings: Settings, noted: Iterable[str] = ()) -> ChainReport:
@@ -40,8 +35,7 @@ async def verify(settings: Settings, noted: Iterable[str] = ()) -> ChainReport:
     from mcp_server.storage.audit_chain import Head
 
     seen = [Head.parse(text) for text in noted]
-    app = App(settings, SystemClock())
-    try:
+    async with own_app(settings) as app:
         storage = await app.storage()
         problems: tuple[str, ...] = ()
         try:
@@ -51,6 +45,4 @@ async def verify(settings: Settings, noted: Iterable[str] = ()) -> ChainReport:
             problems = (f"{damaged.message} {damaged.hint}",)
         async with storage.database.reading() as tx:
             report = await audit.check_chain(tx, seen=seen)
-    finally:
-        await app.close()
     return replace(report, problems=problems + report.problems)

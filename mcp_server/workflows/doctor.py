@@ -6,16 +6,14 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from mcp_server import __version__
-from mcp_server.context import SystemClock
 from mcp_server.errors import CourtsideError
 from mcp_server.settings import MIB, Settings, load
-from mcp_server.workflows.app import App
+from mcp_server.workflows.app import App, own_app
 
 LOW_DISK_MIB = 1_024
 CHILD_SECONDS = 60.0
@@ -54,21 +52,12 @@ async def diagnose() -> list[Diagnosis]:
         return [*checks, Diagnosis("Settings", "fail", wrong.message, wrong.hint)]
     checks.append(Diagnosis("Settings", "ok", f"profile {settings.profile.value}, courtside {__version__}"))
     checks += [_folder(settings), *_allowed(settings), _http(settings)]
-    async with _app(settings) as app:
+    async with own_app(settings) as app:
         checks.append(await _guarded("Storage", lambda: _storage(app)))
         checks.append(await _guarded("Computing", lambda: _compute(app)))
         checks.append(await _guarded("Worker", lambda: _worker(app)))
     checks.append(_clients())
     return checks
-
-
-@asynccontextmanager
-async def _app(settings: Settings) -> AsyncIterator[App]:
-    app = App(settings, SystemClock())
-    try:
-        yield app
-    finally:
-        await app.close()
 
 
 async def _guarded(name: str, check: Callable[[], Awaitable[Diagnosis]]) -> Diagnosis:

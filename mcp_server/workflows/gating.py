@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcp_server.context import CallContext, Caller, SystemClock
+from mcp_server.context import CallContext, Caller
 from mcp_server.core.gates import (
     DataFacts,
     DataGates,
@@ -22,7 +22,7 @@ from mcp_server.core.gates import (
 from mcp_server.errors import CourtsideError, InvalidInput, StorageFailed
 from mcp_server.settings import Settings
 from mcp_server.workflows import validating, verifying
-from mcp_server.workflows.app import App
+from mcp_server.workflows.app import App, own_app
 from mcp_server.workflows.describing import find
 
 if TYPE_CHECKING:
@@ -64,19 +64,16 @@ def write(path: Path | None, text: str, *, append: bool = False) -> None:
 
 async def check(settings: Settings, gates: Gates) -> list[Outcome]:
     """Check every subject; one that can't be checked doesn't pass, and the others are checked all the same."""
-    app = App(settings, SystemClock())
-    call = CallContext(
-        caller=Caller("local", frozenset()), request_id=secrets.token_hex(8), tool="cli:check", clock=app.clock
-    )
-    try:
+    async with own_app(settings) as app:
+        call = CallContext(
+            caller=Caller("local", frozenset()), request_id=secrets.token_hex(8), tool="cli:check", clock=app.clock
+        )
         outcomes = []
         for data in gates.data:
             outcomes += await _data(app, call, data)
         for model in gates.models:
             outcomes += await _model(app, call, model)
         return outcomes
-    finally:
-        await app.close()
 
 
 async def _data(app: App, call: CallContext, gates: DataGates) -> list[Outcome]:

@@ -8,10 +8,9 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from mcp_server.context import SystemClock
 from mcp_server.errors import CourtsideError, JobFailed
 from mcp_server.settings import Settings
-from mcp_server.workflows.app import App
+from mcp_server.workflows.app import own_app
 
 if TYPE_CHECKING:
     from mcp_server.storage import Storage
@@ -56,11 +55,8 @@ async def counted(storage: Storage, settings: Settings) -> dict[str, int]:
 
 async def counted_here(settings: Settings) -> dict[str, int]:
     """`counted` for a process that does nothing else."""
-    app = App(settings, SystemClock())
-    try:
+    async with own_app(settings) as app:
         return await counted(await app.storage(), settings)
-    finally:
-        await app.close()
 
 
 async def run_here(settings: Settings) -> dict[str, int]:
@@ -71,14 +67,11 @@ async def run_here(settings: Settings) -> dict[str, int]:
     Raises:
         JobFailed: it ended otherwise, or hasn't ended in the time that a job may take.
     """
-    app = App(settings, SystemClock())
-    try:
+    async with own_app(settings) as app:
         id = await request(await app.storage(), settings, caller=LOCAL)
         queue = await app.queue()
         await queue.ensure_worker()
         job = await queue.wait(id, settings.job_seconds)
-    finally:
-        await app.close()
     if job.state != "succeeded" or job.result is None:
         raise JobFailed(f"Job {id} is {job.state}.", hint="courtside call get_job says why.")
     removed: dict[str, int] = job.result["removed"]

@@ -22,6 +22,7 @@ from mcp_server.core.contract.foreign import (
 from mcp_server.core.contract.model import Column, Contract
 from mcp_server.core.expressions import Kind
 from mcp_server.core.labels import label
+from mcp_server.core.plain_yaml import read_plain_yaml
 
 # Kind to pandas' type where nothing is missing, and where something is.
 _DTYPES: dict[Kind, tuple[str, str]] = {
@@ -199,23 +200,13 @@ def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """Plain values only, and no aliases: a few lines of them can stand for gigabytes."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("alias")
-        return super().compose_node(parent, index)
-
-
 def _loaded(text: str) -> dict[str, Any]:
     hint = "Write it with pandera's to_yaml; aliases aren't read."
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise refusal("The document is larger than 512 kB.", "Write fewer allowed values.")
     try:
-        # The loader makes plain values only.
-        found = yaml.load(text, Loader=_Loader)  # noqa: S506  # nosec B506
-    except (yaml.YAMLError, ValueError, RecursionError, AttributeError):
+        found = read_plain_yaml(text)
+    except ValueError:
         raise refusal("The document isn't YAML that can be read.", hint) from None
     if not isinstance(found, dict):
         raise refusal("The document isn't a pandera schema.", hint)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mcp_server.core.labels import label
+from mcp_server.core.plain_yaml import read_plain_yaml
 from mcp_server.errors import InvalidInput
 
 MOST_BYTES = 256_000
@@ -87,21 +87,6 @@ class Gates(_Part):
     models: Annotated[list[ModelGates], Field(max_length=MOST_SUBJECTS)] = []
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """Plain values; no key twice, of which one would silently not count, and no aliases."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("alias")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        found: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        if len(found) != len(node.value):
-            raise yaml.YAMLError("key twice")
-        return found
-
-
 def read_gates(text: str) -> Gates:
     """Read a file of gates.
 
@@ -113,8 +98,8 @@ def read_gates(text: str) -> Gates:
     if len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
         raise InvalidInput(f"The gates are larger than {MOST_BYTES // 1_000} kB.", hint=_HINT)
     try:
-        raw = yaml.load(text, Loader=_Loader)  # noqa: S506  # nosec B506
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError):
+        raw = read_plain_yaml(text, unique=True)
+    except ValueError:
         raise InvalidInput("The gates aren't YAML with each key once and without aliases.", hint=_HINT) from None
     if not isinstance(raw, dict):
         raise InvalidInput("The gates must be an object with data and models.", hint=_HINT)

@@ -162,6 +162,8 @@ REFUSED = {
     "not a number": "models: [{model: m, metrics: {auc: {min: .nan}}}]",
     "infinite": "models: [{model: m, max_age_days: .inf}]",
     "an object of Python": "models: !!python/object/apply:os.getcwd []",
+    "a tag that its value doesn't fit": "models: !!bool x",
+    "another such tag": "models: !!timestamp x",
     "no rows": "data: [{dataset: d, min_rows: 0}]",
     "too large": "#" * 300_000,
     "too deep": "models: " + "[" * 5_000,
