@@ -14,7 +14,6 @@ from mcp_server import log, prompts, resources, tools
 from mcp_server.context import Clock, SystemClock
 from mcp_server.errors import Forbidden
 from mcp_server.guard.server import GuardedServer
-from mcp_server.guard.spec import ToolSpec
 from mcp_server.settings import Settings
 from mcp_server.storage import sqlite_library
 from mcp_server.workflows import retention
@@ -68,7 +67,7 @@ def build_server(settings: Settings, *, clock: Clock | None = None, conformance:
     server = GuardedServer(
         app,
         offered,
-        hidden={spec.name: _why_hidden(spec, settings) for spec in tools.every_spec() if spec not in offered},
+        hidden=lambda name: _why_hidden(name, settings),
         name="courtside",
         title="Courtside",
         version=mcp_server.__version__,
@@ -90,7 +89,11 @@ def build_server(settings: Settings, *, clock: Clock | None = None, conformance:
     return server
 
 
-def _why_hidden(spec: ToolSpec, settings: Settings) -> Forbidden:
+def _why_hidden(name: str, settings: Settings) -> Forbidden | None:
+    """Why a tool that isn't offered isn't; None where there is none of that name at all."""
+    spec = next((spec for spec in tools.every_spec() if spec.name == name), None)
+    if spec is None:
+        return None
     if spec.toolset not in settings.offered:
         return Forbidden(
             f"That tool belongs to the toolset {spec.toolset}, which is switched off here.",

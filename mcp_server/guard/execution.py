@@ -68,7 +68,7 @@ class Execution:
         app: what the tools work with.
         specs: our tools by name.
         foreign: the names of tools that are registered with the SDK alone.
-        hidden: tools that are switched off, by name, and why.
+        hidden: why a tool of some name is switched off; None where it isn't known.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ class Execution:
         app: App,
         specs: Mapping[str, ToolSpec],
         foreign: Callable[[], Collection[str]],
-        hidden: Mapping[str, CourtsideError] | None = None,
+        hidden: Callable[[str], CourtsideError | None] = lambda _: None,
     ) -> None:
         self._app = app
-        self._hidden = hidden or {}
+        self._hidden = hidden
         self._foreign_tools = foreign
         self._specs = specs
         self._slots = Slots(app.settings.concurrency, app.settings.queue_calls)
@@ -107,7 +107,7 @@ class Execution:
             async with asyncio.timeout(seconds):
                 if spec is None:
                     if name not in (foreign := self._foreign_tools()):
-                        raise unknown_tool(name, [*self._specs, *foreign], self._hidden.get(name))
+                        raise unknown_tool(name, [*self._specs, *foreign], self._hidden(name))
                     return await self._foreign(unguarded)
                 return await self._ours(spec, arguments, context, current, seconds)
         except MCPError:
@@ -184,7 +184,7 @@ class Execution:
 
 def unknown_tool(name: str, known: list[str], hidden: CourtsideError | None = None) -> CourtsideError:
     if hidden is not None:
-        return type(hidden)(hidden.message, hint=hidden.hint)  # one for each call: a raised one keeps its traceback
+        return hidden
     near = difflib.get_close_matches(name[:64], known, n=1)
     return NotFound(
         "There is no tool of that name." + (f" Did you mean {near[0]}?" if near else ""),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from mcp.server.mcpserver import MCPServer
@@ -26,12 +26,17 @@ class GuardedServer(MCPServer[App]):
     Args:
         app: what the tools work with.
         specs: the tools, in the order in which they are listed.
-        hidden: tools that are switched off, by name, and what a call of one is answered.
+        hidden: what the call of a tool that is switched off is answered, by its name; None where it isn't known.
         options: further options of the SDK's server (instructions, lifespan...).
     """
 
     def __init__(
-        self, app: App, specs: Iterable[ToolSpec], *, hidden: Mapping[str, CourtsideError] | None = None, **options: Any
+        self,
+        app: App,
+        specs: Iterable[ToolSpec],
+        *,
+        hidden: Callable[[str], CourtsideError | None] = lambda _: None,
+        **options: Any,
     ) -> None:
         self.app = app
         self.specs = {spec.name: spec for spec in specs}
@@ -51,7 +56,7 @@ class GuardedServer(MCPServer[App]):
                 **options,
             )
         self.execution = Execution(
-            app, self.specs, lambda: [tool.name for tool in self._tool_manager.list_tools()], hidden or {}
+            app, self.specs, lambda: [tool.name for tool in self._tool_manager.list_tools()], hidden
         )
 
     async def call_tool(

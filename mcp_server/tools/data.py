@@ -10,7 +10,7 @@ from mcp_server.context import CallContext
 from mcp_server.guard.spec import ADDS_ONCE, BRINGS_IN, READ_ONLY
 from mcp_server.tools.params import Column, DatasetRef, Expression, NewName
 from mcp_server.tools.toolset import Toolset
-from mcp_server.workflows import describing, importing, preparing, validating
+from mcp_server.workflows import describing, importing, validating
 from mcp_server.workflows.app import App
 from mcp_server.workflows.data_answers import Described, Imported, Prepared, Validated
 
@@ -112,5 +112,7 @@ async def prepare_data(
 
     Use before training. `dry_run` shows what each would do; with no steps explains all. Next: validate_data.
     """
+    from mcp_server.workflows import preparing  # the kinds of step cost start-up time that no tools/list needs
+
     request = preparing.PreparingRequest(dataset=dataset, steps=steps, name=name, seed=seed, dry_run=dry_run)
     return await preparing.prepare(app, call, request)

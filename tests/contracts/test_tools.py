@@ -50,8 +50,8 @@ def test_the_tools_are_these_in_this_order(listed):
 
 
 def test_the_settings_know_every_toolset_and_the_rest_is_off(listed, every):
-    known = tuple(toolset.name for toolset in tools.TOOLSETS)
-    assert known == (*settings.DEFAULT_TOOLSETS, *settings.FURTHER_TOOLSETS)
+    assert (*settings.DEFAULT_TOOLSETS, *settings.FURTHER_TOOLSETS) == tools.TOOLSETS
+    assert [tools.toolset(name).name for name in tools.TOOLSETS] == list(tools.TOOLSETS)
     further = {tool.name for tool in every} - {tool.name for tool in listed}
     assert further == {"suggest_labels", "erase_subject", "delete_item"}
     assert [tool.name for tool in tools_of({"COURTSIDE_TOOLSETS": "jobs"})] == ["get_job", "cancel_job"]
@@ -115,7 +115,10 @@ def test_the_schemas_are_those_that_were_agreed_on(listed):
     assert [as_told(tool) for tool in listed] == json.loads(SNAPSHOT.read_text())
 
 
-HEAVY = ("sqlalchemy", "aiosqlite", "alembic", "polars", "numpy", "sklearn", "dbos", "obstore", "prometheus_client")
+HEAVY = (
+    *("sqlalchemy", "aiosqlite", "alembic", "polars", "numpy", "sklearn", "dbos", "obstore", "prometheus_client"),
+    *("mcp_server.storage.records", "mcp_server.core.preparing", "mcp_server.tools.admin", "mcp_server.tools.labels"),
+)
 
 
 def test_nothing_heavy_is_loaded_before_the_first_call():

@@ -29,10 +29,10 @@ def bare(transport: str) -> None:
 
 
 def guarded(transport: str) -> None:
-    from mcp_server import settings, tools
+    from mcp_server import settings
     from mcp_server.guard.spec import READ_ONLY
     from mcp_server.server import build_server
-    from mcp_server.tools.toolset import Toolset
+    from mcp_server.tools import monitoring
     from mcp_server.workflows.reply import Reply
 
     class Echoed(Reply):
@@ -41,15 +41,12 @@ def guarded(transport: str) -> None:
         def lines(self) -> list[str]:
             return [self.result]
 
-    toolset = Toolset("monitoring")  # one that is offered
-
     async def echo(app: Any, call: Any, text: str) -> Any:
         """Say it again."""
         return Echoed(result=text)
 
     echo.__annotations__["return"] = Echoed
-    toolset.tool(title="Echo", scope="read", hints=READ_ONLY)(echo)
-    tools.TOOLSETS = (*tools.TOOLSETS, toolset)
+    monitoring.toolset.tool(title="Echo", scope="read", hints=READ_ONLY)(echo)
     loaded = settings.load(
         {}, data_dir=Path(tempfile.mkdtemp()), rate_per_second=100_000.0, rate_burst=100_000, profile="test"
     )
