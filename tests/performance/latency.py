@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -29,7 +29,7 @@ CONNECTIONS, LOAD_SECONDS = 16, 4.0
 
 
 def main() -> None:
-    {"echo": echo, "predict": predict, "start": start}[sys.argv[1]]()
+    {"echo": echo, "predict": predict, "start": start, "commits": commits}[sys.argv[1]]()
 
 
 def quantile(samples: list[float], share: float) -> float:
@@ -146,27 +146,48 @@ def prepare(env: dict[str, str]) -> None:
 
 
 def alone(ours: int, echoes: int) -> None:
-    with Http(ours, "modern") as predicting, Http(echoes, "modern") as echoing:
-        taken: tuple[list[float], list[float]] = ([], [])
+    """Echo, predict and a commit in turn: each starts on caches that the others have used."""
+    with Http(ours, "modern") as predicting, Http(echoes, "modern") as echoing, committing() as commit:
+        taken: tuple[list[float], ...] = ([], [], [])
         for turn in range(ROUNDS):
             for _ in range(CALLS if turn else 50):
-                one, two = (
+                seconds = (
                     echoing.call("echo", {"text": "hi"}),
                     predicting.call("predict", {"model": "y@1", "rows": [ROW]}),
+                    commit(),
                 )
                 if turn:
-                    taken[0].append(one)
-                    taken[1].append(two)
-    commit = commit_seconds()
-    extra = quantile(taken[1], 0.5) - quantile(taken[0], 0.5)
-    print(f"guarded echo p50 {quantile(taken[0], 0.5):.2f} ms, p99 {quantile(taken[0], 0.99):.2f}")
-    print(f"predict, one row p50 {quantile(taken[1], 0.5):.2f} ms, p99 {quantile(taken[1], 0.99):.2f}")
-    print(f"one commit through the prediction log p50 {commit:.2f} ms")
-    print(f"predict - echo - commit: {extra - commit:+.2f} ms")
+                    for into, one in zip(taken, seconds, strict=True):
+                        into.append(one)
+    echoed, predicted, committed = (quantile(one, 0.5) for one in taken)
+    print(f"guarded echo p50 {echoed:.2f} ms, p99 {quantile(taken[0], 0.99):.2f}")
+    print(f"predict, one row p50 {predicted:.2f} ms, p99 {quantile(taken[1], 0.99):.2f}")
+    print(f"one commit through the prediction log p50 {committed:.2f} ms")
+    print(f"predict - echo - commit: {predicted - echoed - committed:+.2f} ms")
 
 
-def commit_seconds() -> float:
-    """The median of one awaited append through the same log writer, milliseconds."""
+@contextlib.contextmanager
+def committing() -> Iterator[Callable[[], float]]:
+    """One awaited append to the same log writer, in a process of its own as predict's is; seconds."""
+    process = subprocess.Popen(
+        python(__file__, "commits"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+
+    def commit() -> float:
+        process.stdin.write("\n")
+        return float(process.stdout.readline())
+
+    try:
+        yield commit
+    finally:
+        process.stdin.close()
+        process.wait(20)
+
+
+def commits() -> None:
+    """Commit once for each line of standard input and say how many seconds it took."""
     import asyncio
 
     from mcp_server.context import SystemClock
@@ -174,13 +195,12 @@ def commit_seconds() -> float:
     from mcp_server.storage.ids import new_id
     from mcp_server.storage.records import PredictionRecord
 
-    async def scene() -> list[float]:
+    async def scene() -> None:
         clock = SystemClock()
-        taken = []
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder)
             storage = await open_storage(database_url=f"sqlite:///{path / 'c.db'}", data_dir=path, clock=clock)
-            for _ in range(400):
+            while await asyncio.to_thread(sys.stdin.readline):
                 now = clock.now()
                 record = PredictionRecord(
                     id=new_id("p", now),
@@ -196,12 +216,10 @@ def commit_seconds() -> float:
                 )
                 started = time.perf_counter()
                 await storage.predictions.append([record])
-                taken.append(time.perf_counter() - started)
-                await asyncio.sleep(0.002)
+                print(time.perf_counter() - started, flush=True)
             await storage.close()
-        return taken[50:]
 
-    return quantile(asyncio.run(scene()), 0.5)
+    asyncio.run(scene())
 
 
 def loaded(ours: int, echoes: int) -> None:
