@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,16 @@ from core.preparing.tables import a_table
 from mcp_server.core.contract import from_dict, to_dict
 from mcp_server.core.ingest import write_parquet
 from mcp_server.errors import BadTarget, InvalidInput
+from mcp_server.workflows.operations import labelling
 from mcp_server.workflows.operations.labelling import measure_labels, suggest_labels
 
 ROWS, LABELLED = 160, 100
+
+
+@pytest.fixture(autouse=True)
+def fewer_tries(monkeypatch):
+    """What these tests look at doesn't hang on how often a gain is tried; the tests of the gain itself keep them all."""
+    monkeypatch.setattr(labelling, "expected_gain", partial(labelling.expected_gain, repeats=3))
 
 
 def rows(seed: int = 0, count: int = ROWS, labelled: int = LABELLED) -> dict[str, Any]:
