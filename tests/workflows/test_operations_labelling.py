@@ -22,7 +22,7 @@ ROWS, LABELLED = 160, 100
 
 @pytest.fixture(autouse=True)
 def fewer_tries(monkeypatch):
-    """What these tests look at doesn't hang on how often a gain is tried; the tests of the gain itself keep them all."""
+    """What these tests look at doesn't hang on how often a gain is tried."""
     monkeypatch.setattr(labelling, "expected_gain", partial(labelling.expected_gain, repeats=3))
 
 
