@@ -84,12 +84,14 @@ class Validation:
 
     Args:
         baseline: `name@version` that it was compared with, or None.
+        suite: digest of the suite of Great Expectations that judged; None for Courtside's own checks.
         verdict: `pass`, `warn` or `fail`.
         rules: rule to the rows that it concerned (`count`), its number of findings (`findings`) and the worst severity.
     """
 
     version: int
     baseline: str | None
+    suite: str | None
     at: datetime
     verdict: str
     rules: Json

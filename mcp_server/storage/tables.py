@@ -108,6 +108,7 @@ validations = Table(
     _required("folded", _name),
     _required("version", Integer),
     Column("baseline", String(80)),
+    Column("suite", String(80)),
     _required("at", UtcDateTime),
     _required("verdict", String(10)),
     _required("rules", _exact_json()),

@@ -24,6 +24,7 @@ async def add(
     verdict: str,
     rules: Json,
     request_id: str,
+    suite: str | None = None,
 ) -> bool:
     """Record a validation, once for each call: a call that is tried again finds it there.
 
@@ -31,6 +32,7 @@ async def add(
         name, version: of the data set.
         rules: as in `Validation`.
         request_id: of the call.
+        suite: as in `Validation`.
     Returns:
         whether it was added.
     """
@@ -38,6 +40,7 @@ async def add(
         folded=fold_name(check_name(name)),
         version=version,
         baseline=baseline,
+        suite=suite,
         at=tx.now,
         verdict=verdict,
         rules=rules,
@@ -59,5 +62,5 @@ async def list_page(tx: Transaction, name: str, *, cursor: str | None = None, li
         query = query.where(validations.c.id < before)
     rows = (await tx.execute(query.order_by(validations.c.id.desc()).limit(rows_wanted(limit)))).all()
     page = page_of(rows, limit, lambda row: int(row.id))
-    found = [Validation(row.version, row.baseline, row.at, row.verdict, row.rules) for row in page.items]
+    found = [Validation(row.version, row.baseline, row.suite, row.at, row.verdict, row.rules) for row in page.items]
     return Page(tuple(found), page.next_cursor)

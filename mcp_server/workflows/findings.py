@@ -90,7 +90,7 @@ async def _baseline(app: App, record: DatasetVersion) -> DatasetVersion | None:
     storage = await app.storage()
     async with storage.database.reading() as tx:
         page = await validations.list_page(tx, record.name, limit=100)
-    last = next((one for one in page.items if one.version == record.version), None)
+    last = next((one for one in page.items if one.version == record.version and one.suite is None), None)
     if last is None or last.baseline is None:
         return None
     try:

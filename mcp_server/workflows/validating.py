@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mcp_server.context import CallContext
 from mcp_server.errors import InvalidInput, NotFound
@@ -54,7 +55,8 @@ async def validate(
     report = await (await app.compute()).run("validate", arguments, timeout=call.remaining(), progress=call.report)
     if not app.settings.read_only:
         # What couldn't be compared is no comparison.
-        await _record(app, call, record, reference if report["compared"] else None, report)
+        against = f"{reference.name}@{reference.version}" if reference and report["compared"] else None
+        await _record(app, call, record, report["verdict"], report["rules"], baseline=against)
     columns = record.contract["columns"]
     positions = {column["name"]: index for index, column in enumerate(columns, start=1)}
     at = f"data://{record.name}@{record.version}/findings"
@@ -95,13 +97,14 @@ async def checking(app: App, record: DatasetVersion, reference: DatasetVersion |
 
 
 async def _by_suite(app: App, call: CallContext, record: DatasetVersion, suite: str) -> Validated:
-    """What Great Expectations says of a version; the history of its quality stays as it is."""
+    """What Great Expectations says of a version."""
+    text = await _text_of(app, suite)
     storage = await app.storage()
     table = await storage.artefacts.local_path(record.artefact)
     personal = {column["name"] for column in record.contract["columns"] if column.get("personal")}
     done = await (await app.compute()).run(
         "run_suite",
-        {"path": str(table), "suite": await _text_of(app, suite), "personal": sorted(personal)},
+        {"path": str(table), "suite": text, "personal": sorted(personal)},
         timeout=call.remaining(),
         fresh=True,
         reads=[table],
@@ -115,6 +118,10 @@ async def _by_suite(app: App, call: CallContext, record: DatasetVersion, suite: 
     failures = sum(one["severity"] == "critical" for one in broken)
     warnings = sum(one["severity"] == "warning" for one in broken)
     held = sum(one["holds"] is True for one in judged)
+    verdict: Literal["pass", "warn", "fail"] = "fail" if failures else "warn" if warnings or not held else "pass"
+    if not app.settings.read_only:
+        digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+        await _record(app, call, record, verdict, _by_kind(broken), suite=digest)
     reference = f"{record.name}@{record.version}"
     onward = (
         "mend at the source what doesn't, and import again" if broken else f"validate_data with dataset {reference}"
@@ -126,7 +133,7 @@ async def _by_suite(app: App, call: CallContext, record: DatasetVersion, suite: 
     ]
     return Validated(
         dataset=reference,
-        verdict="fail" if failures else "warn" if warnings or not held else "pass",
+        verdict=verdict,
         failures=failures,
         warnings=warnings,
         findings=findings,
@@ -166,8 +173,8 @@ def _unkept(one: dict[str, Any], *, hidden: bool) -> dict[str, Any]:
     else:
         reason = "It doesn't hold." if observed is None else "It doesn't hold for what was measured."
     return {
-        "rule": f"suite.{one['kind'].removeprefix('expect_')}",
-        "severity": _GRADES[::-1][_SEVERE.index(one["severity"])],
+        "rule": _rule_of(one),
+        "severity": _grade_of(one),
         "columns": list(one["columns"]),
         "count": unexpected or 0,
         "rows": list(one["rows"]),
@@ -177,8 +184,31 @@ def _unkept(one: dict[str, Any], *, hidden: bool) -> dict[str, Any]:
     }
 
 
+def _by_kind(broken: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """For each kind of expectation that doesn't hold, what the history keeps, as of our own rules."""
+    rules: dict[str, Any] = {}
+    for one in broken:  # the gravest come first
+        named = rules.setdefault(_rule_of(one), {"severity": _grade_of(one), "findings": 0, "count": 0})
+        named["findings"] += 1
+        named["count"] += one["unexpected"] or 0
+    for named in rules.values():
+        named["of"] = "rows" if named["count"] else "findings"
+        named["count"] = named["count"] or named["findings"]
+    return rules
+
+
+def _rule_of(one: dict[str, Any]) -> str:
+    return f"suite.{one['kind'].removeprefix('expect_')}"
+
+
+def _grade_of(one: dict[str, Any]) -> str:
+    return _GRADES[::-1][_SEVERE.index(one["severity"])]
+
+
 async def history(app: App, name: str) -> dict[str, Any]:
     """The last validations of a data set, newest first: verdicts, and for each rule its rows, or its findings.
+
+    A rule's count is None for a validation that couldn't tell: the rules of a suite are no other's.
 
     Raises:
         NotFound: there is no such data set, or it was never validated.
@@ -191,6 +221,7 @@ async def history(app: App, name: str) -> dict[str, Any]:
             {
                 "dataset": f"{name}@{one.version}",
                 **({"baseline": one.baseline} if one.baseline else {}),
+                **({"suite": one.suite} if one.suite else {}),
                 "at": one.at.isoformat(timespec="seconds"),
                 "verdict": one.verdict,
             }
@@ -206,23 +237,34 @@ async def history(app: App, name: str) -> dict[str, Any]:
 async def picture(app: App, name: str) -> bytes:
     """The same as a PNG: the rules that concern the most rows, oldest validation on the left.
 
+    Of Courtside's own checks, or where there were none, of the suite that judged last.
+
     Raises:
         NotFound: as for `history`.
     """
     name, said, _ = await _validations(app, name)
+    own = [one for one in said if one.suite is None]
+    said = own or [one for one in said if one.suite == said[0].suite]
     oldest_first = said[::-1]
     arguments = {
         "name": name,
         "versions": [one.version for one in oldest_first],
         "verdicts": [one.verdict for one in oldest_first],
-        "rules": {rule: _counts(rule, oldest_first) for rule in _ranked(said, "warn")},
+        "rules": {rule: [_count(rule, one) for one in oldest_first] for rule in _ranked(said, "warn")},
     }
     drawn = await (await app.compute()).run("draw_quality", arguments, timeout=DRAWING_SECONDS)
     return base64.b64decode(drawn["picture"])
 
 
 async def _record(
-    app: App, call: CallContext, record: DatasetVersion, reference: DatasetVersion | None, report: dict[str, Any]
+    app: App,
+    call: CallContext,
+    record: DatasetVersion,
+    verdict: str,
+    rules: dict[str, Any],
+    *,
+    baseline: str | None = None,
+    suite: str | None = None,
 ) -> None:
     from mcp_server.storage import validations
 
@@ -232,9 +274,10 @@ async def _record(
             tx,
             name=record.name,
             version=record.version,
-            baseline=f"{reference.name}@{reference.version}" if reference else None,
-            verdict=report["verdict"],
-            rules=report["rules"],
+            baseline=baseline,
+            suite=suite,
+            verdict=verdict,
+            rules=rules,
             request_id=call.request_id,
         )
         tx.about(f"dataset:{record.name}@{record.version}")
@@ -252,8 +295,13 @@ async def _validations(app: App, name: str) -> tuple[str, Sequence[Validation], 
     return record.name, page.items, page.next_cursor is not None
 
 
-def _counts(rule: str, said: Sequence[Validation]) -> list[int]:
-    return [one.rules.get(rule, {}).get("count", 0) for one in said]
+def _counts(rule: str, said: Sequence[Validation]) -> list[int | None]:
+    told_by = {one.suite for one in said if rule in one.rules}
+    return [_count(rule, one) if one.suite in told_by else None for one in said]
+
+
+def _count(rule: str, said: Validation) -> int:
+    return int(said.rules.get(rule, {}).get("count", 0))
 
 
 def _names_rows(rule: str, said: Sequence[Validation]) -> bool:

@@ -269,9 +269,11 @@ def test_a_suite_is_run_by_the_real_library_from_text_and_from_a_file(env):
         assert (await told(client, "validate_data", dataset="games@1", suite="suite.json")).structured_content == inline
         broken = await document(client, "data://games@1/contract/great_expectations")
         exported = await told(client, "validate_data", dataset="games@1", suite=broken["untrusted"]["document"])
-        return inline, exported.structured_content
+        await told(client, "validate_data", dataset="games@1")
+        history = await document(client, "data://games@1/quality")
+        return inline, exported.structured_content, history
 
-    inline, exported = in_server(env, scene)
+    inline, exported, history = in_server(env, scene)
     assert (inline["verdict"], inline["failures"]) == ("fail", 1)
     (finding,) = inline["findings"]
     assert finding["rule"] == "suite.column_values_to_be_between"
@@ -281,6 +283,11 @@ def test_a_suite_is_run_by_the_real_library_from_text_and_from_a_file(env):
     assert inline["next"].startswith("1 of 3 expectations held")
     assert any("evaluated as code" in line for line in inline["not_looked_for"])
     assert (exported["verdict"], exported["findings"]) == ("pass", [])
+    own, passed, *failed = history["validations"]
+    assert "suite" not in own
+    assert passed["verdict"] == "pass"
+    assert passed["suite"] != failed[0]["suite"] == failed[1]["suite"]
+    assert history["rows_by_rule"]["suite.column_values_to_be_between"] == [None, None, 28, 28]
 
 
 def test_what_the_library_measures_of_personal_data_is_not_told(env):
