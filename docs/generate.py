@@ -21,6 +21,7 @@ from mcp import Client, StdioServerParameters
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+import mcp_server
 from mcp_server.errors import CODES
 from mcp_server.settings import FURTHER_TOOLSETS, PREFIX, Settings
 from mcp_server.tools import every_spec
@@ -129,6 +130,8 @@ async def ask_server() -> dict[str, Any]:
             args=["-m", "mcp_server", "serve"],
             cwd=folder,
             env={
+                # The same code as told the rest, whether that is the tree or an installed package.
+                "PYTHONPATH": str(Path(mcp_server.__file__).parents[1]),
                 PREFIX + "DATA_DIR": folder,
                 PREFIX + "PROFILE": "test",
                 PREFIX + "LOG_LEVEL": "ERROR",
