@@ -24,9 +24,10 @@ PACKAGE := $(VENV)/.package
 SOURCES := pyproject.toml README.md LICENSE $(shell find mcp_server prompts -not -name '*.pyc' -not -name '__pycache__')
 
 # The tests see the installed package: they run where no source tree is beside them.
-# Much of their time is waiting for processes: two at a time, each file's tests in one of them.
+# Much of their time is waiting for processes: two at a time, each file's tests in one of them. In the order of their
+# folders: by their number of tests, the few that kill servers for minutes would come last and one process be idle.
 PYTEST := cd tests && env -u PYTHONPATH TEST_INSTALLED=1 ../$(BIN)/python -m pytest -c ../pyproject.toml --rootdir .. \
-	-n $(TESTERS) --dist loadfile
+	-n $(TESTERS) --dist loadfile --no-loadscope-reorder
 ifdef COVERAGE
 COVER := --cov --cov-config=../pyproject.toml --cov-report=term:skip-covered
 endif
