@@ -21,7 +21,8 @@ _INSERT = (
     f"INSERT INTO predictions ({', '.join(COLUMNS)}) "  # noqa: S608
     f"VALUES ({', '.join(f'${number}' for number in range(1, len(COLUMNS) + 1))}) ON CONFLICT (id) DO NOTHING"
 )
-_FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+# The last where the server ended the connection while the driver was in between two messages.
+_FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncpg.InternalClientError)
 _SEALED_AT_ONCE = 100
 _SECONDS = 10.0
 

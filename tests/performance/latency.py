@@ -146,24 +146,31 @@ def prepare(env: dict[str, str]) -> None:
 
 
 def alone(ours: int, echoes: int) -> None:
-    """Echo, predict and a commit in turn: each starts on caches that the others have used."""
+    """Echo, predict and a commit: in turns of many calls, as `echo` measures, and in turns of one.
+
+    In turns of one each call starts on caches that two other processes have used since the last.
+    """
     with Http(ours, "modern") as predicting, Http(echoes, "modern") as echoing, committing() as commit:
-        taken: tuple[list[float], ...] = ([], [], [])
-        for turn in range(ROUNDS):
-            for _ in range(CALLS if turn else 50):
-                seconds = (
-                    echoing.call("echo", {"text": "hi"}),
-                    predicting.call("predict", {"model": "y@1", "rows": [ROW]}),
-                    commit(),
-                )
-                if turn:
-                    for into, one in zip(taken, seconds, strict=True):
-                        into.append(one)
-    echoed, predicted, committed = (quantile(one, 0.5) for one in taken)
-    print(f"guarded echo p50 {echoed:.2f} ms, p99 {quantile(taken[0], 0.99):.2f}")
-    print(f"predict, one row p50 {predicted:.2f} ms, p99 {quantile(taken[1], 0.99):.2f}")
-    print(f"one commit through the prediction log p50 {committed:.2f} ms")
-    print(f"predict - echo - commit: {predicted - echoed - committed:+.2f} ms")
+        calls: tuple[Callable[[], float], ...] = (
+            lambda: echoing.call("echo", {"text": "hi"}),
+            lambda: predicting.call("predict", {"model": "y@1", "rows": [ROW]}),
+            commit,
+        )
+        for call in calls:
+            for _ in range(50):
+                call()
+        for at_once in (CALLS, 1):
+            taken: tuple[list[float], ...] = ([], [], [])
+            for _ in range(ROUNDS * CALLS // at_once):
+                for call, into in zip(calls, taken, strict=True):
+                    into += [call() for _ in range(at_once)]
+            said = ", ".join(
+                f"{name} p50 {quantile(one, 0.5):.2f} ms p99 {quantile(one, 0.99):.2f}"
+                for name, one in zip(("guarded echo", "predict of one row", "one commit"), taken, strict=True)
+            )
+            echoed, predicted, committed = (quantile(one, 0.5) for one in taken)
+            print(f"turns of {at_once}: {said}")
+            print(f"turns of {at_once}: predict - echo - commit {predicted - echoed - committed:+.2f} ms")
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from sqlalchemy import insert, select, text, update
 
 from mcp_server.context import CallContext
 from mcp_server.errors import BadConfiguration, Busy, Conflict, DeadlineExceeded, StorageFailed, Transient
-from mcp_server.storage import Storage, audit, database, jobs, open_storage, sqlite_file
+from mcp_server.storage import Storage, audit, database, jobs, open_storage, predictions, sqlite_file
 from mcp_server.storage.database import parse_url
 from mcp_server.storage.ids import new_id
 from mcp_server.storage.records import PredictionRecord
@@ -391,6 +391,29 @@ async def test_connections_that_the_server_ended_are_replaced_unnoticed(
                 )
             )
     assert {f"j_ended_{number}" for number in range(3)} <= await ids(storage)
+    await storage.close()
+
+
+@pytest.mark.services
+async def test_a_prediction_is_stored_when_the_driver_stumbles_over_its_lost_connection(
+    migrated_postgres_url: str, tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import asyncpg
+
+    storage = await open_storage(database_url=migrated_postgres_url, data_dir=tmp_path, clock=clock)
+    await storage.predictions.append([record(clock)])
+    works, stumbles = asyncpg.Connection.executemany, iter([asyncpg.InternalClientError("cannot switch to state 13")])
+
+    async def executemany(*arguments: object, **options: object) -> None:
+        for stumble in stumbles:
+            raise stumble
+        await works(*arguments, **options)
+
+    monkeypatch.setattr(asyncpg.Connection, "executemany", executemany)
+    late = record(clock)
+    await storage.predictions.append([late])
+    async with storage.database.reading() as tx:
+        assert (await predictions.get(tx, late.id)).id == late.id
     await storage.close()
 
 
