@@ -70,7 +70,7 @@ async def check_files(storage: Storage, record: ModelVersion) -> tuple[list[dict
     named = manifest.get("files")
     named = {**named, "data": manifest.get("data", {}).get("artefact")} if isinstance(named, dict) else {}
     checks = [
-        check_signature(lambda: storage.keys.verify(canonical_bytes(manifest), record.signature)),
+        check_signature(lambda: storage.keys.check(canonical_bytes(manifest), record.signature)),
         check_manifest(
             manifest,
             {
