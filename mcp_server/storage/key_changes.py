@@ -16,7 +16,7 @@ from mcp_server.storage.tables import audit
 
 if TYPE_CHECKING:
     from mcp_server.storage.database import Database
-    from mcp_server.storage.key_ring import KeyRing, SigningKey
+    from mcp_server.storage.key_ring import SigningKeys, SigningKey
     from mcp_server.storage.keys import Keys
     from mcp_server.storage.transaction import Transaction
 
@@ -59,7 +59,7 @@ async def finish(database: Database, keys: Keys) -> None:
             await _settled(tx)
 
 
-async def _settled(tx: Transaction) -> KeyRing:
+async def _settled(tx: Transaction) -> SigningKeys:
     ring = tx.keys.ring
     change = ring.pending
     if ring.unsettled:

@@ -64,7 +64,7 @@ class SigningKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class KeyChange:
     """A change of the ring that is proposed and not made yet.
 
     Args:
@@ -87,7 +87,7 @@ class Change:
 @dataclass(frozen=True, slots=True)
 class _Content:
     keys: tuple[SigningKey, ...]
-    pending: Change | None = None
+    pending: KeyChange | None = None
 
     @property
     def signing(self) -> SigningKey:
@@ -121,7 +121,7 @@ class _Content:
         content = json.loads(raw)
         keys = tuple(SigningKey(**{**key, "public": bytes.fromhex(key["public"])}) for key in content["keys"])
         pending = content["pending"]
-        change = None if pending is None else Change(**{**pending, "public": bytes.fromhex(pending["public"])})
+        change = None if pending is None else KeyChange(**{**pending, "public": bytes.fromhex(pending["public"])})
         states = [key.state for key in keys]
         if content["format"] != FORMAT or states.count("signing") != 1 or not set(states) <= set(_STATES):
             raise ValueError(FORMAT)
@@ -134,7 +134,7 @@ _STATES = ("signing", "retired", "revoked")
 _CHANGES = ("rotate", "revoke")
 
 
-class KeyRing:
+class SigningKeys:
     """The keys of a folder; a change that another process makes is seen at the next use.
 
     Args:
@@ -193,7 +193,7 @@ class KeyRing:
         raise NotFound(f"There is no key {key[:64]!r}.", hint="courtside keys list shows the keys.")
 
     @property
-    def pending(self) -> Change | None:
+    def pending(self) -> KeyChange | None:
         """The change that is proposed and not made yet."""
         self._refresh()
         return self._content.pending
@@ -203,18 +203,18 @@ class KeyRing:
         """Whether a change is left half-made, or a file lies there that isn't needed."""
         return self.pending is not None or bool(self._strays())
 
-    def propose_rotation(self, at: datetime) -> Change:
+    def propose_rotation(self, at: datetime) -> KeyChange:
         """Make a key that may sign from the moment on that the change is made.
 
         Under the database's write lock, and with nothing pending, as all that follows.
         """
         private = secrets.token_bytes(KEY_BYTES)
-        change = Change("rotate", _public(private), at.isoformat(), secrets.token_hex(8))
+        change = KeyChange("rotate", _public(private), at.isoformat(), secrets.token_hex(8))
         create_once(self._file(change.key), private)
         self._write(replace(self._content, pending=change))
         return change
 
-    def propose_revocation(self, key: str, at: datetime, why: str) -> Change:
+    def propose_revocation(self, key: str, at: datetime, why: str) -> KeyChange:
         """Have a key trusted no longer, once the change is made.
 
         Raises:
@@ -226,7 +226,7 @@ class KeyRing:
             raise Conflict("That key signs now.", hint="Run courtside keys rotate first, then revoke it.")
         if found.state == "revoked":
             raise Conflict(f"That key was revoked on {(found.revoked or '')[:10]}.", hint="Nothing is left to do.")
-        change = Change("revoke", found.public, at.isoformat(), secrets.token_hex(8), why)
+        change = KeyChange("revoke", found.public, at.isoformat(), secrets.token_hex(8), why)
         self._write(replace(self._content, pending=change))
         return change
 
@@ -320,7 +320,7 @@ class KeyRing:
         return Ed25519PrivateKey.from_private_bytes(self._private)
 
     def __repr__(self) -> str:
-        return "KeyRing(...)"
+        return "SigningKeys(...)"
 
 
 def is_signed_by(public: bytes, content: bytes, signature: bytes) -> bool:
@@ -356,7 +356,7 @@ def _public(private: bytes) -> bytes:
     return Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
 
 
-def _plain(value: SigningKey | Change) -> dict[str, Any]:
+def _plain(value: SigningKey | KeyChange) -> dict[str, Any]:
     return {**asdict(value), "public": value.public.hex()}
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mcp_server.core.canonical import canonical_bytes
 from mcp_server.errors import CorruptArtefact, Unverified
-from mcp_server.storage.key_ring import KeyRing, is_signed_by, read_or_make
+from mcp_server.storage.key_ring import SigningKeys, is_signed_by, read_or_make
 from mcp_server.storage.private_files import make_folder, refuse_readable
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ class Keys:
         signing: the ring of keys that sign, or the 32 bytes of the only one.
     """
 
-    def __init__(self, *, data: bytes, signing: bytes | KeyRing, hashing: bytes) -> None:
+    def __init__(self, *, data: bytes, signing: bytes | SigningKeys, hashing: bytes) -> None:
         self._data, self._hashing = data, hashing
-        self.ring = signing if isinstance(signing, KeyRing) else KeyRing(None, signing)
+        self.ring = signing if isinstance(signing, SigningKeys) else SigningKeys(None, signing)
         # Says which key sealed a value, and of the key nothing that helps.
         self._id = hmac.digest(data, b"courtside data key id", "sha256")[:KEY_ID_BYTES]
 
@@ -50,7 +50,7 @@ class Keys:
         """
         refuse_readable(make_folder(folder))
         data, hashing = (read_or_make(folder / f"{name}.key") for name in ("data", "hashing"))
-        return cls(data=data, signing=KeyRing(folder), hashing=hashing)
+        return cls(data=data, signing=SigningKeys(folder), hashing=hashing)
 
     def encrypt(self, content: bytes, *, table: str, column: str, row: str) -> bytes:
         """Seal a value to its place: it can't be read, changed, or moved to another row, column or table.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -105,12 +106,7 @@ async def export_manifest(settings: Settings, model: str, folder: Path) -> list[
         folder / "manifest.sig": record.signature,
         folder / "key.pem": signer.pem().encode(),
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path, content in files.items():
-            path.write_bytes(content)
-    except OSError:
-        raise StorageFailed(f"{str(folder)!r} can't be written.", hint="Name a folder of your own with --to.") from None
+    await asyncio.to_thread(_write, folder, files)
     return list(files)
 
 
@@ -162,6 +158,15 @@ async def _record(app: App, model: str) -> ModelVersion:
 
     async with (await app.storage()).database.reading() as tx:
         return await models.resolve(tx, model)
+
+
+def _write(folder: Path, files: dict[Path, bytes]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, content in files.items():
+            path.write_bytes(content)
+    except OSError:
+        raise StorageFailed(f"{str(folder)!r} can't be written.", hint="Name a folder of your own with --to.") from None
 
 
 def _not_ours(record: ModelVersion) -> Unverified:
