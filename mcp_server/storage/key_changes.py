@@ -16,7 +16,7 @@ from mcp_server.storage.tables import audit
 
 if TYPE_CHECKING:
     from mcp_server.storage.database import Database
-    from mcp_server.storage.key_ring import SigningKeys, SigningKey
+    from mcp_server.storage.key_ring import SigningKey, SigningKeys
     from mcp_server.storage.keys import Keys
     from mcp_server.storage.transaction import Transaction
 
