@@ -122,7 +122,7 @@ async def sign_again(settings: Settings, model: str, digest: str | None) -> Mode
     """
     from mcp_server.serving.seals import sealed
     from mcp_server.storage import models
-    from mcp_server.workflows.examining import examine, verdict_of
+    from mcp_server.workflows.examining import Policy, examine, verdict_of
 
     async with _called(settings) as (app, call):
         storage = await app.storage()
@@ -141,7 +141,13 @@ async def sign_again(settings: Settings, model: str, digest: str | None) -> Mode
         if storage.keys.ring.signer(manifest, record.signature) is None:
             raise _not_ours(record)
         record = replace(record, signature=storage.keys.sign(manifest))
-        checks = await examine(storage, await app.compute(), record, seconds=settings.job_seconds)
+        checks = await examine(
+            storage,
+            await app.compute(),
+            record,
+            seconds=settings.job_seconds,
+            policy=Policy.of(settings),
+        )
         if verdict_of(checks) != "passed":
             names = ", ".join(check["name"] for check in checks if check["state"] in ("failed", "not_done"))
             raise Unverified(f"{reference} isn't signed: {names}.", hint="Train it again from its data.")
