@@ -88,10 +88,12 @@ async def get(tx: Transaction, name: str, version: int | None = None) -> ModelVe
     Raises:
         DataRejected: `E_NAME`; the name isn't well formed.
         NotFound: there's no such model or version.
+        CorruptArtefact: its record was tampered with, or put back after it was deleted.
     """
     check_name(name)
     found = await _find(tx, name, *(() if version is None else (models.c.version == version,)))
     if found is not None:
+        await versions.refuse_put_back(tx, models, found)
         return found
     if version is not None:
         await versions.refuse_deleted(tx, models, name, version)

@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcp_server.context import CallContext
-from mcp_server.errors import ComputeFailed, DataRejected, DeadlineExceeded, InvalidInput, NotFound
+from mcp_server.errors import (
+    ComputeFailed,
+    CorruptArtefact,
+    CourtsideError,
+    DataRejected,
+    DeadlineExceeded,
+    InvalidInput,
+    NotFound,
+    StorageFailed,
+)
 from mcp_server.settings import MIB
 from mcp_server.workflows import remote
 from mcp_server.workflows.app import App
@@ -53,7 +62,20 @@ async def verify(app: App, call: CallContext, model: str) -> Verified:
             refused.hint = f"{refused.hint} A file goes by its path in an allowed folder, such as ./model.pkl.".strip()
             raise
         return await _verify_file(app, call, model)
+    except (CorruptArtefact, StorageFailed) as refused:
+        await note_unreadable(app, call, model, refused)
+        raise
     return await _verify_version(app, call, record)
+
+
+async def note_unreadable(app: App, call: CallContext, model: str, refused: CourtsideError) -> None:
+    """Say in the audit log that a version was refused because what is stored of it isn't what was written."""
+    from mcp_server.storage import audit
+
+    details = {"why": refused.message[:MOST_WHY]}
+    async with (await app.storage()).database.transaction() as tx:
+        # Only a well-formed reference comes as far as the database.
+        await audit.add(tx, call, action="refuse", outcome=refused.code, subject=f"model:{model}", details=details)
 
 
 async def _verify_version(app: App, call: CallContext, record: ModelVersion) -> Verified:

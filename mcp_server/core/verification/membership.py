@@ -115,7 +115,7 @@ def _losses(form: Mapping[str, Any], contract: Contract, rows: pl.DataFrame) -> 
     values = target_values(rows, contract, Target(typed.target, typed.task, classes))
     known = np.isfinite(values)
     if int(known.sum()) < LEAST_ROWS:
-        raise BadSample(f"Fewer than {LEAST_ROWS} rows with an outcome were learned from, or held out.")
+        raise BadSample(f"Fewer than {LEAST_ROWS} rows were learned from, or held out and unlike all of those.")
     answers = predictor.answer(rows.filter(pl.Series(known)))
     values = values[known]
     if answers.probabilities is None:
