@@ -124,15 +124,19 @@ async def _ageing_facts(storage: Storage, record: ModelVersion) -> dict[str, Any
     name, number = parse_reference(record.dataset)
     async with storage.database.reading() as tx:
         data, last = await datasets.get(tx, name, number), await datasets.get(tx, name)
-    newer = None
+    newer, why = None, "There is no newer version of its data."
     if last.version > data.version:
-        path = await storage.artefacts.local_path(genuine(last).artefact)
-        newer = {"path": str(path), "contract": last.contract}
+        try:
+            path = await storage.artefacts.local_path(genuine(last).artefact)
+            newer = {"path": str(path), "contract": last.contract}
+        except CourtsideError as failed:  # it's another version's trouble
+            why = f"The newest version of its data can't be used: {failed.message}"
     now = storage.database.clock.now()
     return {
         "imported": data.created_at.isoformat(),
         "now": now.isoformat(),
         "newer": newer,
+        "why": why,
     }
 
 

@@ -36,7 +36,7 @@ def verify_model(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         arguments: paths of form, estimator, golden, test_rows and data, and of seen_rows where it was kept; the
             version's digest; and, once the version is registered, now and imported (instants in ISO form), most_days
             (as for `check_age`), membership (`personal` or `always`), and newer: path and contract of the newest
-            version of its data, or None.
+            version of its data, or None, and then why.
     Returns:
         checks: name, state and detail of each.
     """
@@ -89,7 +89,7 @@ def _ageing(arguments: dict[str, Any], document: dict[str, Any], frame: pl.DataF
     )
     newer = arguments["newer"]
     if newer is None:
-        return [age, not_done("drift", "There is no newer version of its data.")]
+        return [age, not_done("drift", arguments["why"])]
     inputs = {column["name"] for column in document["form"]["inputs"]}
     after, contract = stored_table(newer["path"]), from_dict(newer["contract"])
     rng = np.random.default_rng([SEED, DRIFT])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
-from core.training.tables import a_contract
+from core.training.tables import a_contract, from_scikit_learn
 from mcp_server.core.contract import Contract
 from mcp_server.core.training.learn import learn
 from mcp_server.core.training.split import Split, plan_split, split_rng
@@ -106,6 +106,20 @@ def test_a_model_that_learns_labels_of_chance_by_heart_fails_where_rows_are_abou
     _, held_out = parts(table)
     half = held_out.height // 2
     assert check_membership(form, personal(table[1]), held_out[:half], held_out[half:]).state == "passed"
+
+
+@pytest.mark.parametrize("name", ["diabetes", "digits"])
+def test_numbers_and_several_classes_are_judged_by_their_own_loss(name: str) -> None:
+    frame, contract = from_scikit_learn(name)
+    split = plan_split(frame, contract, describe_target(frame, contract), rng=split_rng(0))
+    table = frame, contract, split
+    found = check_membership(form_of(table, "linear"), contract, *parts(table), always=True)
+    assert found.state == "passed"
+    # The control: rows with the outcomes of others are told by their loss.
+    learned, held_out = parts(table)
+    shuffled = learned.with_columns(pl.Series("target", np.roll(learned["target"].to_numpy(), 1)))
+    apart = check_membership(form_of(table, "linear"), contract, held_out, shuffled, always=True)
+    assert apart.state in ("warned", "failed")
 
 
 def test_too_few_rows_are_not_judged() -> None:
