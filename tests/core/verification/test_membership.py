@@ -10,6 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
+from sklearn.datasets import make_classification
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from core.training.tables import a_contract, from_scikit_learn
 from mcp_server.core.contract import Contract
@@ -56,6 +60,25 @@ def test_the_yield_at_few_false_alarms_counts_rows_below_almost_all_others() -> 
 def test_what_is_too_few_or_not_finite_is_refused(losses: np.ndarray) -> None:
     with pytest.raises(BadSample):
         estimate_membership(losses, np.array([1.0, 2.0]))
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (RandomForestClassifier(random_state=0), 0.77),
+        (RandomForestClassifier(min_samples_leaf=10, random_state=0), 0.57),
+        (HistGradientBoostingClassifier(random_state=0), 0.63),
+        (LogisticRegression(max_iter=1_000), 0.51),
+    ],
+    ids=["forest", "forest with leaves of 10", "boosting", "logistic"],
+)
+def test_known_models_are_told_as_well_as_others_measured(model: Any, expected: float) -> None:
+    matrix, labels = make_classification(4_000, 20, n_informative=8, flip_y=0.1, random_state=0)
+    with threadpool_limits(1):  # threads wait for each other on a busy machine
+        model.fit(matrix[:2_000], labels[:2_000])
+    shares = np.maximum(model.predict_proba(matrix)[np.arange(4_000), labels], 1e-15)
+    found = estimate_membership(-np.log(shares[:2_000]), -np.log(shares[2_000:]))
+    assert found.area == pytest.approx(expected, abs=0.03)
 
 
 def made(happened: str, rows: int = 500) -> tuple[pl.DataFrame, Contract, Split]:
