@@ -89,6 +89,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     audit.set_defaults(command=_audit)
 
+    keys = commands.add_parser("keys", help="the key that signs: list, rotate, revoke, export; sign a version anew")
+    asked = keys.add_subparsers(required=True, metavar="WHAT", dest="what")
+    asked.add_parser("list", help="every key, its state and what it signed")
+    asked.add_parser("rotate", help="have a new key sign from now on")
+    revoke = asked.add_parser("revoke", help="trust no longer what a key signed")
+    revoke.add_argument("key", metavar="KEY", help="its id, as list shows it")
+    revoke.add_argument("--why", required=True, metavar="TEXT", help="for the log of changes")
+    export = asked.add_parser("export", help="print the public key, or write what others need to check a version")
+    export.add_argument("--key", metavar="KEY", help="another one than the one that signs now")
+    export.add_argument("--model", metavar="NAME@VERSION", help="write manifest, signature and key of this version")
+    export.add_argument("--to", type=Path, default=Path(), metavar="DIR", help="where to, with --model")
+    sign = asked.add_parser("sign", help="sign a version anew, after its key was revoked")
+    sign.add_argument("model", metavar="NAME@VERSION")
+    sign.add_argument("--digest", metavar="DIGEST", help="the version's digest, as you noted it elsewhere")
+    keys.set_defaults(command=_keys)
+
     tokens = commands.add_parser("tokens", help="what the tools cost in a conversation")
     tokens.set_defaults(command=_tokens)
     return parser
@@ -263,6 +279,37 @@ def _audit(arguments: argparse.Namespace) -> int:
         print(problem)
     print(f"{report.head.place:,} rows, {len(report.problems)} problems. Head: {report.head}")
     return 1 if report.problems else 0
+
+
+def _keys(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from mcp_server import settings
+    from mcp_server.workflows import signing
+
+    loaded = settings.load()
+    if arguments.what == "list":
+        for one in asyncio.run(signing.listed(loaded)):
+            key, count = one.key, len(one.models)
+            dates = [("since", key.since), ("until", key.until), ("revoked", key.revoked)]
+            told = ", ".join(f"{name} {day[:10]}" for name, day in dates if day)
+            signed = f"{count:,} model versions" + (f": {', '.join(one.models[:5])}" if count else "")
+            print(f"{key.id}  {key.state:<8} {told or 'since the start'}; {signed}" + (f"; {key.why}" * bool(key.why)))
+    elif arguments.what == "rotate":
+        key = asyncio.run(signing.rotate(loaded))
+        print(f"{key.id} signs from now on. What was signed before stays trusted, unless you revoke its key.")
+    elif arguments.what == "revoke":
+        key = asyncio.run(signing.revoke(loaded, arguments.key, arguments.why))
+        print(f"{key.id} is revoked. What it signed doesn't answer until you train again, or run courtside keys sign.")
+    elif arguments.what == "sign":
+        record = asyncio.run(signing.sign_again(loaded, arguments.model, arguments.digest))
+        print(f"{record.name}@{record.version} passed its verification and is signed with the present key.")
+    elif arguments.model is None:
+        print(asyncio.run(signing.exported(loaded, arguments.key)), end="")
+    else:
+        for path in asyncio.run(signing.export_manifest(loaded, arguments.model, arguments.to)):
+            print(path)
+    return 0
 
 
 def _tokens(_: argparse.Namespace) -> int:

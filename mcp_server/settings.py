@@ -144,6 +144,18 @@ class Settings(BaseModel):
     max_rows: int = Field(5_000_000, ge=1, le=1_000_000_000, description="Most rows of a data set.")
     max_columns: int = Field(10_000, ge=1, le=10_000, description="Most columns of a data set.")
     max_predict_rows: int = Field(10_000, ge=1, le=100_000, description="Most rows of one predict call.")
+    model_age_days: int = Field(
+        365, ge=0, le=36_500, description="Age of a model's training data beyond which verify_model warns; 0 for none."
+    )
+    membership_block: str = Field(
+        "personal",
+        pattern="^(personal|always)$",
+        description="Which models fail verify_model when their answers tell the rows that they learned from: those of "
+        "data with a personal column, or always all.",
+    )
+    membership_overrides: Names = Field(
+        (), description="Model versions, as name@version, that may answer all the same; the audit log says so."
+    )
     worker_idle_seconds: float = Field(
         300.0, ge=1, le=86_400, description="How long the worker process waits without a job before it ends."
     )

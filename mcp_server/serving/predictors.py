@@ -72,7 +72,7 @@ class Predictors:
         Raises:
             NotFound: there is no such model or version.
             Conflict: the name alone, where there are several versions.
-            Unverified: it was never verified, or its latest verification failed.
+            Unverified: it was never verified, its latest verification failed, or its key was revoked.
             CorruptArtefact: what is stored isn't what was signed.
         """
         loaded = self._loaded.get(reference)
@@ -104,6 +104,7 @@ class Predictors:
         async with self._storage.database.reading() as tx:
             record = await models.resolve(tx, reference)
             verification = await models.latest_verification(tx, record.name, record.version)
+        signed = self._storage.keys.check(canonical_bytes(record.manifest), record.signature)
         sealed = verification is not None and genuine(self._storage.keys, record, verification)
         if verification is None or not sealed or verification.verdict != "passed":
             state = "was never verified" if not sealed else "failed its latest verification"
@@ -111,19 +112,17 @@ class Predictors:
                 f"{record.name}@{record.version} {state}, so it doesn't answer.",
                 hint=f"Call verify_model with model {record.name}@{record.version}, or train again.",
             )
+        if not signed:
+            raise _not_as_signed(record)
         if known is not None and known.digest == record.digest:
             return replace(known, checked=self._clock.monotonic())
         return await self._compiled(record)
 
     async def _compiled(self, record: ModelVersion) -> Loaded:
-        signed = self._storage.keys.verify(canonical_bytes(record.manifest), record.signature)
         stated = {name: record.manifest.get(name) for name in ("model", "version", "digest")}
         named = {"model": record.name, "version": record.version, "digest": record.digest}
-        if not signed or stated != named or record.manifest.get("files", {}).get("form.json") != record.artefact:
-            raise CorruptArtefact(
-                f"{record.name}@{record.version} isn't what was signed when it was trained.",
-                hint=f"Call verify_model with model {record.name}@{record.version} to see which check fails.",
-            )
+        if stated != named or record.manifest.get("files", {}).get("form.json") != record.artefact:
+            raise _not_as_signed(record)
         raw = await self._storage.artefacts.get(record.artefact)
         document = await asyncio.to_thread(orjson.loads, raw)
         predictor = await asyncio.to_thread(compile_form, document["form"])
@@ -139,3 +138,10 @@ class Predictors:
             frozenset(unread),
             self._clock.monotonic(),
         )
+
+
+def _not_as_signed(record: ModelVersion) -> CorruptArtefact:
+    return CorruptArtefact(
+        f"{record.name}@{record.version} isn't what was signed when it was trained.",
+        hint=f"Call verify_model with model {record.name}@{record.version} to see which check fails.",
+    )

@@ -65,7 +65,7 @@ async def open_storage(
     """
     sqlite_library.install()
     artefacts, keys = await asyncio.to_thread(_open_files, data_dir)
-    from mcp_server.storage import migrations, removal, sqlite_file
+    from mcp_server.storage import key_changes, migrations, removal, sqlite_file
     from mcp_server.storage.audit_chain import Witness
     from mcp_server.storage.database import Database
     from mcp_server.storage.prediction_log import open_log
@@ -76,6 +76,7 @@ async def open_storage(
         if database.path is not None:
             await asyncio.to_thread(sqlite_file.prepare, database.path)
         await migrations.upgrade(database)
+        await key_changes.finish(database, keys)
         await artefacts.sweep(clock.now())
         await removal.finish(database, artefacts)
     except BaseException:

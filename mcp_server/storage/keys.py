@@ -1,12 +1,11 @@
 """The installation's own keys: made at first start, readable by their owner alone.
 
-Three of them, so that none does two jobs: one encrypts columns (AES-256-GCM), one signs manifests (Ed25519), one
-hashes personal values (HMAC-SHA256).
+Three of them, so that none does two jobs: one encrypts columns (AES-256-GCM), one signs manifests (Ed25519; it can
+be replaced, see `key_ring`), one hashes personal values (HMAC-SHA256).
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from functools import cached_property
@@ -14,26 +13,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcp_server.core.canonical import canonical_bytes
-from mcp_server.errors import BadConfiguration, CorruptArtefact
-from mcp_server.storage.private_files import create_once, make_folder, refuse_readable
+from mcp_server.errors import CorruptArtefact, Unverified
+from mcp_server.storage.key_ring import SigningKeys, is_signed_by, read_or_make
+from mcp_server.storage.private_files import make_folder, refuse_readable
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-KEY_BYTES = 32
 NONCE_BYTES = 12
 KEY_ID_BYTES = 4
 FORMAT = b"\x01"
 PSEUDONYM = "hmac:"
-_NAMES = ("data", "signing", "hashing")
 
 
 class Keys:
-    """Encrypts, signs and hashes. The bytes of the keys stay inside."""
+    """Encrypts, signs and hashes. The bytes of the keys stay inside.
 
-    def __init__(self, *, data: bytes, signing: bytes, hashing: bytes) -> None:
-        self._data, self._signing, self._hashing = data, signing, hashing
+    Args:
+        signing: the ring of keys that sign, or the 32 bytes of the only one.
+    """
+
+    def __init__(self, *, data: bytes, signing: bytes | SigningKeys, hashing: bytes) -> None:
+        self._data, self._hashing = data, hashing
+        self.ring = signing if isinstance(signing, SigningKeys) else SigningKeys(None, signing)
         # Says which key sealed a value, and of the key nothing that helps.
         self._id = hmac.digest(data, b"courtside data key id", "sha256")[:KEY_ID_BYTES]
 
@@ -47,7 +49,8 @@ class Keys:
             BadConfiguration: others may read a key or the folder, or a key's file is damaged.
         """
         refuse_readable(make_folder(folder))
-        return cls(**{name: _read_or_make(folder / f"{name}.key") for name in _NAMES})
+        data, hashing = (read_or_make(folder / f"{name}.key") for name in ("data", "hashing"))
+        return cls(data=data, signing=SigningKeys(folder), hashing=hashing)
 
     def encrypt(self, content: bytes, *, table: str, column: str, row: str) -> bytes:
         """Seal a value to its place: it can't be read, changed, or moved to another row, column or table.
@@ -83,32 +86,42 @@ class Keys:
 
     def sign(self, manifest: bytes) -> bytes:
         """The Ed25519 signature, 64 bytes."""
-        return self._signer.sign(manifest)
+        return self.ring.sign(manifest)
 
     def verify(self, manifest: bytes, signature: bytes, public_key: bytes | None = None) -> bool:
         """Whether a signature is this installation's (or a given key's) over exactly these bytes.
 
         Args:
-            public_key: 32 bytes; this installation's own when None.
+            public_key: 32 bytes; when None, any that signs or signed here and isn't revoked.
         """
-        from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+        if public_key is not None:
+            return is_signed_by(public_key, manifest, signature)
+        signer = self.ring.signer(manifest, signature)
+        return signer is not None and signer.state != "revoked"
 
-        try:
-            Ed25519PublicKey.from_public_bytes(public_key or self.public_key).verify(signature, manifest)
-        except (InvalidSignature, ValueError):
-            return False
-        return True
+    def check(self, manifest: bytes, signature: bytes) -> bool:
+        """As `verify`, and says so where it's only the key that isn't trusted any more.
 
-    @cached_property
+        Raises:
+            Unverified: the key was revoked.
+        """
+        signer = self.ring.signer(manifest, signature)
+        if signer is not None and signer.state == "revoked":
+            raise Unverified(
+                f"It's signed with key {signer.id}, which was revoked on {(signer.revoked or '')[:10]}.",
+                hint="Train again, or compare its digest with one noted elsewhere and run courtside keys sign.",
+            )
+        return signer is not None
+
+    @property
     def public_key(self) -> bytes:
-        """The key that verifies what `sign` signed: 32 bytes, no secret."""
-        return self._signer.public_key().public_bytes_raw()
+        """The key that verifies what `sign` signs: 32 bytes, no secret."""
+        return self.ring.signing.public
 
     @property
     def public_key_id(self) -> str:
-        """16 hex digits that name the public key in a manifest."""
-        return hashlib.sha256(self.public_key).hexdigest()[:16]
+        """16 hex digits that name the public key."""
+        return self.ring.signing.id
 
     def pseudonym(self, column: str, value: object) -> str:
         """What stands for a personal value: equal values of a column stay equal, and nobody can read them back.
@@ -139,25 +152,9 @@ class Keys:
 
         return AESGCM(self._data)
 
-    @cached_property
-    def _signer(self) -> Ed25519PrivateKey:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-        return Ed25519PrivateKey.from_private_bytes(self._signing)
-
     def __repr__(self) -> str:
         return "Keys(...)"
 
 
 def _place(table: str, column: str, row: str) -> bytes:
     return f"{table}|{column}|{row}".encode()
-
-
-def _read_or_make(path: Path) -> bytes:
-    if not path.exists():
-        create_once(path, secrets.token_bytes(KEY_BYTES))
-    refuse_readable(path)
-    content = path.read_bytes()
-    if len(content) != KEY_BYTES:
-        raise BadConfiguration(f"The key {path} is damaged.", hint="Restore the keys folder from a backup.")
-    return content

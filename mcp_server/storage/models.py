@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, and_, delete, func, insert, or_, select
+from sqlalchemy import Select, and_, delete, func, insert, or_, select, update
 
 from mcp_server.core.names import check_name, fold_name, parse_reference
 from mcp_server.errors import Conflict, NotFound
@@ -88,10 +88,12 @@ async def get(tx: Transaction, name: str, version: int | None = None) -> ModelVe
     Raises:
         DataRejected: `E_NAME`; the name isn't well formed.
         NotFound: there's no such model or version.
+        CorruptArtefact: its record was tampered with, or put back after it was deleted.
     """
     check_name(name)
     found = await _find(tx, name, *(() if version is None else (models.c.version == version,)))
     if found is not None:
+        await versions.refuse_put_back(tx, models, found)
         return found
     if version is not None:
         await versions.refuse_deleted(tx, models, name, version)
@@ -196,6 +198,18 @@ async def set_verification(
         insert(verifications).values(name=known, version=version, verdict=verdict, checks=checks, at=tx.now)
     )
     return found
+
+
+async def set_signature(tx: Transaction, name: str, version: int, signature: bytes) -> None:
+    """Put another signature over the same manifest."""
+    which = models.c.folded == fold_name(name), models.c.version == version
+    await tx.execute(update(models).where(*which).values(signature=signature))
+
+
+async def signed(tx: Transaction) -> list[tuple[str, int, Json, bytes]]:
+    """Name, version, manifest and signature of every version, oldest first."""
+    columns = models.c.name, models.c.version, models.c.manifest, models.c.signature
+    return [tuple(row) for row in await tx.execute(select(*columns).order_by(models.c.id))]
 
 
 async def latest_verification(tx: Transaction, name: str, version: int) -> Verification | None:

@@ -36,6 +36,35 @@ def create_once(path: Path, content: bytes) -> bool:
     Returns:
         whether this call made it.
     """
+    draft = _drafted(path, content)
+    try:
+        # Unlike a POSIX rename, a link never replaces what is there; on Windows a rename doesn't either.
+        _put_in_place(draft, path)
+    except FileExistsError:
+        return False
+    finally:
+        with suppress(FileNotFoundError):
+            draft.unlink()
+    sync_folder(path.parent)
+    return True
+
+
+def replace_whole(path: Path, content: bytes) -> None:
+    """Put a file with mode 0600 in the place of the one that is there, if any; readers see the one or the other.
+
+    Whatever ends the process meanwhile, and after a power cut, one of the two is there, whole.
+    """
+    draft = _drafted(path, content)
+    try:
+        os.replace(draft, path)
+    finally:
+        with suppress(FileNotFoundError):
+            draft.unlink()
+    sync_folder(path.parent)
+
+
+def _drafted(path: Path, content: bytes) -> Path:
+    """The content in a file beside it, on the disk."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -43,16 +72,10 @@ def create_once(path: Path, content: bytes) -> bool:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        try:
-            # Unlike a POSIX rename, a link never replaces what is there; on Windows a rename doesn't either.
-            _put_in_place(draft, path)
-        except FileExistsError:
-            return False
-    finally:
-        with suppress(FileNotFoundError):
-            draft.unlink()
-    sync_folder(path.parent)
-    return True
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    return draft
 
 
 def refuse_readable(path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import Table, delete, func, insert, select
 
 from mcp_server.core.names import check_name, fold_name
-from mcp_server.errors import AlreadyExists, NotFound
+from mcp_server.errors import AlreadyExists, CorruptArtefact, NotFound
 from mcp_server.storage.pages import contains
 from mcp_server.storage.records import DatasetVersion, Deletion, ModelVersion
 from mcp_server.storage.tables import deletions
@@ -47,14 +47,25 @@ async def add(
 
 
 async def find(tx: Transaction, table: Table, record: type[V], name: str, *conditions: ColumnElement[bool]) -> V | None:
-    """The newest version of a name for which the conditions hold, or None."""
+    """The newest version of a name for which the conditions hold, or None.
+
+    Raises:
+        CorruptArtefact: its record holds what nobody here wrote.
+    """
     query = (
         select(*(column for column in table.c if column.name not in ("id", "folded")))
         .where(table.c.folded == fold_name(name), *conditions)
         .order_by(table.c.version.desc())
         .limit(1)
     )
-    row: Any = (await tx.execute(query)).mappings().first()
+    found = await tx.execute(query)
+    try:
+        row: Any = found.mappings().first()
+    except ValueError:  # of a column of JSON
+        raise CorruptArtefact(
+            f"A record of {name} can't be read: it isn't what was written.",
+            hint="Restore the database from a backup; courtside audit verify says what else was touched.",
+        ) from None
     return None if row is None else record(**row)
 
 
@@ -129,6 +140,20 @@ async def refuse_deleted(tx: Transaction, table: Table, name: str, version: int)
     if gone is not None:
         raise NotFound(
             f"{gone.name}@{gone.version} was deleted on {gone.at:%Y-%m-%d}.", hint="Use another version of it."
+        )
+
+
+async def refuse_put_back(tx: Transaction, table: Table, version: DatasetVersion | ModelVersion) -> None:
+    """Say of a version that is there that it was deleted: its number isn't given again, so someone put it back.
+
+    Raises:
+        CorruptArtefact: it was.
+    """
+    gone = await deletion(tx, table.name, version.name, version.version)
+    if gone is not None:
+        raise CorruptArtefact(
+            f"{gone.name}@{gone.version} was deleted on {gone.at:%Y-%m-%d}; someone put it back.",
+            hint="Use another version; courtside audit verify says what else was touched.",
         )
 
 

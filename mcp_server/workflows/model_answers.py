@@ -93,13 +93,18 @@ class Verified(Reply):
     digest: str
 
     def lines(self) -> list[str]:
+        passed: list[str] = []
         if self.kind is None:
             told = [f"{self.model}: verification {self.verdict} ({self.digest[:19]}…)."]
+            passed = [check["name"] for check in self.checks if check["state"] == "passed"]
         else:
             told = [f"{self.model} is {self.verdict} (kind {self.kind}, {self.digest[:19]}…)."]
-        return told + [
-            f"- {check['name']}: {check['state'].replace('_', ' ')}; {check['detail']}" for check in self.checks
+        told += [
+            f"- {check['name']}: {check['state'].replace('_', ' ')}; {check['detail']}"
+            for check in self.checks
+            if check["name"] not in passed or check["state"] != "passed"
         ]
+        return told + ([f"Passed: {', '.join(passed)}."] if passed else [])
 
 
 class Predicted(Reply):

@@ -7,11 +7,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from mcp_server.context import CallContext
-from mcp_server.errors import InvalidInput, QuotaExceeded
+from mcp_server.errors import CorruptArtefact, InvalidInput, QuotaExceeded
 from mcp_server.workflows.app import App
 from mcp_server.workflows.describing import find
 from mcp_server.workflows.model_answers import Predicted, decided
 from mcp_server.workflows.reply import token
+from mcp_server.workflows.verifying import note_unreadable
 
 if TYPE_CHECKING:
     from mcp_server.core.predictor import Answer, Flag
@@ -39,7 +40,11 @@ async def predict(
         raise InvalidInput(
             "Give either rows or dataset.", hint='rows as [{"column": value}], or dataset as name@version.'
         )
-    loaded = await (await app.predictors()).get(model)
+    try:
+        loaded = await (await app.predictors()).get(model)
+    except CorruptArtefact as refused:
+        await note_unreadable(app, call, model, refused)
+        raise
     if rows is None:
         assert dataset is not None
         rows = await _rows_of(app, call, loaded, dataset)

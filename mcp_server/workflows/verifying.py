@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcp_server.context import CallContext
-from mcp_server.errors import ComputeFailed, DataRejected, DeadlineExceeded, InvalidInput, NotFound
+from mcp_server.errors import (
+    ComputeFailed,
+    CorruptArtefact,
+    CourtsideError,
+    DataRejected,
+    DeadlineExceeded,
+    InvalidInput,
+    NotFound,
+    StorageFailed,
+)
 from mcp_server.settings import MIB
 from mcp_server.workflows import remote
 from mcp_server.workflows.app import App
@@ -19,7 +28,9 @@ from mcp_server.workflows.reply import Apart, counted, token
 
 if TYPE_CHECKING:
     from mcp_server.storage.records import ModelVersion
+    from mcp_server.storage.transaction import Transaction
 
+MOST_WHY = 200
 MOST_TOLD = 10
 MOST_SHOWN = 5
 LONGEST_PLACE = 256
@@ -51,22 +62,41 @@ async def verify(app: App, call: CallContext, model: str) -> Verified:
             refused.hint = f"{refused.hint} A file goes by its path in an allowed folder, such as ./model.pkl.".strip()
             raise
         return await _verify_file(app, call, model)
+    except (CorruptArtefact, StorageFailed) as refused:
+        await note_unreadable(app, call, model, refused)
+        raise
     return await _verify_version(app, call, record)
+
+
+async def note_unreadable(app: App, call: CallContext, model: str, refused: CourtsideError) -> None:
+    """Say in the audit log that a version was refused because what is stored of it isn't what was written."""
+    from mcp_server.storage import audit
+
+    details = {"why": refused.message[:MOST_WHY]}
+    async with (await app.storage()).database.transaction() as tx:
+        # Only a well-formed reference comes as far as the database.
+        await audit.add(tx, call, action="refuse", outcome=refused.code, subject=f"model:{model}", details=details)
 
 
 async def _verify_version(app: App, call: CallContext, record: ModelVersion) -> Verified:
     """Check a version and store the verdict; a failing one stops answering at once."""
     from mcp_server.serving.seals import sealed
     from mcp_server.storage import models
-    from mcp_server.workflows.examining import examine, verdict_of
+    from mcp_server.workflows.examining import OVERRIDDEN, Policy, examine, verdict_of
 
     storage = await app.storage()
-    checks = await examine(storage, await app.compute(), record, seconds=call.remaining())
+    checks = await examine(
+        storage,
+        await app.compute(),
+        record,
+        seconds=call.remaining(),
+        policy=Policy.of(app.settings),
+    )
     outcome = verdict_of(checks)
-    stored = sealed(storage.keys, record, outcome, checks)
     reference = f"{record.name}@{record.version}"
     (await app.predictors()).evict(record.name, record.version)
     async with storage.database.transaction(call) as tx:
+        stored = sealed(storage.keys, record, outcome, checks)
         await models.set_verification(tx, record.name, record.version, verdict=outcome, checks=stored)
         answer = Verified(
             model=reference,
@@ -78,9 +108,23 @@ async def _verify_version(app: App, call: CallContext, record: ModelVersion) -> 
             else "It no longer predicts. See runbook://verification-failed; train again if its files are damaged.",
         )
         tx.answer(answer.model_dump(mode="json", exclude_none=True))
-        tx.about(f"model:{reference}")
+        overridden = [check["name"] for check in checks if check["detail"].endswith(OVERRIDDEN)]
+        tx.about(f"model:{reference}", verdict=outcome, **({"overridden": overridden} if overridden else {}))
+        if outcome != "passed":
+            await _note_refusal(tx, call, f"model:{reference}", record.digest, checks)
     (await app.predictors()).evict(record.name, record.version)
     return answer
+
+
+async def _note_refusal(
+    tx: Transaction, call: CallContext, subject: str, digest: str, checks: list[dict[str, Any]]
+) -> None:
+    """Say in the audit log what was refused and why."""
+    from mcp_server.storage import audit
+
+    failed = [check for check in checks if check["state"] == "failed"] or checks
+    details = {"digest": digest, "failed": [check["name"] for check in failed], "why": failed[0]["detail"][:MOST_WHY]}
+    await audit.add(tx, call, action="refuse", outcome="E_UNVERIFIED", subject=subject, details=details)
 
 
 # Files from elsewhere ----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from mcp import Client
 from sqlalchemy import delete, update
 
-from acceptance.processes import text_of, told, with_two_versions
+from acceptance.processes import text_of, told
 from mcp_server import settings
 from mcp_server.server import build_server
 from mcp_server.storage import tables
@@ -18,10 +18,9 @@ from mcp_server.storage import tables
 ROW = {"x": 3, "z": 1}
 
 
-@pytest.fixture(scope="module")
-def env(tmp_path_factory):
-    """A data folder with two verified versions, y@1 and y@2."""
-    return with_two_versions(tmp_path_factory.mktemp("tampering"))
+@pytest.fixture
+def env(two_versions):
+    return two_versions
 
 
 async def code_of(client: Client, tool: str, **arguments) -> str:

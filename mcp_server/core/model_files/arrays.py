@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -103,7 +106,8 @@ def read_npy(view: memoryview, reading: FileReading) -> tuple[ItemType, tuple[in
     return of, shape, view[start:]
 
 
-def _header(raw: bytes) -> dict[str, Any]:
+@lru_cache(maxsize=256)  # a forest's arrays have few different ones
+def _header(raw: bytes) -> Mapping[str, Any]:
     try:
         text = raw.decode("utf-8")
         if not _HEADER_CHARACTERS.match(text) or _depth(text) > 6:
@@ -115,7 +119,7 @@ def _header(raw: bytes) -> dict[str, Any]:
         raise Unread("damaged", "The header isn't a literal.", 8) from None
     if not isinstance(header, dict) or header.keys() != {"descr", "fortran_order", "shape"}:
         raise Unread("damaged", "The header has other entries than an array's.", 8)
-    return header
+    return MappingProxyType(header)
 
 
 def _depth(text: str) -> int:

@@ -85,7 +85,7 @@ def table_findings(
     if baseline is not None and alike:
         together = pl.concat([frame, baseline.select(alike)], how="diagonal_relaxed")
         apart |= set(frame.columns) - set(alike)
-    numbers, codes, names = _arrays(together, contract)
+    numbers, codes, names = feature_arrays(together, contract)
     whole = FeatureTable(numbers, codes, *_target(together, contract))
 
     screening = screen_table(
@@ -136,7 +136,7 @@ def _finding(item: Evidence, columns: tuple[str, ...], places: Integers, contrac
     return Finding(f"screening.{item.method}", item.grade, columns, count, rows, item.reason, item.statistic)
 
 
-def _arrays(frame: pl.DataFrame, contract: Contract) -> tuple[Floats, Integers, list[str]]:
+def feature_arrays(frame: pl.DataFrame, contract: Contract) -> tuple[Floats, Integers, list[str]]:
     """The features as numbers and codes, and their names: those of the numbers, then those of the codes."""
     unlisted = {column.name for column in contract.columns if column.kind == "text" or column.unique}
     features = [feature for feature in read_features(frame, contract) if feature.name not in unlisted]

@@ -7,7 +7,6 @@ the whole of the schema has been read. Only for a process that may fail: never f
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import zipfile
@@ -16,11 +15,16 @@ from typing import Any
 
 import numpy as np
 
+from mcp_server.core.model_files.archive import Archive
+from mcp_server.core.model_files.arrays import read_npy
+from mcp_server.core.model_files.report import FileReading, Unread
 from mcp_server.core.predictor.form import MAX_MEMBERS
 from mcp_server.errors import CorruptArtefact
 
 MAX_BYTES = 256 * 1024 * 1024
 MAX_FILES = 50_000
+MAX_SCHEMA = 64 * 1024 * 1024
+SCHEMA = "schema.json"
 PROTOCOL = 2
 
 _NAME = re.compile(r"[0-9]{1,20}\.npy|schema\.json")
@@ -94,17 +98,21 @@ def audit_training_form(content: bytes) -> None:
     """Read what a training form would build, without building it.
 
     Raises:
-        CorruptArtefact: it isn't a plain zip archive with one schema of protocol 2 and arrays, is too large, is
-            compressed, or names a type outside `ALLOWED`.
+        CorruptArtefact: it isn't a plain zip archive with one schema of protocol 2 and arrays, has bytes that belong to
+            none or to two of them, is too large, is compressed, or names a type outside `ALLOWED`.
     """
     if len(content) > MAX_BYTES:
         raise _refused("is larger than allowed")
+    reading = FileReading()
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            names = _audit_directory(archive)
-            schema = json.loads(archive.read("schema.json"))
-    except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, OSError):
-        raise _refused("isn't a sound zip archive") from None
+        # Strictly, so that skops can't find other members than these, nor an array that is larger than its bytes.
+        archive = Archive(memoryview(content), reading)
+        names = _audit_directory(archive)
+        for name in names - {SCHEMA}:
+            read_npy(archive.read(name), reading)
+        schema = json.loads(bytes(archive.read(SCHEMA)))
+    except Unread:
+        raise _refused("isn't a sound zip archive of arrays") from None
     except (ValueError, RecursionError):
         raise _refused("has a schema that isn't JSON") from None
     if not isinstance(schema, dict) or schema.get("protocol") != PROTOCOL or schema.get("__class__") not in _ROOTS:
@@ -155,19 +163,13 @@ def _audit_estimator(estimator: Any) -> None:
         raise _refused("is another estimator than a model of this product has")
 
 
-def _audit_directory(archive: zipfile.ZipFile) -> frozenset[str]:
-    members = archive.infolist()
-    names = [member.filename for member in members]
-    if len(members) > MAX_FILES or len(set(names)) != len(names) or "schema.json" not in names:
+def _audit_directory(archive: Archive) -> frozenset[str]:
+    members = archive.members
+    if len(members) > MAX_FILES or SCHEMA not in members or members[SCHEMA].size > MAX_SCHEMA:
         raise _refused("has a directory that no model of this product has")
-    if any(
-        not _NAME.fullmatch(member.filename)
-        or member.compress_type != zipfile.ZIP_STORED
-        or member.file_size != member.compress_size
-        for member in members
-    ):
+    if any(not _NAME.fullmatch(name) or member.method != zipfile.ZIP_STORED for name, member in members.items()):
         raise _refused("has a member with another name, or a compressed one")
-    return frozenset(names)
+    return frozenset(members)
 
 
 def _nodes(schema: Any) -> Iterator[dict[str, Any]]:

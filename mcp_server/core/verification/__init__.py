@@ -12,6 +12,7 @@ from mcp_server.core.verification.checks import (
     verdict,
     version_digest,
 )
+from mcp_server.core.verification.provenance import check_provenance
 from mcp_server.core.verification.replay import check_golden_rows
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "check_digest",
     "check_golden_rows",
     "check_manifest",
+    "check_provenance",
     "check_signature",
     "not_done",
     "verdict",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import io
 import json
 import pickle
@@ -129,6 +130,52 @@ def test_a_compressed_archive_is_refused(boosted: bytes) -> None:
 def test_a_further_member_is_refused(boosted: bytes, name: str) -> None:
     with pytest.raises(CorruptArtefact):
         load_training_form(rewritten(boosted, **{name: b"x"}))
+
+
+def an_array(header: dict[str, Any], body: bytes = b"\0" * 8) -> bytes:
+    text = repr(header).encode() + b" \n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + body
+
+
+PLAIN = {"descr": "<f8", "fortran_order": False, "shape": (1,)}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        an_array(PLAIN | {"shape": (10**12,)}),
+        an_array(PLAIN | {"descr": "|O"}),
+        an_array(PLAIN | {"shape": (-1,)}),
+        b"x" * 80,
+    ],
+    ids=["eight terabytes", "objects", "a negative shape", "no array"],
+)
+def test_an_array_that_is_not_as_large_as_it_says_is_refused_before_it_is_built(boosted: bytes, body: bytes) -> None:
+    audit_training_form(rewritten(boosted, **{"9999.npy": an_array(PLAIN)}))  # the control
+    with pytest.raises(CorruptArtefact):
+        audit_training_form(rewritten(boosted, **{"9999.npy": body}))
+
+
+def test_members_that_share_their_bytes_are_refused(boosted: bytes) -> None:
+    """Thousands of names for one large member: the archive is small, what is read from it isn't."""
+    made = io.BytesIO(boosted)
+    with zipfile.ZipFile(made, "a", zipfile.ZIP_STORED) as archive:
+        archive.writestr("9999.npy", an_array(PLAIN))
+        (last,) = archive.infolist()[-1:]
+        twin = copy.copy(last)
+        twin.filename = "9998.npy"
+        archive.filelist.append(twin)
+        archive.NameToInfo[twin.filename] = twin
+    assert len(zipfile.ZipFile(made).namelist()) > len(zipfile.ZipFile(io.BytesIO(boosted)).namelist()) + 1
+    with pytest.raises(CorruptArtefact):
+        audit_training_form(made.getvalue())
+
+
+@pytest.mark.parametrize("where", ["before", "behind"])
+def test_bytes_that_belong_to_no_member_are_refused(boosted: bytes, where: str) -> None:
+    content = b"more" + boosted if where == "before" else boosted + b"more"
+    with pytest.raises(CorruptArtefact):
+        audit_training_form(content)
 
 
 def test_a_cut_archive_is_refused(boosted: bytes) -> None:
