@@ -1,0 +1,117 @@
+"""What a file describes, as plain values: numbers, text, lists, arrays and named objects that nobody has made yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcp_server.core.labels import label
+from mcp_server.core.model_files.arrays import ItemType
+from mcp_server.core.model_files.values import Gathered, Instance, Listed, Mapped, Named, Raw
+from mcp_server.errors import Unsupported
+
+MOST_DEPTH = 40
+
+SUPPORTED_HINT = (
+    "Adopted are linear and logistic regression, decision trees, random forests, extra trees and gradient boosting of "
+    "scikit-learn, in a Pipeline with scalers, SimpleImputer, OneHotEncoder, OrdinalEncoder and ColumnTransformer. "
+    "Save one of these, or train_model on its data."
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Object:
+    """An object as the file describes it.
+
+    Args:
+        module, name: of its class.
+        attributes: its state, or nothing.
+        arguments: what its constructor is given, of the kinds that have it.
+    """
+
+    module: str
+    name: str
+    attributes: Mapping[str, Any]
+    arguments: tuple[Any, ...] = ()
+
+
+def refused(why: str, *, hint: str = SUPPORTED_HINT) -> Unsupported:
+    """The refusal of a model, with the step that can't be adopted."""
+    return Unsupported(f"The model can't be adopted: {why}", hint=hint)
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """A description of `model_files.values` as plain values; raises Unsupported where it's too deep.
+
+    Returns:
+        None, true and false, numbers, text and bytes as they are; lists and tuples as lists; dictionaries with text for
+        keys as dictionaries; numpy's scalars as Python's and its arrays as arrays; anything else as an `Object`.
+    """
+    if depth > MOST_DEPTH:
+        raise refused("its parts are nested too deeply.")
+    if value is None or isinstance(value, bool | int | float | str | Object):
+        return value
+    if isinstance(value, Raw):
+        return bytes(value.view)
+    if isinstance(value, Listed | Gathered):
+        return [plain(one, depth + 1) for one in value.items]
+    if isinstance(value, tuple | list):
+        return [plain(one, depth + 1) for one in value]
+    if isinstance(value, Mapped):
+        return {str(key): plain(one, depth + 1) for key, one in value.pairs if isinstance(key, str | int)}
+    if isinstance(value, Named):
+        return Object(value.module, value.name, {})
+    return _object(value, depth) if isinstance(value, Instance) else Object("", "", {})
+
+
+def _object(value: Instance, depth: int) -> Any:
+    of, state = value.of, value.attributes
+    if of.rule in ("ndarray", "masked") and isinstance(state, tuple):
+        return array(*state, depth=depth)
+    if of.rule == "scalar" and isinstance(state, tuple):
+        return np.frombuffer(state[1].view, dtype=item_dtype(state[0]))[0].item()
+    if of.rule == "slice" and isinstance(state, tuple):
+        return Object(of.module, of.name, {}, tuple(plain(one, depth + 1) for one in state))
+    if of.rule == "tree" and isinstance(state, tuple) and isinstance(state[0], tuple):
+        arguments, attributes = state
+        given = tuple(plain(one, depth + 1) for one in arguments)
+        return Object(of.module, of.name, plain(attributes, depth + 1), given)
+    return Object(of.module, of.name, plain(state, depth + 1) if isinstance(state, Mapped) else {})
+
+
+def array(kind: ItemType, shape: tuple[int, ...], content: Any, by_column: bool, *, depth: int = 0) -> NDArray[Any]:
+    """An array of the description that `model_files` has of it; its sizes were checked there."""
+    order: Any = "F" if by_column else "C"
+    if kind.kind == "O":
+        cells: NDArray[Any] = np.empty(len(content.items), dtype=object)
+        for at, one in enumerate(content.items):
+            cells[at] = plain(one, depth + 1)
+        return cells.reshape(shape, order=order)
+    made: NDArray[Any] = np.frombuffer(content.view, dtype=item_dtype(kind)).reshape(shape, order=order)
+    return made
+
+
+def item_dtype(kind: ItemType) -> np.dtype[Any]:
+    """numpy's type of an array's items, plain or with fields."""
+    if kind.fields is None:
+        if kind.kind in "OVMm":
+            raise refused("an array holds items of a kind that no part of it has.")
+        size = kind.size // 4 if kind.kind == "U" else kind.size
+        return np.dtype(f"{kind.order}{kind.kind}{size}")
+    names = list(kind.fields)
+    described = {
+        "names": names,
+        "formats": [item_dtype(kind.fields[name][0]) for name in names],
+        "offsets": [kind.fields[name][1] for name in names],
+        "itemsize": kind.size,
+    }
+    return np.dtype(described)  # type: ignore[call-overload,no-any-return]
+
+
+def named(made: Object) -> str:
+    """A class for a message: its name is on the list of `model_files`, or else it's shown as a label."""
+    return repr(label(made.name, 60))
