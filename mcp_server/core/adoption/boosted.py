@@ -40,7 +40,8 @@ def gradient_boosting(of: Object) -> Any:
     """Boosted decision trees.
 
     Raises:
-        Unsupported: it isn't fitted, begins with an estimator of its own, or predicts by another function of the sum.
+        AdoptionRefused: it isn't fitted, begins with an estimator of its own, or predicts by another function of
+            the sum.
     """
     state = State(of, _KINDS[of.name], FITTED[of.name])
     width, classifier = state.width(), of.name.endswith("Classifier")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ class Encoder:
     def __init__(self, features: Sequence[Feature], columns: Sequence[str]) -> None:
         self.parts: list[dict[str, Any]] = []
         self.width = 0
-        self._places: dict[Any, int] = {}
+        self._places: dict[object, int] = {}
         self._columns = columns
         # Of these columns a mark is set for a missing value, which a block of marks can't have.
         self._marked = {
@@ -49,11 +50,12 @@ class Encoder:
         if isinstance(base, Number):
             return self._append({"column": column, "as": "number", "fill": base.fill}, 1)
         if base.among and base.values and base.column not in self._marked:
-            block = ("block", base.column, base.among)
+            block: object = ("block", base.column, base.among)
             if block not in self._places:
                 part = {"column": column, "as": "onehot", "values": list(base.among)}
                 self._places[block] = self._append(part, len(base.among) + 1)
-            return self._places[block] + base.among.index(base.values[0])
+            first: int = self._places[block]
+            return first + int(base.among.index(base.values[0]))
         lookup = {
             "column": column,
             "as": "lookup",
@@ -77,7 +79,7 @@ def estimator_part(model: Any, features: Sequence[Feature], encoder: Encoder) ->
         model: the last step of a rebuilt model.
         features: its vector; `encoder` has their places.
     Raises:
-        Unsupported: its trees are too large or too deep, or a coefficient isn't finite once scalers are folded in.
+        AdoptionRefused: its trees are too large or too deep, or a coefficient isn't finite once scalers are folded in.
     """
     name = type(model).__name__
     if hasattr(model, "coef_"):
@@ -142,14 +144,14 @@ class _Splits:
         inner = nodes["left_child"] != -1
         thresholds = self._thresholds(nodes["feature"], nodes["threshold"], inner)
         missing = nodes["missing_go_to_left"]
-        return [
-            self._branch(
-                nodes["feature"][at], thresholds[at], nodes["left_child"][at], nodes["right_child"][at], missing[at]
-            )
-            if inner[at]
-            else {"v": leaf(tree.value[at])}
-            for at in range(len(nodes))
-        ]
+        made = []
+        for at, node in enumerate(nodes):
+            if inner[at]:
+                ways = node["left_child"], node["right_child"], missing[at]
+                made.append(self._branch(node["feature"], thresholds[at], *ways))
+            else:
+                made.append({"v": leaf(tree.value[at])})
+        return made
 
     def histogram_tree(self, nodes: NDArray[np.void]) -> Nodes:
         self._count(len(nodes), int(nodes["depth"].max()))
@@ -185,7 +187,7 @@ class _Splits:
             ops = self._features[int(at)].ops
             if ops or self._single:
                 rows = np.flatnonzero(inner & (features == at))
-                found[rows] = largest_below(lambda values, ops=ops: self._asked(ops, values), found[rows])
+                found[rows] = largest_below(partial(self._asked, ops), found[rows])
         return found
 
     def _asked(self, ops: Any, values: FloatArray) -> FloatArray:

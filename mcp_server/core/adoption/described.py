@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mcp_server.core.labels import label
 from mcp_server.core.model_files.arrays import ItemType
 from mcp_server.core.model_files.values import Gathered, Instance, Listed, Mapped, Named, Raw
-from mcp_server.errors import Unsupported
+from mcp_server.errors import AdoptionRefused
 
 MOST_DEPTH = 40
 
@@ -39,13 +39,13 @@ class Object:
     arguments: tuple[Any, ...] = ()
 
 
-def refused(why: str, *, hint: str = SUPPORTED_HINT) -> Unsupported:
+def refused(why: str, *, hint: str = SUPPORTED_HINT) -> AdoptionRefused:
     """The refusal of a model, with the step that can't be adopted."""
-    return Unsupported(f"The model can't be adopted: {why}", hint=hint)
+    return AdoptionRefused(f"The model can't be adopted: {why}", hint=hint)
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """A description of `model_files.values` as plain values; raises Unsupported where it's too deep.
+    """A description of `model_files.values` as plain values; raises AdoptionRefused where it's too deep.
 
     Returns:
         None, true and false, numbers, text and bytes as they are; lists and tuples as lists; dictionaries with text for

@@ -28,7 +28,7 @@ def decision_tree(of: Object) -> Any:
     """A decision tree whose nodes stay within its array and its columns.
 
     Raises:
-        Unsupported: it isn't fitted, has several targets, or its nodes have another form than today's.
+        AdoptionRefused: it isn't fitted, has several targets, or its nodes have another form than today's.
     """
     state = State(of, _TREES[of.name], FITTED[of.name])
     width = state.width()

@@ -9,26 +9,17 @@ from sklearn import linear_model as kinds
 from sklearn.svm import LinearSVR
 
 from mcp_server.core.adoption.described import Object
-from mcp_server.core.adoption.state import FITTED, State
+from mcp_server.core.adoption.state import FITTED, State, names
 
 _REGRESSIONS: dict[str, type[Any]] = {
-    name: getattr(kinds, name)
-    for name in (
-        *(
-            "LinearRegression",
-            "Ridge",
-            "RidgeCV",
-            "Lasso",
-            "LassoCV",
-            "ElasticNet",
-            "ElasticNetCV",
-            "Lars",
-            "LassoLars",
-        ),
-        *("HuberRegressor", "BayesianRidge", "ARDRegression", "SGDRegressor", "QuantileRegressor", "TheilSenRegressor"),
-        "OrthogonalMatchingPursuit",
+    one.__name__: one
+    for one in (
+        *(kinds.LinearRegression, kinds.Ridge, kinds.RidgeCV, kinds.Lasso, kinds.LassoCV, kinds.ElasticNet),
+        *(kinds.ElasticNetCV, kinds.Lars, kinds.LassoLars, kinds.HuberRegressor, kinds.BayesianRidge),
+        *(kinds.ARDRegression, kinds.SGDRegressor, kinds.QuantileRegressor, kinds.TheilSenRegressor),
+        *(kinds.OrthogonalMatchingPursuit, LinearSVR),
     )
-} | {"LinearSVR": LinearSVR}
+}
 _CLASSIFIERS: dict[str, type[Any]] = {
     "LogisticRegression": kinds.LogisticRegression,
     "LogisticRegressionCV": kinds.LogisticRegressionCV,
@@ -37,47 +28,13 @@ _CLASSIFIERS: dict[str, type[Any]] = {
 LINEAR = (*_REGRESSIONS, *_CLASSIFIERS)
 
 # What their fits leave behind beside coefficients; predictions are made of those alone.
-_LEFT = frozenset(
-    [
-        "coef_",
-        "intercept_",
-        "rank_",
-        "singular_",
-        "n_iter_",
-        "solver_",
-        "alpha_",
-        "alphas_",
-        "best_score_",
-        "dual_gap_",
-        "l1_ratio",
-        "l1_ratio_",
-        "mse_path_",
-        "active_",
-        "coef_path_",
-        "outliers_",
-        "scale_",
-        "X_offset_",
-        "X_scale_",
-        "lambda_",
-        "scores_",
-        "sigma_",
-        "t_",
-        "breakdown_",
-        "n_subpopulation_",
-        "n_nonzero_coefs_",
-        "normalize",
-        "method",
-        "cv_values_",
-        "cv_results_",
-        "C",
-        "loss_function_",
-        "sparse_coef_",
-        "standard_coef_",
-        "standard_intercept_",
-        "average_coef_",
-        "average_intercept_",
-        "n_alphas",
-    ]
+_LEFT = names(
+    """
+    coef_ intercept_ rank_ singular_ n_iter_ solver_ alpha_ alphas_ best_score_ dual_gap_ l1_ratio l1_ratio_ mse_path_
+    active_ coef_path_ outliers_ scale_ X_offset_ X_scale_ lambda_ scores_ sigma_ t_ breakdown_ n_subpopulation_
+    n_nonzero_coefs_ normalize method cv_values_ cv_results_ C loss_function_ sparse_coef_ standard_coef_
+    standard_intercept_ average_coef_ average_intercept_ n_alphas
+    """
 )
 
 
@@ -85,7 +42,7 @@ def linear_model(of: Object) -> Any:
     """A linear model with the coefficients of the described one.
 
     Raises:
-        Unsupported: it isn't fitted, isn't finite, has several targets, or no probabilities of its own.
+        AdoptionRefused: it isn't fitted, isn't finite, has several targets, or no probabilities of its own.
     """
     if of.name in _REGRESSIONS:
         return _regression(State(of, _REGRESSIONS[of.name], _LEFT))

@@ -48,7 +48,7 @@ def read_adoptable(content: bytes) -> ModelFile:
 
     Raises:
         Unverified: the audit found something.
-        Unsupported: it's data alone, but not a model that can be adopted.
+        AdoptionRefused: it's data alone, but not a model that can be adopted.
     """
     report, root = open_model_file(content)
     if report.verdict != "data-only":
@@ -162,7 +162,7 @@ def for_columns(estimator: Any, columns: Sequence[str], contract: Contract) -> A
 
     Raises:
         InvalidInput: there is no such column.
-        Unsupported: a column is of a kind that the model doesn't take.
+        AdoptionRefused: a column is of a kind that the model doesn't take.
     """
     texts = []
     for name in columns:
@@ -216,7 +216,7 @@ def serving_form(
     Returns:
         JSON of `courtside.model/1`, and notes, one sentence each.
     Raises:
-        Unsupported: it can't be expressed: trees that are too large, coefficients that aren't finite.
+        AdoptionRefused: it can't be expressed: trees that are too large, coefficients that aren't finite.
     """
     features, notes = _filled(model, frame)
     encoder = Encoder(features, model.columns)

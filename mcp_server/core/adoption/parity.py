@@ -45,7 +45,7 @@ def adopted_parity(
         the largest difference on them, on rows with one value changed, and on rows at thresholds of trees.
     Raises:
         InvalidInput: the model answers none of the rows.
-        Unsupported: scikit-learn can't be asked with what the file holds.
+        AdoptionRefused: scikit-learn can't be asked with what the file holds.
     """
     typed = read_form(form)
     given = [column.name for column in typed.inputs]

@@ -78,7 +78,7 @@ def rebuild(root: Any) -> Rebuilt:
     Returns:
         the model; a search stands for its best estimator.
     Raises:
-        Unsupported: a part isn't one that can be adopted, isn't fitted, or doesn't fit the others.
+        AdoptionRefused: a part isn't one that can be adopted, isn't fitted, or doesn't fit the others.
     """
     return _Builder().model(root)
 

@@ -25,7 +25,7 @@ def described_schema(schema: Any, archive: Archive) -> Any:
     Args:
         schema, archive: as `open_model_file` read them; every node was audited.
     Raises:
-        Unsupported: a node isn't as skops writes it, or they're nested too deeply.
+        AdoptionRefused: a node isn't as skops writes it, or they're nested too deeply.
     """
     return _Reader(archive).value(schema, 0)
 

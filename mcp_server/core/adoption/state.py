@@ -14,18 +14,10 @@ from numpy.typing import NDArray
 
 from mcp_server.core.adoption.described import Object, named, refused
 from mcp_server.core.labels import label
+from mcp_server.errors import AdoptionRefused
 
-_ALWAYS = frozenset(
-    [
-        "_sklearn_version",
-        "n_features_in_",
-        "feature_names_in_",
-        "n_features_",
-        "_sklearn_output_config",
-        "_metadata_request",
-        "_doc_link_module",
-        "_doc_link_template",
-    ]
+_ALWAYS = frozenset({"_sklearn_version", "n_features_in_", "feature_names_in_", "n_features_"}) | frozenset(
+    {"_sklearn_output_config", "_metadata_request", "_doc_link_module", "_doc_link_template"}
 )
 
 # Attributes beyond the constructor's, of scikit-learn 1.0 to 1.9. Linear models are in `linear`.
@@ -74,6 +66,11 @@ DummyRegressor: constant_ n_outputs_
 """
 
 
+def names(text: str) -> frozenset[str]:
+    """The words of a list."""
+    return frozenset(text.split())
+
+
 def _listed(text: str) -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
     current: set[str] = set()
@@ -98,18 +95,18 @@ class State:
         kind: scikit-learn's class that stands for it; the parameters of its constructor are known.
         fitted: further names that it may have.
     Raises:
-        Unsupported: it has an attribute that is in neither.
+        AdoptionRefused: it has an attribute that is in neither.
     """
 
     def __init__(self, of: Object, kind: type[Any], fitted: frozenset[str]) -> None:
         self.of = of
         self._attributes: Mapping[str, Any] = of.attributes
-        parameters = inspect.signature(kind.__init__).parameters  # type: ignore[misc]
+        parameters = inspect.signature(kind.__init__).parameters
         unknown = sorted(set(of.attributes) - set(parameters) - fitted - _ALWAYS)
         if unknown:
             raise self.refused(f"has the attribute {label(unknown[0], 60)!r}, which isn't known here")
 
-    def refused(self, why: str) -> Exception:
+    def refused(self, why: str) -> AdoptionRefused:
         version = self._attributes.get("_sklearn_version")
         written = f" (written by scikit-learn {label(version, 20)})" if isinstance(version, str) else ""
         return refused(f"{named(self.of)} {why}{written}.")
@@ -121,7 +118,7 @@ class State:
         """The value of a parameter that the answers depend on; absent is None.
 
         Raises:
-            Unsupported: it's another than those that are allowed.
+            AdoptionRefused: it's another than those that are allowed.
         """
         value = self._attributes.get(name)
         if not any(type(value) is type(one) and value == one for one in allowed):
@@ -146,7 +143,7 @@ class State:
         """An array of finite numbers, of one of some shapes.
 
         Raises:
-            Unsupported: it isn't there, has another shape, or isn't finite.
+            AdoptionRefused: it isn't there, has another shape, or isn't finite.
         """
         value = self._attributes.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -185,4 +182,5 @@ class State:
         listed = value.tolist() if isinstance(value, np.ndarray) and value.ndim == 1 else None
         if listed is None or not all(isinstance(one, str) for one in listed) or len(set(listed)) != len(listed):
             raise self.refused("has column names that aren't texts, or one twice")
-        return listed
+        found: list[str] = listed
+        return found

@@ -107,7 +107,7 @@ def read_vector(estimator: Any, columns: Sequence[str], texts: Sequence[bool]) -
     Returns:
         the vector, and the last estimator.
     Raises:
-        Unsupported: a step takes another kind of column than the data has.
+        AdoptionRefused: a step takes another kind of column than the data has.
     """
     features = [Feature(Text(at) if text else Number(at)) for at, text in enumerate(texts)]
     reader = _Reader(columns)

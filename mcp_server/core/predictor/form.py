@@ -162,10 +162,11 @@ class Trees(_Part):
 
 
 class Averaged(_Part):
-    """Trees that are asked in single precision unless `single` is false; a leaf's `v` is the index of its row in `leaves`.
+    """Trees that are asked in single precision, unless `single` is false.
 
-    The rows that the trees reach are averaged. Of two classes a row holds the share of the second, of more the share
-    of each, of a regression the value. Shares become log-odds, or logarithms, after `floor` is added to each.
+    A leaf's `v` is the index of its row in `leaves`. The rows that the trees reach are averaged. Of two classes a row
+    holds the share of the second, of more the share of each, of a regression the value. Shares become log-odds, or
+    logarithms, after `floor` is added to each.
     """
 
     kind: Literal["averaged"]

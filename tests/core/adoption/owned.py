@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import joblib
@@ -34,9 +35,7 @@ def by_joblib(model: Any) -> bytes:
 
 
 WAYS: dict[str, Callable[[Any], bytes]] = {
-    **{
-        f"pickle {protocol}": lambda model, protocol=protocol: pickle.dumps(model, protocol) for protocol in range(2, 6)
-    },
+    **{f"pickle {protocol}": partial(pickle.dumps, protocol=protocol) for protocol in range(2, 6)},
     "joblib": by_joblib,
     "skops": skops.io.dumps,
 }
