@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import json
 import os
 import pickle
@@ -17,6 +18,7 @@ import pytest
 import skops.io
 from mcp import Client
 from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.decomposition import PCA
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -77,9 +79,13 @@ def in_server(env: dict[str, str], scene: Any) -> Any:
     return asyncio.run(run())
 
 
-def versions(env: dict[str, str]) -> int:
+def counted(env: dict[str, str], what: str) -> int:
     with sqlite3.connect(f"{env['COURTSIDE_DATA_DIR']}/courtside.db") as database:
-        return int(database.execute("select count(*) from models").fetchone()[0])
+        return int(database.execute(f"select count(*) from {what}").fetchone()[0])
+
+
+def left_behind(env: dict[str, str]) -> list[Path]:
+    return [file for file in (Path(env["COURTSIDE_DATA_DIR"]) / "scratch").rglob("*") if file.is_file()]
 
 
 FEATURES = ["part", "malignant"]
@@ -143,3 +149,121 @@ def test_a_persons_model_is_a_version_like_any_other(place):
             assert SENTENCE not in card
 
     asyncio.run(scene())
+
+
+def test_without_a_word_on_its_training_rows_nothing_is_called_unseen(place):
+    """In every answer that it's in; its columns go by the data's order where the file names none."""
+    env, _, kept = place
+    numbers, matrix = kept["diabetes"]
+
+    async def scene(client: Client) -> None:
+        await told(client, "import_data", name="diabetes", path="diabetes.csv", target="progress")
+        found = await told(client, "register_model", model="progress", file="progress.joblib", dataset="diabetes@1")
+        answer = found.structured_content
+        assert answer["facts"]["held_out"] is False
+        assert answer["facts"]["kind"] == "joblib"
+        assert "may have been trained on" in text_of(found)
+        assert answer["metrics"]["rmse"] == pytest.approx(
+            float(np.sqrt(np.mean((kept["forest"].predict(matrix) - numbers["progress"].to_numpy()) ** 2))), rel=1e-6
+        )
+        explained = await told(client, "explain_model", model="progress@1", picture=False)
+        assert "isn't known" in text_of(explained)
+        card = (await client.read_resource("model://progress/card")).contents[0].text
+        assert "no evidence" in card
+        assert "progress.joblib" in card
+        await told(client, "train_model", model="own", dataset="diabetes@1", algorithm="linear")
+        job = await told(client, "get_job", job="own", wait=50.0)
+        assert job.structured_content["state"] == "succeeded", text_of(job)
+        compared = await told(client, "compare_models", models=["progress@1", "own@1"], picture=False)
+        assert "It can't be told whether progress@1" in text_of(compared)
+        error = await refused(client, "compare_models", models=["progress@1", "own@1"], retrain=3)
+        assert error["code"] == "E_ARG"
+
+    in_server(env, scene)
+
+
+def test_what_is_refused_leaves_nothing(place):
+    env, folder, kept = place
+    marker = folder.parent / "marker"
+    (folder / "theirs.pkl").write_bytes(stream(call(name("os", "system"), f"touch {marker}")))
+    _, matrix = kept["diabetes"]
+    target = np.arange(float(len(matrix)))
+    (folder / "parts.pkl").write_bytes(pickle.dumps(make_pipeline(PCA(2), Ridge()).fit(matrix, target)))
+    (folder / "short.skops").write_bytes((folder / "cancer.skops").read_bytes()[:-40])
+    (folder / "named.pkl").write_bytes(pickle.dumps(_named(Ridge().fit(matrix, target))))
+    (folder / "note.txt").write_text("not a model")
+
+    async def scene(client: Client) -> None:
+        await told(client, "import_data", name="sugar", path="diabetes.csv", target="progress")
+        before = [counted(env, what) for what in ("models", "runs", "verifications")]
+        for file, code, named in (
+            ("theirs.pkl", "E_UNVERIFIED", "os.system"),
+            ("parts.pkl", "E_ADOPT", "'PCA'"),
+            ("short.skops", "E_UNVERIFIED", "directory"),
+            ("named.pkl", "E_ARG", "lacks columns"),
+            ("note.txt", "E_UNVERIFIED", "kind"),
+            ("nowhere.pkl", "E_PATH", "no such file"),
+            ("cancer.skops", "E_ARG", "30 columns"),
+        ):
+            error = await refused(client, "register_model", model="sugar", file=file, dataset="sugar@1")
+            assert error["code"] == code, error
+            assert named in error["message"], error
+            assert error["hint"]
+            assert SENTENCE not in str({part: error[part] for part in ("message", "hint")})
+        for wrong, code in (
+            ({"target": "nothing"}, "E_ARG"),
+            ({"columns": ["age", "nothing"]}, "E_ARG"),
+            ({"test": "age >"}, "E_EXPRESSION"),
+            ({"test": "age > 500"}, "E_ARG"),
+            ({"dataset": "nothing@1"}, "E_NOT_FOUND"),
+            ({"surprise": 1}, "E_ARG"),
+        ):
+            given = {"model": "sugar", "file": "progress.joblib", "dataset": "sugar@1", **wrong}
+            assert (await refused(client, "register_model", **given))["code"] == code, wrong
+        assert [counted(env, what) for what in ("models", "runs", "verifications")] == before
+        assert counted(env, "audit where action = 'refuse' and outcome = 'E_UNVERIFIED'") >= 3
+
+    in_server(env, scene)
+    assert not marker.exists()
+    assert not left_behind(env)
+    pickle.loads((folder / "theirs.pkl").read_bytes())
+    assert marker.exists()
+
+
+def _named(model: Any) -> Any:
+    model.feature_names_in_ = np.array([SENTENCE, *(f"c{number}" for number in range(9))], dtype=object)
+    return model
+
+
+def test_a_file_larger_than_allowed_is_not_read(tmp_path):
+    env = environment(tmp_path, max_import_mib="1")
+    folder = Path(env["COURTSIDE_ALLOWED_DIRS"])
+    (folder / "large.pkl").write_bytes(bytes(2 << 20))
+
+    async def scene(client: Client) -> None:
+        await told(client, "import_data", name="small", text="a,b\n" + "1,2\n3,4\n" * 20, target="b")
+        error = await refused(client, "register_model", model="m", file="large.pkl", dataset="small@1")
+        assert error["code"] == "E_SIZE"
+
+    in_server(env, scene)
+
+
+def test_an_adopted_version_that_was_tampered_with_no_longer_answers(place):
+    """Its form, its model's file, or what the manifest says of where it came from."""
+    env, _, _ = place
+
+    async def scene(client: Client) -> None:
+        await told(client, "import_data", name="again", path="diabetes.csv", target="progress")
+        await told(client, "register_model", model="again", file="progress.joblib", dataset="again@1", test="age > 60")
+        row = {"age": 40, "sex": 1, "bmi": 25.0, "bp": 90, "s1": 180, "s2": 110, "s3": 45, "s4": 4, "s5": 4.5, "s6": 90}
+        await told(client, "predict", model="again@1", rows=[row])
+        with sqlite3.connect(f"{env['COURTSIDE_DATA_DIR']}/courtside.db") as database:
+            (manifest,) = database.execute("select manifest from models where name = 'again'").fetchone()
+            assert '"held_out":true' in manifest.replace(" ", "")
+            forged = manifest.replace("data-only", "data-onlY")
+            database.execute("update models set manifest = ? where name = 'again'", (forged,))
+        verified = (await told(client, "verify_model", model="again@1")).structured_content
+        assert verified["verdict"] == "failed"
+        assert (await refused(client, "predict", model="again@1", rows=[row]))["code"] == "E_UNVERIFIED"
+
+    in_server(env, scene)

@@ -389,7 +389,8 @@ def _ordinal(of: Object) -> Any:
     for name in ("unknown_value", "encoded_missing_value"):
         value = state.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) != float("inf"):
-            codes[name] = float(value)
+            # scikit-learn demands a whole number, or NaN.
+            codes[name] = int(value) if value == value and value == int(value) else float(value)
         elif value is not None:
             raise state.refused(f"has no usable {name!r}")
     made = OrdinalEncoder(

@@ -236,14 +236,12 @@ class _Reader:
         cells = step.categories_[at].tolist()
         texts = tuple(one for one in cells if isinstance(one, str))
         knows_missing = len(texts) < len(cells)
-        if base.fill is not None and base.fill not in texts:
-            raise refused(f"it fills in a text in {self._name(feature)} that its encoder doesn't know.")
         if knows_missing and cells[-1] is None:
             self.none.add(base.column)
         if step.handle_unknown == "error":
             known = frozenset(texts)
             self.texts[base.column] = self.texts.get(base.column, known) & known
-            if base.fill is None and not knows_missing:
+            if base.fill not in texts and not (base.fill is None and knows_missing):
                 self.strict_missing.add(base.column)
         if isinstance(step, OneHotEncoder):
             return self._marks(step, at, base, texts, knows_missing)
@@ -251,7 +249,8 @@ class _Reader:
         other = NAN if step.handle_unknown == "error" else float(step.unknown_value)
         missing = float(step.encoded_missing_value) if knows_missing else other
         if base.fill is not None:
-            missing = codes[texts.index(base.fill)]
+            # What stands for a missing value may itself be a text that the encoder never saw.
+            missing = codes[texts.index(base.fill)] if base.fill in texts else other
         return [Feature(Code(base.column, texts, codes, other, missing))]
 
     def _marks(

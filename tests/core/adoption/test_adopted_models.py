@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
@@ -17,6 +18,8 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
+from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import (
     ARDRegression,
     BayesianRidge,
@@ -34,21 +37,25 @@ from sklearn.linear_model import (
     QuantileRegressor,
     Ridge,
     RidgeCV,
+    SGDClassifier,
     SGDRegressor,
     TheilSenRegressor,
 )
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
+    FunctionTransformer,
     MaxAbsScaler,
     MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
     RobustScaler,
     StandardScaler,
 )
 from sklearn.svm import LinearSVR
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 
-from core.adoption.owned import WAYS, adopt, table
+from core.adoption.owned import WAYS, a_mixed_table, adopt, columns_of, objects, table
 from mcp_server.core.adoption.parity import adopted_parity, require_adopted_parity
 from mcp_server.core.predictor.batch import compile_batch
 
@@ -126,3 +133,133 @@ def test_regressions_answer_as_before(model) -> None:
     model.fit(matrix, target)
     for way in ("pickle 4", "skops"):
         is_answered_alike(WAYS[way](model), model, frame, contract, matrix)
+
+
+def mixed_columns(numbers: Any, texts: Any) -> ColumnTransformer:
+    """Two numbers with holes, two texts, one with holes; the count passes."""
+    return ColumnTransformer([("n", numbers, [0, 1]), ("t", texts, [3, 4])], remainder="passthrough")
+
+
+FILLED = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+MIXED: dict[str, Any] = {
+    "ignored": make_pipeline(
+        mixed_columns(FILLED, OneHotEncoder(handle_unknown="ignore")), LogisticRegression(max_iter=500)
+    ),
+    "dropped": make_pipeline(
+        mixed_columns(FILLED, OneHotEncoder(drop="first", sparse_output=False)), StandardScaler(), LogisticRegression(max_iter=500)
+    ),
+    "filled": make_pipeline(
+        mixed_columns(
+            FILLED, make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
+        ),
+        LogisticRegression(max_iter=500),
+    ),
+    "scaled, then filled": make_pipeline(
+        mixed_columns(make_pipeline(StandardScaler(), SimpleImputer()), OneHotEncoder(drop="if_binary")),
+        LogisticRegression(max_iter=500),
+    ),
+    "coded": make_pipeline(
+        mixed_columns(
+            "passthrough",
+            make_pipeline(
+                SimpleImputer(strategy="constant", fill_value="town 3"),
+                OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
+            ),
+        ),
+        RandomForestClassifier(**SMALL),
+    ),
+    "coded with holes": make_pipeline(
+        mixed_columns(MinMaxScaler(), OrdinalEncoder()), HistGradientBoostingClassifier(**QUICK)
+    ),
+    "coded, unknown beside holes": make_pipeline(
+        mixed_columns("passthrough", OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)),
+        HistGradientBoostingClassifier(**QUICK),
+    ),
+    "marks in trees": make_pipeline(
+        mixed_columns(FILLED, OneHotEncoder(handle_unknown="ignore", sparse_output=False)),
+        GradientBoostingClassifier(**SMALL),
+    ),
+    "frozen": make_pipeline(
+        mixed_columns(FILLED, FrozenEstimator(OneHotEncoder(handle_unknown="ignore"))), LogisticRegression(max_iter=500)
+    ),
+    "an identity": make_pipeline(
+        FunctionTransformer(), mixed_columns(FILLED, OneHotEncoder()), LogisticRegression(max_iter=500)
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", MIXED)
+@pytest.mark.parametrize("way", ["pickle 3", "skops"])
+def test_numbers_and_texts_with_holes_are_encoded_as_before(kind, way) -> None:
+    frame, contract, matrix, target = a_mixed_table()
+    model = MIXED[kind]
+    if kind == "frozen":
+        model.steps[0][1].transformers[1][1].estimator.fit(matrix[:, [3, 4]])
+    model.fit(matrix, target)
+    form, adopted, gate, notes = is_answered_alike(WAYS[way](model), model, frame, contract, matrix)
+    assert gate.adversarial > 20
+    unknown = frame.head(1).with_columns(town=pl.lit("Atlantis"))
+    refuses = kind in ("dropped", "scaled, then filled", "coded with holes", "an identity")
+    assert adopted.answers(unknown).all() != refuses
+    assert compile_batch(form).answer(unknown).flags.keys() >= {("town", "unseen_category")}
+
+
+def test_columns_go_by_the_names_that_a_file_has() -> None:
+    """However the data orders them; a column transformer's names become positions."""
+    frame, contract, matrix, target = table("diabetes")
+    names = columns_of(frame)
+    columns = ColumnTransformer([("n", StandardScaler(), slice(2, 5)), ("m", "passthrough", [0, 9])], remainder="drop")
+    model = make_pipeline(columns, Ridge()).fit(matrix, target)
+    before = model.predict(matrix)
+    # As it would have been kept had it been fitted on a table with names.
+    columns.feature_names_in_ = np.array(names, dtype=object)
+    columns.transformers_ = [
+        ("n", columns.transformers_[0][1], slice("bmi", "s1")),
+        ("m", "passthrough", ["age", "s6"]),
+        ("left out", "drop", ["sex"]),
+    ]
+    mixed = frame.select([*reversed(names), "target"])
+    form, adopted, _, _ = adopt(WAYS["joblib"](model), mixed, contract)
+    require_adopted_parity(adopted_parity(form, adopted, mixed, rng=np.random.default_rng(0)))
+    assert adopted.columns == tuple(names)
+    np.testing.assert_allclose(compile_batch(form).answer(mixed).values, before, rtol=1e-9)
+
+
+def test_a_logistic_regression_by_gradient_descent_and_one_of_texts_for_classes() -> None:
+    frame, contract, matrix, _ = a_mixed_table()
+    numbers = np.nan_to_num(matrix[:, :3].astype(float))
+    whole = frame.with_columns(pl.col("size").fill_null(0.0), pl.col("age").fill_null(0.0))
+    target = frame["target"].to_numpy()
+    model = make_pipeline(StandardScaler(), SGDClassifier(loss="log_loss", random_state=0)).fit(numbers, target)
+    form, adopted, _, _ = is_answered_alike(
+        WAYS["pickle 2"](model), model, whole, contract, numbers, columns=["size", "age", "count"]
+    )
+    assert form["classes"] == ["no", "yes"]
+
+
+def test_a_missing_value_that_the_model_refuses_is_answered_with_the_median_and_said() -> None:
+    frame, contract, matrix, target = table("diabetes")
+    model = LinearRegression().fit(matrix, target)
+    form, adopted, _, notes = is_answered_alike(WAYS["skops"](model), model, frame, contract, matrix)
+    hole = frame.head(1).with_columns(bmi=pl.lit(None, dtype=pl.Float64))
+    assert not adopted.answers(hole).any()
+    filled = frame.head(1).with_columns(bmi=pl.lit(frame["bmi"].median()))
+    assert compile_batch(form).answer(hole).values == compile_batch(form).answer(filled).values
+    assert ("bmi", "missing") in compile_batch(form).answer(hole).flags
+    assert len(notes) == 1
+    assert "refuse" in notes[0]
+
+
+def test_trees_go_the_same_way_at_their_very_thresholds() -> None:
+    """The last bit counts: a scaler's rounding and single precision are part of the question."""
+    frame, contract, matrix, target = table("breast_cancer")
+    model = make_pipeline(StandardScaler(), RandomForestClassifier(**SMALL)).fit(matrix, target)
+    form, adopted, gate, _ = is_answered_alike(WAYS["joblib"](model), model, frame, contract, matrix)
+    assert gate.vectors > 300
+    # Folded into one factor and asked in double precision, as a careless conversion would, some rows part.
+    for tree in form["estimator"]["trees"]:
+        for node in tree:
+            if "t" in node:
+                node["t"] = float(np.nextafter(np.float32(node["t"]), np.float32(np.inf)))
+    assert adopted_parity(form, adopted, frame, rng=np.random.default_rng(0)).largest > 1e-3
