@@ -21,7 +21,7 @@ from mcp_server.workflows.verifying import brought, computed
 
 if TYPE_CHECKING:
     from mcp_server.storage import Storage
-    from mcp_server.storage.records import DatasetVersion, ModelVersion
+    from mcp_server.storage.records import DatasetVersion, ModelVersion, Verdict
 
 SEED = 0
 FILES = ("form.json", "estimator.skops", "test_rows.json", "seen_rows.bin", "golden.json")
@@ -50,6 +50,7 @@ async def adopt(app: App, call: CallContext, request: AdoptionRequest) -> Regist
     """
     from mcp_server.core.contract import from_dict
     from mcp_server.core.training.judging import condition
+    from mcp_server.storage import models
 
     check_name(request.model)
     data = await find(app, request.dataset)
@@ -88,6 +89,10 @@ async def adopt(app: App, call: CallContext, request: AdoptionRequest) -> Regist
         except Unverified as unsafe:
             await _note_refusal(storage, call, unsafe)
             raise
+        async with storage.database.reading() as tx:
+            known = await models.of_digest(tx, request.model, found["digest"])
+        if known is not None:
+            return await _again(storage, call, known, found)
         files = {part: await storage.artefacts.put_file(made / part) for part in FILES}
     return await _register(app, call, request, found, files, data, target)
 
@@ -129,21 +134,27 @@ async def _register(
         kept = await models.add_version(
             tx, **{name: fields[name] for name in fields if name not in ("version", "created_at")}
         )
-        fresh = kept.run_id == run_id
+        fresh = kept.run_id == run_id  # or another call was quicker
         if fresh:
             await runs.start(tx, id=run_id, model=request.model, dataset=wanted.dataset, parameters=found["parameters"])
             await runs.finish(tx, run_id, status="succeeded", metrics=found["metrics"])
             kept_checks = sealed(storage.keys, kept, verdict, checks)
             await models.set_verification(tx, kept.name, kept.version, verdict=verdict, checks=kept_checks)
-        else:
-            latest = await models.latest_verification(tx, kept.name, kept.version)
-            verdict = "failed" if latest is None else latest.verdict
-            await removal.note(tx, set(files.values()) - set(kept.manifest["files"].values()))
-        answer = _answer(kept, found, verdict, fresh)
+        answer = _answer(kept, found, verdict, fresh=fresh)
         tx.answer(answer.model_dump(mode="json", exclude_none=True))
         tx.about(f"model:{kept.name}@{kept.version}")
-    if not fresh:
-        await removal.finish(storage.database, storage.artefacts)
+    return answer
+
+
+async def _again(storage: Storage, call: CallContext, known: ModelVersion, found: dict[str, Any]) -> Registered:
+    """The answer for a version that is there."""
+    from mcp_server.storage import models
+
+    async with storage.database.transaction(call) as tx:
+        latest = await models.latest_verification(tx, known.name, known.version)
+        answer = _answer(known, found, "failed" if latest is None else latest.verdict, fresh=False)
+        tx.answer(answer.model_dump(mode="json", exclude_none=True))
+        tx.about(f"model:{known.name}@{known.version}")
     return answer
 
 
@@ -197,14 +208,14 @@ def _version(
     )
 
 
-def _answer(kept: ModelVersion, found: dict[str, Any], verdict: str, fresh: bool) -> Registered:
+def _answer(kept: ModelVersion, found: dict[str, Any], verdict: Verdict, *, fresh: bool) -> Registered:
     apart = Apart()
     reference = f"{kept.name}@{kept.version}"
     origin = found["parameters"]["adopted"]
     notes = [apart.text(note) for note in found["notes"]]
     return Registered(
         model=reference,
-        verification=verdict,  # type: ignore[arg-type]
+        verification=verdict,
         digest=kept.digest,
         metrics={name: value["value"] for name, value in found["metrics"]["test"].items()},
         facts={

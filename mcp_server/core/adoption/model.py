@@ -12,56 +12,21 @@ from numpy.typing import NDArray
 from sklearn.utils import get_tags
 
 from mcp_server.core.adoption.convert import Encoder, estimator_part
-from mcp_server.core.adoption.described import plain, refused
-from mcp_server.core.adoption.rebuild import Rebuilt, rebuild
-from mcp_server.core.adoption.skops_file import described_schema
+from mcp_server.core.adoption.described import refused
+from mcp_server.core.adoption.rebuild import Rebuilt
 from mcp_server.core.adoption.vector import NAN, Code, Feature, Number, Vector, read_vector
 from mcp_server.core.contract import Contract
 from mcp_server.core.labels import label
-from mcp_server.core.model_files import ModelFileReport, open_model_file
 from mcp_server.core.predictor import FORMAT, read_form
 from mcp_server.core.predictor.form import MAX_VALUES, NUMERIC
 from mcp_server.core.training.prepare import described_input
 from mcp_server.core.training.target import Target
-from mcp_server.errors import BadTarget, CorruptArtefact, InvalidInput, Unverified
+from mcp_server.errors import BadTarget, CorruptArtefact, InvalidInput
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 MOST_NAMED = 5
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFile:
-    """A file that may be adopted: the report of its audit, and the model that was rebuilt from its bytes."""
-
-    report: ModelFileReport
-    rebuilt: Rebuilt
-
-    @property
-    def estimator(self) -> Any:
-        return self.rebuilt.estimator
-
-
-def read_adoptable(content: bytes) -> ModelFile:
-    """Audit a file and rebuild its model, from the same bytes.
-
-    Raises:
-        Unverified: the audit found something.
-        AdoptionRefused: it's data alone, but not a model that can be adopted.
-    """
-    report, root = open_model_file(content)
-    if report.verdict != "data-only":
-        finding = report.findings[0]
-        raise Unverified(
-            f"The file is {report.verdict}, so it wasn't read further: {finding.what}",
-            hint="Don't load it anywhere. verify_model with its path tells each finding.",
-            details={"verdict": report.verdict, "kind": report.kind, "digest": report.digest, "found": report.found},
-        )
-    if root is None:
-        raise refused(f"the file is {report.kind}; models of scikit-learn in pickle, joblib or skops files are.")
-    described = described_schema(*root) if report.kind.startswith("skops") else plain(root)
-    return ModelFile(report, rebuild(described))
 
 
 @dataclass(frozen=True, slots=True)

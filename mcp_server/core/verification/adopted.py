@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mcp_server.core.adoption.model import for_columns, read_adoptable
+from mcp_server.core.adoption.audit import audit_file
+from mcp_server.core.adoption.model import for_columns
 from mcp_server.core.adoption.parity import adopted_parity
+from mcp_server.core.adoption.rebuild import rebuild
 from mcp_server.core.contract import from_dict
 from mcp_server.core.training.parity import TOLERANCE
 from mcp_server.core.verification.checks import Check, not_done
@@ -26,10 +28,12 @@ def check_adopted_file(content: bytes) -> tuple[Check, Any]:
         the check, and the estimator where it passed (else None).
     """
     try:
-        file = read_adoptable(content)
+        rebuilt = rebuild(audit_file(content).root)
     except CourtsideError as error:
         return Check("training_form", "failed", error.message), None
-    return Check("training_form", "passed", "It is data alone, and each of its parts could be rebuilt."), file.estimator
+    return Check(
+        "training_form", "passed", "It is data alone, and each of its parts could be rebuilt."
+    ), rebuilt.estimator
 
 
 def check_adopted_parity(
