@@ -102,11 +102,11 @@ async def register_model(
     dataset: DatasetRef,
     target: Column | None = None,
     columns: Annotated[list[Column] | None, Field(max_length=2_000, description="in its order")] = None,
-    test: Annotated[Expression | None, Field(description="rows it wasn't trained on")] = None,
+    test: Annotated[Expression | None, Field(description="rows not trained on")] = None,
 ) -> Registered:
-    """Adopt a fitted scikit-learn file (.skops, .joblib, .pkl; path or https) as a version, audited, never unpickled.
+    """Adopt a scikit-learn file (skops, joblib, pickle) as a version; audited, never unpickled.
 
-    dataset: rows like its training data. Next: predict, explain_model, compare_models.
+    dataset: like its training data. Next: predict, compare_models.
     """
     request = adopting.AdoptionRequest(
         model=model, file=file, dataset=dataset, target=target, columns=columns, test=test

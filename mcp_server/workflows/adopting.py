@@ -216,11 +216,11 @@ def _answer(kept: ModelVersion, found: dict[str, Any], verdict: Verdict, *, fres
     return Registered(
         model=reference,
         verification=verdict,
-        digest=kept.digest,
         metrics={name: value["value"] for name, value in found["metrics"]["test"].items()},
         facts={
             "algorithm": found["metrics"]["algorithm"],
             "task": found["task"],
+            "digest": kept.digest,
             "file": origin["digest"],
             "kind": origin["kind"],
             "difference": found["parity"]["largest"],

@@ -106,13 +106,12 @@ class Registered(Reply):
     """A version that was made of a person's file.
 
     Args:
-        facts: algorithm, task, file (its digest), kind, difference (the largest from the file's model), held_out
-            (whether the metrics are of rows that it wasn't trained on, as stated), same_as_before.
+        facts: algorithm, task, digest, file (its digest), kind, difference (the largest from the file's model),
+            held_out (whether the metrics are of rows that it wasn't trained on, as stated), same_as_before.
     """
 
     model: str
     verification: Literal["passed", "failed"]
-    digest: str
     metrics: dict[str, float]
     facts: dict[str, Any]
     notes: list[str]

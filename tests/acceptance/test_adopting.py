@@ -60,19 +60,27 @@ def written(folder: Path) -> dict[str, Any]:
     return {"logistic": logistic, "forest": forest, "cancer": (table, matrix), "diabetes": (numbers, others)}
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], Path, dict[str, Any]]:
-    env = environment(tmp_path_factory.mktemp("adopting"), rate_per_second="1000", rate_burst="1000")
-    folder = Path(env["COURTSIDE_ALLOWED_DIRS"])
-    return env, folder, written(folder)
-
-
 def in_server(env: dict[str, str], scene: Any) -> Any:
     async def run() -> Any:
         async with Client(build_server(settings.load(env))) as client:
             return await scene(client)
 
     return asyncio.run(run())
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], Path, dict[str, Any]]:
+    env = environment(tmp_path_factory.mktemp("adopting"), rate_per_second="1000", rate_burst="1000")
+    folder = Path(env["COURTSIDE_ALLOWED_DIRS"])
+    kept = written(folder)
+
+    async def scene(client: Client) -> None:
+        await told(client, "import_data", name="diabetes", path="diabetes.csv", target="progress")
+        given = {"model": "progress", "file": "progress.joblib", "dataset": "diabetes@1"}
+        kept["registered"] = await told(client, "register_model", **given)
+
+    in_server(env, scene)
+    return env, folder, kept
 
 
 def counted(env: dict[str, str], what: str) -> int:
@@ -113,7 +121,7 @@ def test_a_persons_model_is_a_version_like_any_other(place):
             assert len(text_of(found)) < 1_500
             # The same call again is the same version.
             again = (await told(client, "register_model", **given, test="part == 0")).structured_content
-            assert (again["model"], again["digest"]) == ("cancer@1", answer["digest"])
+            assert (again["model"], again["facts"]["digest"]) == ("cancer@1", answer["facts"]["digest"])
             assert again["facts"]["same_as_before"] is True
 
             rows = table.select(columns).head(5).to_dicts()
@@ -148,8 +156,7 @@ def test_without_a_word_on_its_training_rows_nothing_is_called_unseen(place):
     numbers, matrix = kept["diabetes"]
 
     async def scene(client: Client) -> None:
-        await told(client, "import_data", name="diabetes", path="diabetes.csv", target="progress")
-        found = await told(client, "register_model", model="progress", file="progress.joblib", dataset="diabetes@1")
+        found = kept["registered"]
         answer = found.structured_content
         assert answer["facts"]["held_out"] is False
         assert answer["facts"]["kind"] == "joblib"
@@ -236,17 +243,15 @@ def test_an_adopted_version_that_was_tampered_with_no_longer_answers(place):
     env, _, _ = place
 
     async def scene(client: Client) -> None:
-        await told(client, "import_data", name="again", path="diabetes.csv", target="progress")
-        await told(client, "register_model", model="again", file="progress.joblib", dataset="again@1", test="age > 60")
         row = {"age": 40, "sex": 1, "bmi": 25.0, "bp": 90, "s1": 180, "s2": 110, "s3": 45, "s4": 4, "s5": 4.5, "s6": 90}
-        await told(client, "predict", model="again@1", rows=[row])
+        await told(client, "predict", model="progress@1", rows=[row])
         with sqlite3.connect(f"{env['COURTSIDE_DATA_DIR']}/courtside.db") as database:
-            (manifest,) = database.execute("select manifest from models where name = 'again'").fetchone()
-            assert '"held_out":true' in manifest.replace(" ", "")
+            (manifest,) = database.execute("select manifest from models where name = 'progress'").fetchone()
+            assert '"held_out":false' in manifest.replace(" ", "")
             forged = manifest.replace("data-only", "data-onlY")
-            database.execute("update models set manifest = ? where name = 'again'", (forged,))
-        verified = (await told(client, "verify_model", model="again@1")).structured_content
+            database.execute("update models set manifest = ? where name = 'progress'", (forged,))
+        verified = (await told(client, "verify_model", model="progress@1")).structured_content
         assert verified["verdict"] == "failed"
-        assert (await refused(client, "predict", model="again@1", rows=[row]))["code"] == "E_UNVERIFIED"
+        assert (await refused(client, "predict", model="progress@1", rows=[row]))["code"] == "E_UNVERIFIED"
 
     in_server(env, scene)

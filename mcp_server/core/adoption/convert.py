@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcp_server.core.adoption.described import refused
-from mcp_server.core.adoption.vector import Code, Feature, FloatArray, Number, affine, apply
+from mcp_server.core.adoption.vector import CodedText, FloatArray, RawNumber, VectorEntry, affine, apply
 from mcp_server.core.predictor.trees import MAX_DEPTH, MAX_NODES
 
 FLOOR = 1e-12
@@ -29,14 +29,16 @@ class Encoder:
         columns: their names.
     """
 
-    def __init__(self, features: Sequence[Feature], columns: Sequence[str]) -> None:
+    def __init__(self, features: Sequence[VectorEntry], columns: Sequence[str]) -> None:
         self.parts: list[dict[str, Any]] = []
         self.width = 0
         self._places: dict[object, int] = {}
         self._columns = columns
         # Of these columns a mark is set for a missing value, which a block of marks can't have.
         self._marked = {
-            one.base.column for one in features if isinstance(one.base, Code) and one.base.among and one.base.missing
+            one.base.column
+            for one in features
+            if isinstance(one.base, CodedText) and one.base.among and one.base.missing
         }
         self.places = [self._place(one.base) for one in features]
 
@@ -47,7 +49,7 @@ class Encoder:
 
     def _add(self, base: Any) -> int:
         column = self._columns[base.column]
-        if isinstance(base, Number):
+        if isinstance(base, RawNumber):
             return self._append({"column": column, "as": "number", "fill": base.fill}, 1)
         if base.among and base.values and base.column not in self._marked:
             block: object = ("block", base.column, base.among)
@@ -72,7 +74,7 @@ class Encoder:
         return self.width - width
 
 
-def estimator_part(model: Any, features: Sequence[Feature], encoder: Encoder) -> dict[str, Any]:
+def estimator_part(model: Any, features: Sequence[VectorEntry], encoder: Encoder) -> dict[str, Any]:
     """The `estimator` of a serving form that answers as a fitted estimator does.
 
     Args:
@@ -96,7 +98,7 @@ def estimator_part(model: Any, features: Sequence[Feature], encoder: Encoder) ->
     return _averaged(model, splits)
 
 
-def _linear(model: Any, features: Sequence[Feature], encoder: Encoder) -> dict[str, Any]:
+def _linear(model: Any, features: Sequence[VectorEntry], encoder: Encoder) -> dict[str, Any]:
     weights = np.atleast_2d(np.asarray(model.coef_, dtype=np.float64))
     intercepts = np.atleast_1d(np.asarray(model.intercept_, dtype=np.float64)).copy()
     coefficients = np.zeros((len(weights), encoder.width))
@@ -133,7 +135,7 @@ def _averaged(model: Any, splits: _Splits) -> dict[str, Any]:
 class _Splits:
     """Trees whose questions are put to the columns themselves."""
 
-    def __init__(self, features: Sequence[Feature], encoder: Encoder, *, single: bool) -> None:
+    def __init__(self, features: Sequence[VectorEntry], encoder: Encoder, *, single: bool) -> None:
         self._features, self._encoder, self._single = features, encoder, single
         self._left = MAX_NODES
 

@@ -14,7 +14,7 @@ from sklearn.utils import get_tags
 from mcp_server.core.adoption.convert import Encoder, estimator_part
 from mcp_server.core.adoption.described import refused
 from mcp_server.core.adoption.rebuild import Rebuilt
-from mcp_server.core.adoption.vector import NAN, Code, Feature, Number, Vector, read_vector
+from mcp_server.core.adoption.vector import NAN, CodedText, RawNumber, Vector, VectorEntry, read_vector
 from mcp_server.core.contract import Contract
 from mcp_server.core.labels import label
 from mcp_server.core.predictor import FORMAT, read_form
@@ -53,7 +53,7 @@ class AdoptedModel:
         if get_tags(self.final).input_tags.allow_nan:
             return []
         bases = [feature.base for feature in self.vector.features]
-        found = {base.column for base in bases if isinstance(base, Number) and base.fill is None}
+        found = {base.column for base in bases if isinstance(base, RawNumber) and base.fill is None}
         return [self.columns[at] for at in sorted(found)]
 
     def answers(self, rows: pl.DataFrame) -> BoolArray:
@@ -212,7 +212,7 @@ def _input(model: AdoptedModel, at: int, frame: pl.DataFrame, contract: Contract
     known = {
         value
         for feature in model.vector.features
-        if isinstance(feature.base, Code) and feature.base.column == at
+        if isinstance(feature.base, CodedText) and feature.base.column == at
         for value in feature.base.among or feature.base.values
     }
     if text:
@@ -220,7 +220,7 @@ def _input(model: AdoptedModel, at: int, frame: pl.DataFrame, contract: Contract
     return spec.model_dump(by_alias=True)
 
 
-def _filled(model: AdoptedModel, frame: pl.DataFrame) -> tuple[list[Feature], list[str]]:
+def _filled(model: AdoptedModel, frame: pl.DataFrame) -> tuple[list[VectorEntry], list[str]]:
     """The features without NaN where the model takes none: the data's median or most frequent text stands for it."""
     if get_tags(model.final).input_tags.allow_nan:
         return model.vector.features, []
@@ -229,12 +229,12 @@ def _filled(model: AdoptedModel, frame: pl.DataFrame) -> tuple[list[Feature], li
     for feature in model.vector.features:
         base = feature.base
         name = model.columns[base.column]
-        if isinstance(base, Number) and base.fill is None:
+        if isinstance(base, RawNumber) and base.fill is None:
             middle = frame.get_column(name).drop_nulls().cast(pl.Float64).median()
             if middle is None:
                 raise InvalidInput(f"Column {label(name)!r} has no value.", hint="Name a data set with values in it.")
             feature = replace(feature, base=replace(base, fill=float(middle)))  # type: ignore[arg-type]
-        elif isinstance(base, Code) and (base.other != base.other or base.missing != base.missing):
+        elif isinstance(base, CodedText) and (base.other != base.other or base.missing != base.missing):
             counted = frame.get_column(name).drop_nulls().value_counts(sort=True).get_column(name).to_list()
             usual = next((text for text in counted if text in base.values), base.values[0])
             code = base.numbers[base.values.index(usual)]

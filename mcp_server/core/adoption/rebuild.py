@@ -27,6 +27,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
+from mcp_server.core.adoption.audit import audit_file
 from mcp_server.core.adoption.boosted import gradient_boosting, histogram_boosting
 from mcp_server.core.adoption.described import Object, named, refused
 from mcp_server.core.adoption.forests import decision_tree, forest
@@ -81,6 +82,19 @@ def rebuild(root: Any) -> Rebuilt:
         AdoptionRefused: a part isn't one that can be adopted, isn't fitted, or doesn't fit the others.
     """
     return _Builder().model(root)
+
+
+def kept_bytes(rebuilt: Rebuilt) -> bytes:
+    """The model as a skops file, once it could be read again from that.
+
+    Raises:
+        AdoptionRefused: it couldn't.
+    """
+    import skops.io
+
+    content: bytes = skops.io.dumps(rebuilt.estimator)
+    rebuild(audit_file(content).root)
+    return content
 
 
 class _Builder:

@@ -35,7 +35,7 @@ Op = tuple[str, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class RawNumber:
     """A column's number, or `fill` where it's missing; NaN where that is None."""
 
     column: int
@@ -43,7 +43,7 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class RawText:
     """A column's text before it's encoded, or `fill` where it's missing."""
 
     column: int
@@ -51,7 +51,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class CodedText:
     """A number for each text.
 
     Args:
@@ -69,13 +69,13 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True)
-class Feature:
+class VectorEntry:
     """One number of an estimator's vector: operations on what a column gives."""
 
-    base: Number | Text | Code
+    base: RawNumber | RawText | CodedText
     ops: tuple[Op, ...] = ()
 
-    def after(self, *ops: Op) -> Feature:
+    def after(self, *ops: Op) -> VectorEntry:
         """With operations behind; those that change nothing are left out."""
         kept = tuple(op for op in ops if op not in (("sub", 0.0), ("add", 0.0), ("div", 1.0), ("mul", 1.0)))
         return replace(self, ops=self.ops + kept)
@@ -91,7 +91,7 @@ class Vector:
         none: columns whose missing values are None to the model; they're NaN of the others.
     """
 
-    features: list[Feature]
+    features: list[VectorEntry]
     texts: dict[int, frozenset[str]]
     none: set[int]
     strict_missing: set[int]
@@ -109,7 +109,7 @@ def read_vector(estimator: Any, columns: Sequence[str], texts: Sequence[bool]) -
     Raises:
         AdoptionRefused: a step takes another kind of column than the data has.
     """
-    features = [Feature(Text(at) if text else Number(at)) for at, text in enumerate(texts)]
+    features = [VectorEntry(RawText(at) if text else RawNumber(at)) for at, text in enumerate(texts)]
     reader = _Reader(columns)
     steps = [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
     for step in steps[:-1]:
@@ -119,7 +119,7 @@ def read_vector(estimator: Any, columns: Sequence[str], texts: Sequence[bool]) -
         for step in steps[:-1]:
             features = reader.through(step, features)
     for feature in features:
-        if isinstance(feature.base, Text):
+        if isinstance(feature.base, RawText):
             raise refused(
                 f"it takes {label(columns[feature.base.column])!r} as a number, and the data holds text there."
             )
@@ -159,7 +159,7 @@ class _Reader:
         self.none: set[int] = set()
         self.strict_missing: set[int] = set()
 
-    def through(self, step: Any, features: list[Feature]) -> list[Feature]:
+    def through(self, step: Any, features: list[VectorEntry]) -> list[VectorEntry]:
         if isinstance(step, FrozenEstimator):
             step = step.estimator
         if step == "passthrough":
@@ -187,16 +187,16 @@ class _Reader:
             ]
         return [self._scaled(step, at, feature) for at, feature in enumerate(features)]
 
-    def _taken(self, features: list[Feature], positions: Sequence[int]) -> list[Feature]:
+    def _taken(self, features: list[VectorEntry], positions: Sequence[int]) -> list[VectorEntry]:
         if max(positions, default=0) >= len(features):
             raise refused("a step takes another number of columns than the one before it gives.")
         return [features[at] for at in positions]
 
-    def _name(self, feature: Feature) -> str:
+    def _name(self, feature: VectorEntry) -> str:
         return repr(label(self._columns[feature.base.column]))
 
-    def _scaled(self, step: Any, at: int, feature: Feature) -> Feature:
-        if isinstance(feature.base, Text):
+    def _scaled(self, step: Any, at: int, feature: VectorEntry) -> VectorEntry:
+        if isinstance(feature.base, RawText):
             raise refused(f"it scales {self._name(feature)}, and the data holds text there.")
         if isinstance(step, StandardScaler):
             return feature.after(
@@ -214,9 +214,9 @@ class _Reader:
             )
         raise refused("a step isn't one that can be adopted.")
 
-    def _filled(self, feature: Feature, value: Any) -> Feature:
+    def _filled(self, feature: VectorEntry, value: Any) -> VectorEntry:
         base = feature.base
-        if isinstance(base, Text):
+        if isinstance(base, RawText):
             if not isinstance(value, str):
                 raise refused(f"it fills in numbers in {self._name(feature)}, and the data holds text there.")
             return feature if base.fill is not None else replace(feature, base=replace(base, fill=value))
@@ -224,14 +224,14 @@ class _Reader:
             raise refused(f"it fills in text in {self._name(feature)}, and the data holds numbers there.")
         factor, summand = affine(feature.ops)
         before = (float(value) - summand) / factor if feature.ops else float(value)
-        if isinstance(base, Number):
+        if isinstance(base, RawNumber):
             return feature if base.fill is not None else replace(feature, base=replace(base, fill=before))
         other, missing = (before if one != one else one for one in (base.other, base.missing))
         return replace(feature, base=replace(base, other=other, missing=missing))
 
-    def _encoded(self, step: Any, at: int, feature: Feature) -> list[Feature]:
+    def _encoded(self, step: Any, at: int, feature: VectorEntry) -> list[VectorEntry]:
         base = feature.base
-        if not isinstance(base, Text) or feature.ops:
+        if not isinstance(base, RawText) or feature.ops:
             raise refused(f"it encodes {self._name(feature)} as text, and the data holds numbers there.")
         cells = step.categories_[at].tolist()
         texts = tuple(one for one in cells if isinstance(one, str))
@@ -251,15 +251,16 @@ class _Reader:
         if base.fill is not None:
             # What stands for a missing value may itself be a text that the encoder never saw.
             missing = codes[texts.index(base.fill)] if base.fill in texts else other
-        return [Feature(Code(base.column, texts, codes, other, missing))]
+        return [VectorEntry(CodedText(base.column, texts, codes, other, missing))]
 
     def _marks(
-        self, step: OneHotEncoder, at: int, base: Text, texts: tuple[str, ...], knows_missing: bool
-    ) -> list[Feature]:
+        self, step: OneHotEncoder, at: int, base: RawText, texts: tuple[str, ...], knows_missing: bool
+    ) -> list[VectorEntry]:
         made = [
-            Feature(Code(base.column, (text,), (1.0,), 0.0, float(text == base.fill), among=texts)) for text in texts
+            VectorEntry(CodedText(base.column, (text,), (1.0,), 0.0, float(text == base.fill), among=texts))
+            for text in texts
         ]
         if knows_missing:
-            made.append(Feature(Code(base.column, (), (), 0.0, float(base.fill is None), among=texts)))
+            made.append(VectorEntry(CodedText(base.column, (), (), 0.0, float(base.fill is None), among=texts)))
         dropped = None if step.drop_idx_ is None else step.drop_idx_[at]
         return [one for number, one in enumerate(made) if number != dropped]

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import orjson
 import polars as pl
-import skops.io
 from numpy.typing import NDArray
 
-from mcp_server.core.adoption.audit import AuditedFile, audit_file
+from mcp_server.core.adoption.audit import AuditedFile
 from mcp_server.core.adoption.model import (
     AdoptedModel,
     adopted_target,
@@ -23,7 +22,7 @@ from mcp_server.core.adoption.model import (
     serving_form,
 )
 from mcp_server.core.adoption.parity import adopted_parity, require_adopted_parity
-from mcp_server.core.adoption.rebuild import Rebuilt, rebuild
+from mcp_server.core.adoption.rebuild import Rebuilt, kept_bytes, rebuild
 from mcp_server.core.canonical import canonical_bytes, digest
 from mcp_server.core.contract import Contract, Overrides, apply_overrides, from_dict, to_dict
 from mcp_server.core.expressions.polars_backend import compute
@@ -32,7 +31,7 @@ from mcp_server.core.training.evaluate import evaluate, golden_rows
 from mcp_server.core.training.judging import condition
 from mcp_server.core.training.split import Split, synthetic_rows
 from mcp_server.core.training.target import Target, target_values
-from mcp_server.errors import CourtsideError, InvalidInput
+from mcp_server.errors import InvalidInput
 from mcp_server.workflows.operations.fitting import GOLDEN, LIBRARIES, METRICS, PARITY, stream
 from mcp_server.workflows.operations.reading import row_columns, row_digests, stored_table
 
@@ -73,7 +72,7 @@ def make_version(file: AuditedFile, arguments: dict[str, Any], report: Report) -
     folder = Path(arguments["out"])
     folder.mkdir(exist_ok=True)
     (folder / "form.json").write_bytes(canonical_bytes(document))
-    (folder / "estimator.skops").write_bytes(_kept(rebuilt))
+    (folder / "estimator.skops").write_bytes(kept_bytes(rebuilt))
     (folder / "test_rows.json").write_bytes(orjson.dumps(split.test.tolist()))
     seen = row_digests(frame[split.seen.tolist()], row_columns(form))
     (folder / "seen_rows.bin").write_bytes(np.unique(seen).tobytes())
@@ -177,15 +176,3 @@ def _origin(file: AuditedFile, rebuilt: Rebuilt, arguments: dict[str, Any], colu
         "columns": columns,
         "held_out": arguments["test"] is not None,
     }
-
-
-def _kept(rebuilt: Rebuilt) -> bytes:
-    """The rebuilt model as skops keeps it, once it could be read again."""
-    content: bytes = skops.io.dumps(rebuilt.estimator)
-    try:
-        rebuild(audit_file(content).root)
-    except CourtsideError as refused:
-        raise InvalidInput(
-            f"The rebuilt model couldn't be read again: {refused.message}", hint="Save it with scikit-learn 1.9."
-        ) from None
-    return content
