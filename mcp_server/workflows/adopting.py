@@ -75,7 +75,6 @@ async def adopt(app: App, call: CallContext, request: AdoptionRequest) -> Regist
         made = folder / "made"
         arguments = {
             "file": str(file),
-            "name": name,
             "path": str(table),
             "contract": data.contract,
             "target": target,
@@ -94,6 +93,8 @@ async def adopt(app: App, call: CallContext, request: AdoptionRequest) -> Regist
         if known is not None:
             return await _again(storage, call, known, found)
         files = {part: await storage.artefacts.put_file(made / part) for part in FILES}
+    # A name isn't content: a renamed file gives the same version.
+    found["origin"] = {**found["parameters"]["adopted"], "file": label(name, 100)}
     return await _register(app, call, request, found, files, data, target)
 
 
@@ -188,7 +189,7 @@ def _version(
         "code": mcp_server.__version__,
         "environment": found["environment"],
         "parity": found["parity"],
-        "adopted": found["parameters"]["adopted"],
+        "adopted": found["origin"],
     }
     return ModelVersion(
         name=request.model,

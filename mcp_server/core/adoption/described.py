@@ -44,55 +44,71 @@ def refused(why: str, *, hint: str = SUPPORTED_HINT) -> AdoptionRefused:
     return AdoptionRefused(f"The model can't be adopted: {why}", hint=hint)
 
 
-def plain(value: Any, depth: int = 0) -> Any:
-    """A description of `model_files.values` as plain values; raises AdoptionRefused where it's too deep.
+def plain(value: Any) -> Any:
+    """A description of `model_files.values` as plain values.
 
     Returns:
         None, true and false, numbers, text and bytes as they are; lists and tuples as lists; dictionaries with text for
         keys as dictionaries; numpy's scalars as Python's and its arrays as arrays; anything else as an `Object`.
+    Raises:
+        AdoptionRefused: it's nested too deeply, or holds itself.
     """
-    if depth > MOST_DEPTH:
-        raise refused("its parts are nested too deeply.")
-    if value is None or isinstance(value, bool | int | float | str | Object):
-        return value
-    if isinstance(value, Raw):
-        return bytes(value.view)
-    if isinstance(value, Listed | Gathered):
-        return [plain(one, depth + 1) for one in value.items]
-    if isinstance(value, tuple | list):
-        return [plain(one, depth + 1) for one in value]
-    if isinstance(value, Mapped):
-        return {str(key): plain(one, depth + 1) for key, one in value.pairs if isinstance(key, str | int)}
-    if isinstance(value, Named):
-        return Object(value.module, value.name, {})
-    return _object(value, depth) if isinstance(value, Instance) else Object("", "", {})
+    return _Plain().of(value, 0)
 
 
-def _object(value: Instance, depth: int) -> Any:
-    of, state = value.of, value.attributes
-    if of.rule in ("ndarray", "masked") and isinstance(state, tuple):
-        return array(*state, depth=depth)
-    if of.rule == "scalar" and isinstance(state, tuple):
-        return np.frombuffer(state[1].view, dtype=item_dtype(state[0]))[0].item()
-    if of.rule == "slice" and isinstance(state, tuple):
-        return Object(of.module, of.name, {}, tuple(plain(one, depth + 1) for one in state))
-    if of.rule == "tree" and isinstance(state, tuple) and isinstance(state[0], tuple):
-        arguments, attributes = state
-        given = tuple(plain(one, depth + 1) for one in arguments)
-        return Object(of.module, of.name, plain(attributes, depth + 1), given)
-    return Object(of.module, of.name, plain(state, depth + 1) if isinstance(state, Mapped) else {})
+class _Plain:
+    """Each part is looked at once: a file can hand over one list many times, and lists of these."""
 
+    def __init__(self) -> None:
+        self._made: dict[int, Any] = {}
 
-def array(kind: ItemType, shape: tuple[int, ...], content: Any, by_column: bool, *, depth: int = 0) -> NDArray[Any]:
-    """An array of the description that `model_files` has of it; its sizes were checked there."""
-    order: Any = "F" if by_column else "C"
-    if kind.kind == "O":
-        cells: NDArray[Any] = np.empty(len(content.items), dtype=object)
-        for at, one in enumerate(content.items):
-            cells[at] = plain(one, depth + 1)
-        return cells.reshape(shape, order=order)
-    made: NDArray[Any] = np.frombuffer(content.view, dtype=item_dtype(kind)).reshape(shape, order=order)
-    return made
+    def of(self, value: Any, depth: int) -> Any:
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        if isinstance(value, Named):
+            return Object(value.module, value.name, {})
+        if id(value) not in self._made:
+            if depth > MOST_DEPTH:
+                raise refused("its parts are nested too deeply.")
+            # The description stays alive as a whole, so that no other part gets this number.
+            self._made[id(value)] = self._one(value, depth + 1)
+        return self._made[id(value)]
+
+    def _one(self, value: Any, depth: int) -> Any:
+        if isinstance(value, Raw):
+            return bytes(value.view)
+        if isinstance(value, Listed | Gathered):
+            return [self.of(one, depth) for one in value.items]
+        if isinstance(value, tuple):
+            return [self.of(one, depth) for one in value]
+        if isinstance(value, Mapped):
+            return {str(key): self.of(one, depth) for key, one in value.pairs if isinstance(key, str | int)}
+        return self._object(value, depth) if isinstance(value, Instance) else Object("", "", {})
+
+    def _object(self, value: Instance, depth: int) -> Any:
+        of, state = value.of, value.attributes
+        if of.rule in ("ndarray", "masked") and isinstance(state, tuple):
+            kind, shape, content, by_column = state
+            return self._array(kind, shape, content, by_column, depth)
+        if of.rule == "scalar" and isinstance(state, tuple):
+            return np.frombuffer(state[1].view, dtype=item_dtype(state[0]))[0].item()
+        if of.rule == "slice" and isinstance(state, tuple):
+            return Object(of.module, of.name, {}, tuple(self.of(one, depth) for one in state))
+        if of.rule == "tree" and isinstance(state, tuple) and isinstance(state[0], tuple):
+            given = tuple(self.of(one, depth) for one in state[0])
+            return Object(of.module, of.name, self.of(state[1], depth), given)
+        return Object(of.module, of.name, self.of(state, depth) if isinstance(state, Mapped) else {})
+
+    def _array(self, kind: ItemType, shape: tuple[int, ...], content: Any, by_column: bool, depth: int) -> NDArray[Any]:
+        """An array of the description that `model_files` has of it; its sizes were checked there."""
+        order: Any = "F" if by_column else "C"
+        if kind.kind == "O":
+            cells: NDArray[Any] = np.empty(len(content.items), dtype=object)
+            for at, one in enumerate(content.items):
+                cells[at] = self.of(one, depth)
+            return cells.reshape(shape, order=order)
+        made: NDArray[Any] = np.frombuffer(content.view, dtype=item_dtype(kind)).reshape(shape, order=order)
+        return made
 
 
 def item_dtype(kind: ItemType) -> np.dtype[Any]:

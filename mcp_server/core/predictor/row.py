@@ -289,7 +289,7 @@ def _treatment(encodings: list[Encoding]) -> str:
         elif not isinstance(encoding, NumberEncoding | CalendarEncoding) or encoding.fill is None:
             told["the trees take the branch for missing values"] = None
         elif encoding.as_ == encodings[0].as_:  # of a date's parts the first stands for all
-            told[f"the model uses the training median, {encoding.fill:.6g}"] = None
+            told[f"the model takes {encoding.fill:.6g} for it"] = None
     return "; ".join(told)
 
 

@@ -59,7 +59,7 @@ def make_version(file: AuditedFile, arguments: dict[str, Any], report: Report) -
     report(0.7, "Measuring")
     metrics = _metrics(form, model, frame, contract, target, split, arguments)
     notes += _notes(rebuilt, contract, columns, outcomes)
-    origin = _origin(file, rebuilt, arguments, columns)
+    origin = _origin(file, rebuilt, columns, held_out=arguments["test"] is not None)
     parameters: dict[str, Any] = {
         "algorithm": "adopted",
         "features": columns,
@@ -165,14 +165,13 @@ def _notes(rebuilt: Rebuilt, contract: Contract, columns: list[str], strange: ND
     return notes
 
 
-def _origin(file: AuditedFile, rebuilt: Rebuilt, arguments: dict[str, Any], columns: list[str]) -> dict[str, Any]:
+def _origin(file: AuditedFile, rebuilt: Rebuilt, columns: list[str], *, held_out: bool) -> dict[str, Any]:
     return {
-        "file": label(arguments["name"], 100),
         "digest": file.report.digest,
         "kind": file.report.kind,
         "verdict": file.report.verdict,
         "scikit_learn": rebuilt.written_by[:10],
         "steps": rebuilt.steps[:50],
         "columns": columns,
-        "held_out": arguments["test"] is not None,
+        "held_out": held_out,
     }

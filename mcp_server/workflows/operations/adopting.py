@@ -15,7 +15,7 @@ def adopt_model(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     """Audit a file, rebuild its model, write its serving form, check parity, measure.
 
     Args:
-        arguments: file and name (of the person's), path and contract of the data version, target, columns (or None),
+        arguments: file (the person's), path and contract of the data version, target, columns (or None),
             test (a condition on rows that it wasn't trained on, or None), seed, and out: the folder for form.json,
             estimator.skops, test_rows.json, seen_rows.bin and golden.json.
     Returns:

@@ -147,6 +147,18 @@ def test_a_state_that_is_not_known_is_named(kind: str) -> None:
     assert named in refusal.value.message
 
 
+def test_lists_that_are_handed_over_many_times_or_hold_themselves_cost_nothing() -> None:
+    frame, contract, _, _ = table("diabetes")
+    parts: list[Any] = []
+    for _ in range(35):
+        parts = [parts, parts]  # 2**35 ways to the innermost
+    around: list[Any] = []
+    around.append(around)
+    assert adopt(changed(n_jobs=parts), frame, contract)[0]["task"] == "regression"
+    with pytest.raises(AdoptionRefused, match="deeply"):
+        adopt(changed(n_jobs=around), frame, contract)
+
+
 def test_scalers_that_make_a_coefficient_infinite_are_refused() -> None:
     frame, contract, _, _ = table("diabetes")
     model = fitted(make_pipeline(StandardScaler(), Ridge()))
