@@ -49,6 +49,7 @@ CODES: dict[str, Code] = {
     "E_TARGET": Code("The target can't be learned: absent, constant, missing or unsuitable.", "training-refused"),
     "E_TRAINING": Code("There is too little or unsuitable data to train, calibrate and test.", "training-refused"),
     "E_PARITY": Code("The serving form doesn't answer as the trained estimator does.", "verification-failed"),
+    "E_ADOPT": Code("A person's model file has a step or a state that can't be adopted.", "verification-failed"),
     "E_CONFIG": Code("A setting is misspelt, unsafe or contradicts another.", "configuration"),
     "E_UNSUPPORTED": Code("This platform or version can't do that.", "configuration"),
     "E_INTERNAL": Code("Something unexpected broke; the log has the details under the reference.", "internal-error"),
@@ -226,6 +227,10 @@ class TrainingRefused(CourtsideError):
 
 class ParityFailed(CourtsideError):
     code = "E_PARITY"
+
+
+class AdoptionRefused(CourtsideError):
+    code = "E_ADOPT"
 
 
 class BadConfiguration(CourtsideError):

@@ -34,6 +34,7 @@ READ_ONLY = Hints(read_only=True, destructive=False, idempotent=True, open_world
 ADDS = Hints(read_only=False, destructive=False, idempotent=False, open_world=False)
 ADDS_ONCE = Hints(read_only=False, destructive=False, idempotent=True, open_world=False)
 BRINGS_IN = Hints(read_only=False, destructive=False, idempotent=False, open_world=True)
+BRINGS_IN_ONCE = Hints(read_only=False, destructive=False, idempotent=True, open_world=True)
 CHECKS = Hints(read_only=False, destructive=False, idempotent=True, open_world=True)
 REMOVES = Hints(read_only=False, destructive=True, idempotent=False, open_world=False)
 

@@ -119,6 +119,11 @@ async def resolve(tx: Transaction, reference: str) -> ModelVersion:
     return version
 
 
+async def of_digest(tx: Transaction, name: str, digest: str) -> ModelVersion | None:
+    """The version that a name has for a digest, or None."""
+    return await _find(tx, check_name(name), models.c.digest == digest)
+
+
 async def trained_on(tx: Transaction, references: Sequence[str]) -> list[ModelVersion]:
     """Every version that was trained on one of some data set versions, oldest first."""
     query = (

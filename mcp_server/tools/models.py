@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mcp_server.context import CallContext
-from mcp_server.guard.spec import ADDS, CHECKS, READ_ONLY
+from mcp_server.guard.spec import ADDS, BRINGS_IN_ONCE, CHECKS, READ_ONLY
 from mcp_server.tools.params import Cell, Column, Cursor, DatasetRef, Expression, Limit, ModelRef, NewName
 from mcp_server.tools.toolset import Toolset
-from mcp_server.workflows import comparing, explaining, searching, training, verifying
+from mcp_server.workflows import adopting, comparing, explaining, searching, training, verifying
 from mcp_server.workflows.app import App
 from mcp_server.workflows.comparison_answers import Compared
 from mcp_server.workflows.explanation_answers import Explained
-from mcp_server.workflows.model_answers import JobReport, Models, Verified
+from mcp_server.workflows.model_answers import JobReport, Models, Registered, Verified
 
 toolset = Toolset("models")
 
@@ -91,6 +91,27 @@ async def verify_model(app: App, call: CallContext, model: Annotated[str, Field(
     A file (path or https address) is never loaded. Next: predict, or train again.
     """
     return await verifying.verify(app, call, model)
+
+
+@toolset.tool(title="Register model", scope="train", hints=BRINGS_IN_ONCE, seconds=300.0)
+async def register_model(
+    app: App,
+    call: CallContext,
+    model: NewName,
+    file: Annotated[str, Field(max_length=2_048)],
+    dataset: DatasetRef,
+    target: Column | None = None,
+    columns: Annotated[list[Column] | None, Field(max_length=2_000, description="in its order")] = None,
+    test: Annotated[Expression | None, Field(description="rows not trained on")] = None,
+) -> Registered:
+    """Adopt a scikit-learn file (skops, joblib, pickle) as a version; audited, never unpickled.
+
+    dataset: like its training data. Next: predict, compare_models.
+    """
+    request = adopting.AdoptionRequest(
+        model=model, file=file, dataset=dataset, target=target, columns=columns, test=test
+    )
+    return await adopting.adopt(app, call, request)
 
 
 @toolset.tool(title="Explain model", scope="read", hints=READ_ONLY, seconds=120.0)

@@ -40,7 +40,8 @@ def render(record: ModelVersion, verification: Verification | None, assessment: 
         f"| task | {record.task} |",
         f"| target | {token(record.target, 'see the data contract')} |",
         f"| digest | `{record.digest}` |",
-        f"| trained | {_day(record.created_at)} by {record.created_by} |",
+        f"| {'adopted' if 'adopted' in manifest else 'trained'} | {_day(record.created_at)} by {record.created_by} |",
+        *_origin(manifest.get("adopted")),
         f"| data | {record.dataset}, {manifest['data']['rows']:,} rows |",
         f"| split | {Apart().text(metrics['split'])} |",
         f"| calibration | {metrics['calibration']} |",
@@ -70,11 +71,32 @@ def render(record: ModelVersion, verification: Verification | None, assessment: 
         f"- It was tested on {metrics['rows']['test']:,} rows; differences smaller than the intervals aren't known.",
         "- Outside the ranges and categories of its data it answers with a flag, without a promise.",
         *_leaks(manifest["parameters"]),
+        *_unknown_training(manifest.get("adopted")),
         "- Groups of rows were not looked at one by one; an average can hide a bad group."
         if assessment is None
         else "- Groups of other columns than those above were not looked at.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _origin(adopted: dict[str, Any] | None) -> list[str]:
+    """Where an adopted version came from; the file's name is a person's, so it's shown where it's a plain word."""
+    if adopted is None:
+        return []
+    steps = ", ".join(token(step, "a step") for step in adopted["steps"][:10])
+    written = ", ".join(token(one, "unknown") for one in adopted["scikit_learn"]) or "unknown"
+    return [
+        f"| source | {token(adopted['file'], 'a file')}, {adopted['kind']}, `{adopted['digest']}` |",
+        f"| audit of the source | {adopted['verdict']} |",
+        f"| steps | {steps} |",
+        f"| written by scikit-learn | {written} |",
+    ]
+
+
+def _unknown_training(adopted: dict[str, Any] | None) -> list[str]:
+    if adopted is None or adopted["held_out"]:
+        return []
+    return ["- It may have been trained on the rows that it was measured on: the figures above are no evidence."]
 
 
 def _groups(assessment: Assessment) -> list[str]:

@@ -20,6 +20,8 @@ async def held_out_rows(storage: Storage, model: ModelVersion, table: DatasetVer
     Of the very table that it was trained on: the rows that were held out. Of any other: those unlike each row that it
     was fitted or calibrated on, and with its training table those under the keys that were.
     """
+    if model.manifest.get("adopted", {}).get("held_out") is False:
+        return {}  # trained elsewhere, on nobody knows which rows
     files, data = model.manifest.get("files", {}), model.manifest.get("data", {})
     if data.get("artefact") == table.artefact and "test_rows.json" in files:
         return {"test_rows": str(await storage.artefacts.local_path(files["test_rows.json"]))}

@@ -107,6 +107,38 @@ class Verified(Reply):
         return told + ([f"Passed: {', '.join(passed)}."] if passed else [])
 
 
+class Registered(Reply):
+    """A version that was made of a person's file.
+
+    Args:
+        facts: algorithm, task, digest, file (its digest), kind, difference (the largest from the file's model),
+            held_out (whether the metrics are of rows that it wasn't trained on, as stated), same_as_before.
+    """
+
+    model: str
+    verification: Literal["passed", "failed"]
+    metrics: dict[str, float]
+    facts: dict[str, Any]
+    notes: list[str]
+
+    def lines(self) -> list[str]:
+        facts = self.facts
+        again = ", the same as before" if facts["same_as_before"] else ""
+        shown = ", ".join(f"{name} {number(value)}" for name, value in self.metrics.items())
+        known = (
+            "rows that it wasn't trained on, as stated"
+            if facts["held_out"]
+            else "rows that it may have been trained on, so no evidence of how it does on others"
+        )
+        return [
+            f"{self.model} ({facts['algorithm']}, {facts['task']}{again}): verification {self.verification}. It was "
+            f"made of a {facts['kind']} file ({facts['file'][:19]}…) and answers as that does to "
+            f"{facts['difference']:.0e}.",
+            f"On {known}: {shown}.",
+            *(f"- {note}" for note in self.notes),
+        ]
+
+
 class Predicted(Reply):
     """Answers with what is odd about each row, and which model gave them."""
 

@@ -78,7 +78,7 @@ async def start(app: App, call: CallContext, request: TrainingRequest) -> JobRep
     arguments = {**asdict(request), "dataset": f"{record.name}@{record.version}", "target": target}
     async with storage.database.transaction(call) as tx:
         await _check_room(tx, call)
-        await _check_name(tx, request.model, target)
+        await check_model_name(tx, request.model, target)
         job = await jobs.enqueue(
             tx,
             id=new_id("j", tx.now),
@@ -108,7 +108,7 @@ async def _check_room(tx: Transaction, call: CallContext) -> None:
         )
 
 
-async def _check_name(tx: Transaction, model: str, target: str) -> None:
+async def check_model_name(tx: Transaction, model: str, target: str) -> None:
     """Versions of one name forecast one thing: whoever predicts with the newest must not get another answer."""
     from mcp_server.storage import models
 

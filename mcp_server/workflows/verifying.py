@@ -139,8 +139,8 @@ async def _verify_file(app: App, call: CallContext, text: str) -> Verified:
     from mcp_server.storage import audit
 
     async with app.scratch() as folder:
-        file = await _brought(app, call, text, folder)
-        found = await _read(app, call, file)
+        file, _ = await brought(app, call, text, folder)
+        found = await computed(app, call, "read_model", {"path": str(file)}, reads=[file.parent])
     answer = _told(found)
     storage = await app.storage()
     async with storage.database.transaction(call) as tx:
@@ -163,7 +163,12 @@ def _there(text: str, allowed: Sequence[Path]) -> bool:
     return root.joinpath(*parts).is_file()
 
 
-async def _brought(app: App, call: CallContext, text: str, folder: Path) -> Path:
+async def brought(app: App, call: CallContext, text: str, folder: Path) -> tuple[Path, str]:
+    """A copy of a model file (path in an allowed folder, or https address), and the name that it came under.
+
+    Raises:
+        DataRejected: it can't be had, or is larger than allowed.
+    """
     from mcp_server.core.model_files.read import MOST_BYTES
 
     most = min(MOST_BYTES, app.settings.max_import_mib * MIB)
@@ -171,7 +176,7 @@ async def _brought(app: App, call: CallContext, text: str, folder: Path) -> Path
         copies = await asyncio.to_thread(copy_allowed, text, app.settings.allowed_dirs, folder, most_bytes=most)
         if len(copies) > 1:
             raise InvalidInput("The path names several files.", hint="Give one file.")
-        return copies[0].path
+        return copies[0].path, copies[0].name or ""
     from mcp_server.integrations.download import Pace, fetch
 
     remaining = call.remaining()
@@ -181,13 +186,21 @@ async def _brought(app: App, call: CallContext, text: str, folder: Path) -> Path
     guard = remote.url_guard(app.settings)
     target = folder / "fetched"
     await fetch(text, target, guard=guard, most_bytes=most, pace=Pace(total=seconds))
-    return target
+    return target, text.partition("?")[0].rstrip("/").rpartition("/")[2]
 
 
-async def _read(app: App, call: CallContext, file: Path) -> dict[str, Any]:
+async def computed(
+    app: App, call: CallContext, operation: str, arguments: dict[str, Any], *, reads: Sequence[Path]
+) -> dict[str, Any]:
+    """Run an operation on a model file from elsewhere, in a fresh process.
+
+    Raises:
+        DataRejected: the process ended before it was through.
+        CourtsideError: what the operation refused with.
+    """
     try:
         return await (await app.compute()).run(
-            "read_model", {"path": str(file)}, timeout=call.remaining(), fresh=True, reads=[file.parent]
+            operation, arguments, timeout=call.remaining(), fresh=True, reads=reads, progress=call.report
         )
     except ComputeFailed as failed:
         if failed.details.get("reason") not in ("memory", "cpu", "crashed"):

@@ -30,8 +30,8 @@ HOMES = {
     "httpx": ("integrations",),
     "obstore": ("storage",),
     "dbos": ("jobs", "worker"),
-    "sklearn": ("core/training", "core/screening", "core/preparing", "core/labelling"),
-    "skops": ("core/training",),
+    "sklearn": ("core/training", "core/screening", "core/preparing", "core/labelling", "core/adoption"),
+    "skops": ("core/training", "core/adoption"),
     "vl_convert": ("charts",),
 }
 NEVER = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "imp", "joblib"}

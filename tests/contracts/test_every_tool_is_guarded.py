@@ -22,6 +22,7 @@ CALLS = {
     "prepare_data": {"dataset": "games@1", "steps": [{"do": "filter", "where": "a > 0"}]},
     "train_model": {"model": "games", "dataset": "games@1"},
     "compare_models": {"models": ["games@1", "games@2"]},
+    "register_model": {"model": "games", "file": "model.skops", "dataset": "games@1"},
     "explain_model": {"model": "games@1"},
     "verify_model": {"model": "games@1"},
     "search_models": {},

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mcp_server.core.explain.tree_shap import TreeShapley, path_columns
 from mcp_server.core.predictor.batch import BatchPredictor
-from mcp_server.core.predictor.forest import AveragedForest, in_single, outputs_of_means
+from mcp_server.core.predictor.forest import AveragedForest, outputs_of_means
 from mcp_server.core.predictor.form import Averaged, Form, Linear, Platt, Task, Temperature, Trees
 from mcp_server.errors import ComputeFailed
 
@@ -126,18 +126,18 @@ class _AveragedValues:
     """
 
     def __init__(self, estimator: Averaged, task: Task, players: IntArray, count: int, background: FloatArray) -> None:
-        single = in_single(background)
-        self._shapley = TreeShapley(estimator, players, count, single)
         self._forest = AveragedForest(estimator, len(players), task)
+        asked = self._forest.asked(background)
+        self._shapley = TreeShapley(estimator, players, count, asked)
         self._floor, self._task = estimator.floor, task
-        self._background = self._forest.means(single)
+        self._background = self._forest.means(asked)
 
     def values(self, matrix: FloatArray) -> FloatArray:
-        single = in_single(matrix)
+        asked = self._forest.asked(matrix)
         if self._task == "regression":
-            return self._shapley.values(single)
-        ours = self._forest.means(single)
-        stretched = self._shapley.values_each(single) * self._slopes(ours)[:, :, None, :]
+            return self._shapley.values(asked)
+        ours = self._forest.means(asked)
+        stretched = self._shapley.values_each(asked) * self._slopes(ours)[:, :, None, :]
         mean: FloatArray = stretched.mean(axis=1)
         return mean
 

@@ -103,7 +103,7 @@ def _set(of: Named, given: tuple[Any, ...]) -> Gathered:
 
 def _slice(of: Named, given: tuple[Any, ...]) -> Instance:
     _demand(of, 1 <= len(given) <= 3 and all(one is None or is_whole(one) or type(one) is str for one in given))
-    return Instance(of, built=True)
+    return Instance(of, built=True, attributes=given)
 
 
 def _complex(of: Named, given: tuple[Any, ...]) -> Any:
@@ -169,7 +169,7 @@ def _scalar(of: Named, given: tuple[Any, ...]) -> Instance:
     kind = settled_type(given[0]) if given else None
     _demand(of, len(given) == 2 and kind is not None and kind.kind != "O" and isinstance(given[1], Raw))
     _demand(of, kind is not None and len(given[1].view) == kind.size)
-    return Instance(of, built=True)
+    return Instance(of, built=True, attributes=(kind, given[1]))
 
 
 def _buffer(of: Named, given: tuple[Any, ...]) -> Instance:
@@ -177,7 +177,8 @@ def _buffer(of: Named, given: tuple[Any, ...]) -> Instance:
     _demand(of, kind is not None and kind.kind != "O" and isinstance(given[0], Raw) and given[3] in ("C", "F", "A"))
     count = item_count(given[2])
     _demand(of, count is not None and kind is not None and count * kind.size == len(given[0].view))
-    return Instance(Named("numpy", "ndarray", "ndarray"), built=True, attributes=(kind, given[2], given[0]))
+    told = (kind, given[2], given[0], given[3] == "F")
+    return Instance(Named("numpy", "ndarray", "ndarray"), built=True, attributes=told)
 
 
 def _loss(of: Named, given: tuple[Any, ...]) -> Instance:
@@ -194,7 +195,7 @@ def _multinomial(of: Named, given: tuple[Any, ...]) -> Instance:
 def _tree(of: Named, given: tuple[Any, ...]) -> Instance:
     _demand(of, len(given) == 3 and is_whole(given[0], 1, MOST_FEATURES) and is_whole(given[2], 1, 1_000_000))
     _demand(of, is_array(given[1], "i") and given[1].attributes[1] == (given[2],))
-    return Instance(of, attributes=given[0])
+    return Instance(of, attributes=given)
 
 
 def is_array(value: Any, kinds: str = "biufcSUVOMm") -> bool:

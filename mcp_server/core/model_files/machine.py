@@ -430,7 +430,7 @@ class Machine:
             if first in OPCODES:
                 raise Unread("second_content", "Array bytes could be read as opcodes.", self._content.at)
         raw = self._content.take(count * kind.size)
-        return Instance(subclass, built=True, attributes=(kind, shape, Raw(raw)))
+        return Instance(subclass, built=True, attributes=(kind, shape, Raw(raw), order == "F"))
 
     def _object_array(self) -> Any:
         self.nested_streams += 1

@@ -31,7 +31,7 @@ def read_pickle(view: memoryview, reading: FileReading) -> str:
     content = Content(view)
     machine = Machine(content, reading)
     try:
-        machine.run()
+        reading.root = machine.run()
     finally:
         kind = "joblib" if machine.wrapped else "pickle"
         reading.counts["streams"] += 1 + machine.nested_streams

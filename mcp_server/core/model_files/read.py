@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 from mcp_server.core.model_files.archive import Archive
 from mcp_server.core.model_files.arrays import read_npy
@@ -34,6 +35,7 @@ _UNREAD = (
     (b"7z\xbc\xaf\x27\x1c", "7z", "7z archives aren't unpacked here."),
     (b"%PDF", "PDF", "It's a document, not a model."),
 )
+DESCRIBED = ("pickle", "joblib", "skops")
 _ALWAYS = ("Whether it's the model that you think it is, and a good one: data alone can mislead too.",)
 _ARRAYS = "Values in arrays, beyond the nodes of trees: compiled code may trust wrong ones."
 
@@ -49,6 +51,15 @@ def read_model_file(content: bytes | memoryview) -> ModelFileReport:
     >>> read_model_file(b"cos\\nsystem\\n(S'ls'\\ntR.").verdict
     'unsafe'
     """
+    return open_model_file(content)[0]
+
+
+def open_model_file(content: bytes | memoryview) -> tuple[ModelFileReport, Any]:
+    """As `read_model_file`, and what a data-only pickle or skops file describes.
+
+    Returns:
+        the report, and `FileReading.root` of the whole file; None where it isn't data-only or is of another kind.
+    """
     view = memoryview(content)
     reading = FileReading()
     kind = "unknown"
@@ -61,7 +72,7 @@ def read_model_file(content: bytes | memoryview) -> ModelFileReport:
     reading.counts["bytes"] = len(view)
     findings = tuple(reading.findings)
     verdict = "data-only" if not reading.found else "unsafe" if reading.unsafe else "not understood"
-    return ModelFileReport(
+    report = ModelFileReport(
         kind=kind,
         verdict=verdict,  # type: ignore[arg-type]
         findings=findings,
@@ -71,6 +82,8 @@ def read_model_file(content: bytes | memoryview) -> ModelFileReport:
         digest=f"sha256:{hashlib.sha256(view).hexdigest()}",
         unchecked=(*_ALWAYS, *reading.unchecked),
     )
+    described = kind.split(" ")[0] in DESCRIBED and verdict == "data-only"
+    return report, reading.root if described else None
 
 
 def _read_part(view: memoryview, reading: FileReading, depth: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from mcp_server.core.labels import label
 
@@ -117,6 +117,8 @@ class FileReading:
     unchecked: dict[str, None] = field(default_factory=dict)
     way: tuple[str, ...] = ()
     """The entries that lead to the part that is being read."""
+    root: Any = None
+    """What the file describes: of a pickle its root as `values`, of a skops file its schema and archive."""
 
     def add(self, code: str, what: str, at: int | str | None = None) -> None:
         """Keep a finding; the same one twice counts once more and is told once."""

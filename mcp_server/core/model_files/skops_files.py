@@ -76,6 +76,7 @@ def read_skops(archive: Archive, reading: FileReading) -> None:
     for name in archive.members:
         if name != SCHEMA:
             _read_array_file(archive, name, reading)
+    reading.root = (schema, archive)
 
 
 def _check_node(

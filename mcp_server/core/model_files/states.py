@@ -91,7 +91,7 @@ def _predictor(made: Instance, state: Mapped) -> None:
 
 
 def _bounds(made: Instance, nodes: Instance, features: int | None) -> None:
-    kind, shape, raw = nodes.attributes
+    kind, shape, raw, _ = nodes.attributes
     if len(shape) != 1 or not isinstance(raw, Raw) or leads_out(kind, raw.view, features):
         raise Unread("out_of_bounds", f"A tree of '{made.of.name}' leads out of its array.")
 
@@ -126,7 +126,7 @@ def check_features(whole: Booster, reading: FileReading, at: int) -> None:
         if isinstance(part, tuple | Listed):
             waiting += part if isinstance(part, tuple) else part.items
         elif isinstance(part, Instance) and part.of.name == "TreePredictor" and part.built:
-            kind, _, raw = part.attributes.get("nodes").attributes
+            kind, _, raw, _ = part.attributes.get("nodes").attributes
             if not is_whole(whole.features, 1) or leads_out(kind, raw.view, whole.features):
                 reading.add("out_of_bounds", f"A tree of '{whole.of.of.name}' asks for a feature that isn't there.", at)
                 return
@@ -138,7 +138,8 @@ def _tree(made: Instance, state: Any) -> None:
     _demand(made, is_array(nodes, "V") and is_array(values, "f"))
     _demand(made, len(values.attributes[1]) == 3 and nodes.attributes[1] == values.attributes[1][:1])
     _demand(made, nodes.attributes[1] == (state.get("node_count"),))
-    _bounds(made, nodes, made.attributes)
+    _bounds(made, nodes, made.attributes[0])
+    made.attributes = (made.attributes, Mapped(list(state.pairs)))
 
 
 def _array(made: Instance, state: Any) -> None:
@@ -152,7 +153,7 @@ def _masked(made: Instance, state: Any) -> None:
     _demand(made, isinstance(state[5], Raw) and len(state[5].view) == count)
 
 
-def _filled(made: Instance, shape: Any, of: Any, _by_column: bool, content: Any) -> int:
+def _filled(made: Instance, shape: Any, of: Any, by_column: bool, content: Any) -> int:
     kind, count = settled_type(of), item_count(shape)
     if kind is None or count is None:
         raise refused(made, "is given a state that models don't give it")
@@ -160,7 +161,7 @@ def _filled(made: Instance, shape: Any, of: Any, _by_column: bool, content: Any)
         _demand(made, isinstance(content, Listed) and len(content.items) == count)
     else:
         _demand(made, isinstance(content, Raw) and len(content.view) == count * kind.size)
-    made.attributes = (kind, shape, content)
+    made.attributes = (kind, shape, content, bool(by_column))
     return count
 
 

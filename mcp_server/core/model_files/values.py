@@ -70,7 +70,8 @@ class Instance:
     Args:
         of: what it's an object of.
         built: whether its state was set.
-        attributes: the state where it's a dictionary, or what the kind needs.
+        attributes: the state where it's a dictionary, or what the kind needs: of an array its item type, shape, content
+            and whether that goes by columns; of a tree its arguments and its state.
     """
 
     of: Named

@@ -141,17 +141,22 @@ class AveragedForest:
         self._trees = [_tree(root) for (root,) in roots]
         self._leaves = np.array(estimator.leaves)
         self._floor = estimator.floor
+        self._single = estimator.single
         self._task = task
 
     def score(self, matrix: FloatArray) -> FloatArray:
         """The outputs, shape (n, outputs), for a matrix of shape (n, width)."""
         return outputs_of_means(self.means(matrix), self._floor, self._task)
 
+    def asked(self, matrix: FloatArray) -> FloatArray:
+        """The numbers that thresholds are compared with."""
+        return in_single(matrix) if self._single else matrix
+
     def means(self, matrix: FloatArray) -> FloatArray:
         """The averaged leaves, shape (n, outputs), of which the outputs are made."""
         means = np.empty((len(matrix), self._leaves.shape[1]))
         for start in range(0, len(matrix), _CHUNK):
-            columns = np.ascontiguousarray(in_single(matrix[start : start + _CHUNK]).T)
+            columns = np.ascontiguousarray(self.asked(matrix[start : start + _CHUNK]).T)
             total = np.zeros((columns.shape[1], means.shape[1]))
             for tree in self._trees:
                 total += self._leaves[tree.leaves(columns).astype(np.int64)]

@@ -113,14 +113,17 @@ class CalendarEncoding(_Part):
 
 
 class LookupEncoding(_Part):
-    """The number that belongs to a value in a table, such as a rate; `other` for a value that isn't listed."""
+    """The number that belongs to a value in a table, such as a rate; `other` for a value that isn't listed.
+
+    Where `other` or `missing` is null, it's NaN.
+    """
 
     column: Name
     as_: Literal["lookup"] = Field(alias="as")
     values: Annotated[list[Value], Field(max_length=MAX_LOOKED_UP)]
     numbers: Annotated[list[float], Field(max_length=MAX_LOOKED_UP)]
-    other: float
-    missing: float
+    other: float | None
+    missing: float | None
 
     @property
     def width(self) -> int:
@@ -159,16 +162,18 @@ class Trees(_Part):
 
 
 class Averaged(_Part):
-    """Trees that are asked in single precision; a leaf's `v` is the index of its row in `leaves`.
+    """Trees that are asked in single precision, unless `single` is false.
 
-    The rows that the trees reach are averaged. Of two classes a row holds the share of the second, of more the share
-    of each, of a regression the value. Shares become log-odds, or logarithms, after `floor` is added to each.
+    A leaf's `v` is the index of its row in `leaves`. The rows that the trees reach are averaged. Of two classes a row
+    holds the share of the second, of more the share of each, of a regression the value. Shares become log-odds, or
+    logarithms, after `floor` is added to each.
     """
 
     kind: Literal["averaged"]
     trees: Annotated[list[Any], Field(min_length=1)]  # checked node by node where they are built
     leaves: Annotated[list[list[float]], Field(min_length=1)]
     floor: Annotated[float, Field(ge=0.0, le=1.0)]
+    single: bool = True
 
 
 class Member(_Part):
@@ -414,6 +419,7 @@ def _check_part(form: Form, estimator: Linear | Trees | Averaged, encoder: Seque
     for index, encoding in enumerate(encoder):
         # A linear sum has no branch for a missing value: NaN would swallow the whole of it.
         if isinstance(encoding, OrdinalEncoding) or (
-            isinstance(encoding, NumberEncoding | CalendarEncoding) and encoding.fill is None
+            (isinstance(encoding, NumberEncoding | CalendarEncoding) and encoding.fill is None)
+            or (isinstance(encoding, LookupEncoding) and None in (encoding.other, encoding.missing))
         ):
             raise malformed(f"encoder.{index}")

@@ -289,7 +289,7 @@ def _treatment(encodings: list[Encoding]) -> str:
         elif not isinstance(encoding, NumberEncoding | CalendarEncoding) or encoding.fill is None:
             told["the trees take the branch for missing values"] = None
         elif encoding.as_ == encodings[0].as_:  # of a date's parts the first stands for all
-            told[f"the model uses the training median, {encoding.fill:.6g}"] = None
+            told[f"the model takes {encoding.fill:.6g} for it"] = None
     return "; ".join(told)
 
 
@@ -297,9 +297,9 @@ def _encoder(encoding: Encoding) -> tuple[str, str, float, dict[str | None, Any]
     if isinstance(encoding, NumberEncoding | CalendarEncoding):
         return encoding.as_, encoding.column, nan if encoding.fill is None else encoding.fill, {}, 1
     if isinstance(encoding, LookupEncoding):
-        numbers: dict[str | None, Any] = {None: encoding.other}
+        numbers: dict[str | None, Any] = {None: nan if encoding.other is None else encoding.other}
         numbers.update(zip(encoding.values, encoding.numbers, strict=True))
-        return "lookup", encoding.column, encoding.missing, numbers, 1
+        return "lookup", encoding.column, nan if encoding.missing is None else encoding.missing, numbers, 1
     if isinstance(encoding, HashEncoding):
         return "hash", encoding.column, 0.0, {"place": encoding.place, "places": encoding.places}, 1
     if isinstance(encoding, OneHotEncoding):

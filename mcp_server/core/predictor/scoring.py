@@ -85,12 +85,14 @@ def _averaged(form: Form, estimator: Averaged, width: int) -> Score:
     task = form.task
 
     def score(vector: list[float], has_missing: bool) -> list[float]:
-        # The lesser of a NaN and a number would be the number: a NaN stays as it is.
-        held = [
-            value if -LARGEST_SINGLE <= value <= LARGEST_SINGLE or value != value else _nearest(value)
-            for value in vector
-        ]
-        rounded = list(single.unpack(single.pack(*held)))
+        rounded = vector
+        if estimator.single:
+            # The lesser of a NaN and a number would be the number: a NaN stays as it is.
+            held = [
+                value if -LARGEST_SINGLE <= value <= LARGEST_SINGLE or value != value else _nearest(value)
+                for value in vector
+            ]
+            rounded = list(single.unpack(single.pack(*held)))
         descend = walk_with_missing if has_missing else walk
         totals = [0.0] * len(outputs)
         for root in roots:

@@ -164,8 +164,9 @@ def _encoded(series: pl.Series, encoding: Encoding) -> FloatArray:
         return np.array([*marks, 0.0])[places].reshape(-1, 1)
     positions = _positions(series, encoding.values)
     if isinstance(encoding, LookupEncoding):
-        numbers = np.array([*encoding.numbers, encoding.other])[positions]
-        return np.where(series.is_null().to_numpy(), encoding.missing, numbers).reshape(-1, 1)
+        other, missing = (np.nan if one is None else one for one in (encoding.other, encoding.missing))
+        numbers = np.array([*encoding.numbers, other])[positions]
+        return np.where(series.is_null().to_numpy(), missing, numbers).reshape(-1, 1)
     if isinstance(encoding, OneHotEncoding):
         block = np.zeros((len(series), encoding.width))
         present = np.flatnonzero(~series.is_null().to_numpy())

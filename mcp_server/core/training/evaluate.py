@@ -46,6 +46,8 @@ def evaluate(
     Args:
         form: with its calibration.
         frame: the table of the contract; the split's test rows judge.
+        split: where no rows are learned from, as of a model from elsewhere, nothing is told of them, and the constant
+            forecast is made of the test rows themselves.
         resamples: for the 95 % intervals.
     Returns:
         JSON: `rows` (learned from, calibration, test), `metrics` (name to value, low, high, on the test rows; low and
@@ -65,8 +67,11 @@ def evaluate(
     judged = values[test]
     found = measures(judged, answers.forecast, task=target.task) + _priced(form, judged, answers)
     estimates = estimate(found, rows=len(judged), rng=rng, resamples=resamples)
-    seen = measures(values[train], predictor.answer(frame[train.tolist()]).forecast, task=target.task)
-    constant = measures(judged, constant_forecast(values[train], len(judged), target), task=target.task)
+    seen = []
+    if len(train):
+        seen = measures(values[train], predictor.answer(frame[train.tolist()]).forecast, task=target.task)
+    known = values[train] if len(train) else judged
+    constant = measures(judged, constant_forecast(known, len(judged), target), task=target.task)
     return {
         "rows": {"train": len(train), "calibration": len(split.calibration), "test": len(test)},
         "metrics": {name: asdict(value) for name, value in estimates.items()},

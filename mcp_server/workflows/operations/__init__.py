@@ -33,6 +33,7 @@ _HOMES = {
     "choose_model": "tuning",
     "verify_model": "loading",
     "read_model": "inspecting",
+    "adopt_model": "adopting",
     "suggest_labels": "labelling",
     "measure_labels": "labelling",
     "explain_rows": "explaining",

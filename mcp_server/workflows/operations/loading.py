@@ -15,6 +15,7 @@ import polars as pl
 from mcp_server.core.contract import from_dict
 from mcp_server.core.training.split import synthetic_rows
 from mcp_server.core.verification import Check, check_digest, check_golden_rows, not_done
+from mcp_server.core.verification.adopted import check_adopted_file, check_adopted_parity
 from mcp_server.core.verification.ageing import check_age, check_drift
 from mcp_server.core.verification.estimator import check_parity, check_training_form
 from mcp_server.core.verification.membership import MOST_ROWS, check_membership
@@ -42,8 +43,10 @@ def verify_model(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     """
     document = orjson.loads(Path(arguments["form"]).read_bytes())
     form = document["form"]
+    adopted = document["parameters"].get("adopted")
     report(0.2, "Auditing")
-    audited, estimator = check_training_form(Path(arguments["estimator"]).read_bytes())
+    content = Path(arguments["estimator"]).read_bytes()
+    audited, estimator = check_training_form(content) if adopted is None else check_adopted_file(content)
     frame = stored_table(arguments["data"])
     held_out = frame[orjson.loads(Path(arguments["test_rows"]).read_bytes())]
     report(0.5, "Comparing answers")
@@ -51,7 +54,9 @@ def verify_model(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         check_digest(form, document["contract"], document["parameters"], expected=arguments["digest"]),
         audited,
         check_golden_rows(form, orjson.loads(Path(arguments["golden"]).read_bytes())),
-        check_parity(form, estimator, held_out, rng=np.random.default_rng(SEED)),
+        check_parity(form, estimator, held_out, rng=np.random.default_rng(SEED))
+        if adopted is None
+        else check_adopted_parity(document, estimator, held_out, rng=np.random.default_rng(SEED)),
     ]
     if all(check.state == "passed" for check in checks):
         report(0.7, "Looking at what it was trained on")

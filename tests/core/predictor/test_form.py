@@ -39,6 +39,15 @@ def with_values(values: list[str], style: str = "onehot", times: int = 1) -> dic
     return a_form(inputs=[an_input("team", "category")], encoder=encoder)
 
 
+def without(form: dict[str, Any], part: str) -> dict[str, Any]:
+    del form["encoder"][0][part]
+    return form
+
+
+def summed(form: dict[str, Any]) -> dict[str, Any]:
+    return form | {"estimator": {"kind": "linear", "coefficients": [[1.0]], "intercepts": [0.0]}}
+
+
 def with_lookup(**changes: Any) -> dict[str, Any]:
     looked_up = {"values": ["a", "b"], "numbers": [1.0, 2.0], "other": 0.0, "missing": 0.0} | changes
     encoder = [{"column": "team", "as": "lookup", **looked_up}]
@@ -86,7 +95,9 @@ def test_a_blend_and_averaged_leaves_are_sound_before_they_are_spoilt() -> None:
     [
         ("a table with a number missing", with_lookup(numbers=[1.0])),
         ("a table with a value twice", with_lookup(values=["a", "a"])),
-        ("a table without what another value is", with_lookup(other=None)),
+        ("a table without what another value is", without(with_lookup(), "other")),
+        ("a table in a sum that has NaN for another value", summed(with_lookup(other=None))),
+        ("a table in a sum that has NaN for a missing one", summed(with_lookup(missing=None))),
         ("a place beyond the last", a_form(inputs=[an_input("team", "category")], encoder=[a_hash(4, 4)])),
         ("a hash of a number", a_form(encoder=[{**a_hash(0, 4), "column": "height"}])),
         ("another format", a_form(format="courtside.model/2")),

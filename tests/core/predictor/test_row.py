@@ -50,7 +50,7 @@ def test_platt_moves_the_log_odds() -> None:
     assert answer.probability == pytest.approx(1.0 / (1.0 + exp(-1.5)))
 
 
-def test_a_linear_value_has_its_interval_and_uses_the_median_for_a_missing_value() -> None:
+def test_a_linear_value_has_its_interval_and_takes_its_fill_for_a_missing_value() -> None:
     form = a_linear_form(
         inputs=[an_input("height"), an_input("weight")],
         encoder=[number("height", 50.0), number("weight", 0.0)],
@@ -61,7 +61,7 @@ def test_a_linear_value_has_its_interval_and_uses_the_median_for_a_missing_value
     assert answer.value == 157.0
     assert answer.interval == (153.0, 161.0)
     assert answer.probability is None
-    assert "median, 50" in answer.flags[0].detail
+    assert "takes 50 for it" in answer.flags[0].detail
 
 
 def test_a_temperature_cools_three_classes() -> None:

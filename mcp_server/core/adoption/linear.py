@@ -1,0 +1,80 @@
+"""Linear models: every one that predicts by a weighted sum, or by its logistic function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn import linear_model as kinds
+from sklearn.svm import LinearSVR
+
+from mcp_server.core.adoption.described import Object
+from mcp_server.core.adoption.state import FITTED, State, names
+
+_REGRESSIONS: dict[str, type[Any]] = {
+    one.__name__: one
+    for one in (
+        *(kinds.LinearRegression, kinds.Ridge, kinds.RidgeCV, kinds.Lasso, kinds.LassoCV, kinds.ElasticNet),
+        *(kinds.ElasticNetCV, kinds.Lars, kinds.LassoLars, kinds.HuberRegressor, kinds.BayesianRidge),
+        *(kinds.ARDRegression, kinds.SGDRegressor, kinds.QuantileRegressor, kinds.TheilSenRegressor),
+        *(kinds.OrthogonalMatchingPursuit, LinearSVR),
+    )
+}
+_CLASSIFIERS: dict[str, type[Any]] = {
+    "LogisticRegression": kinds.LogisticRegression,
+    "LogisticRegressionCV": kinds.LogisticRegressionCV,
+    "SGDClassifier": kinds.SGDClassifier,
+}
+LINEAR = (*_REGRESSIONS, *_CLASSIFIERS)
+
+# What their fits leave behind beside coefficients; predictions are made of those alone.
+_LEFT = names(
+    """
+    coef_ intercept_ rank_ singular_ n_iter_ solver_ alpha_ alphas_ best_score_ dual_gap_ l1_ratio l1_ratio_ mse_path_
+    active_ coef_path_ outliers_ scale_ X_offset_ X_scale_ lambda_ scores_ sigma_ t_ breakdown_ n_subpopulation_
+    n_nonzero_coefs_ normalize method cv_values_ cv_results_ C loss_function_ sparse_coef_ standard_coef_
+    standard_intercept_ average_coef_ average_intercept_ n_alphas
+    """
+)
+
+
+def linear_model(of: Object) -> Any:
+    """A linear model with the coefficients of the described one.
+
+    Raises:
+        AdoptionRefused: it isn't fitted, isn't finite, has several targets, or no probabilities of its own.
+    """
+    if of.name in _REGRESSIONS:
+        return _regression(State(of, _REGRESSIONS[of.name], _LEFT))
+    return _classifier(State(of, _CLASSIFIERS[of.name], FITTED[of.name]))
+
+
+def _regression(state: State) -> Any:
+    width = state.width()
+    # All of them predict by the same method, of the one class that stands for them here.
+    made = kinds.LinearRegression()
+    made.coef_ = state.numbers("coef_", (width,), (1, width)).reshape(-1)
+    made.intercept_ = float(state.numbers("intercept_", (), (1,)).reshape(-1)[0])
+    made.n_features_in_ = width
+    return made
+
+
+def _classifier(state: State) -> Any:
+    width, classes = state.width(), state.classes()
+    outputs = 1 if len(classes) == 2 else len(classes)
+    made: Any
+    if state.of.name == "SGDClassifier":
+        if state.get("loss") not in ("log_loss", "log") or outputs > 1:
+            raise state.refused("gives probabilities of its own for two classes and the loss 'log_loss' alone")
+        made = kinds.SGDClassifier(loss="log_loss")
+    else:
+        several = state.get("multi_class")
+        one_by_one = several == "ovr" or (several in (None, "auto", "warn") and state.get("solver") == "liblinear")
+        if (outputs > 1 and one_by_one) or (outputs == 1 and several == "multinomial"):
+            raise state.refused(f"was made with multi_class={'ovr' if one_by_one else 'multinomial'!r}")
+        state.demand("multi_class", None, "auto", "deprecated", "warn", "multinomial", "ovr")
+        made = kinds.LogisticRegression()
+    made.coef_ = state.numbers("coef_", (outputs, width))
+    made.intercept_ = np.broadcast_to(state.numbers("intercept_", (outputs,), (1,)), (outputs,)).copy()
+    made.classes_, made.n_features_in_ = classes, width
+    return made

@@ -1,0 +1,438 @@
+"""From what a file describes to scikit-learn's estimators: our own constructors' calls, and numbers put in their place.
+
+Nothing that a file names is called: each class here is looked up in a closed table, made by its constructor with its
+defaults or values of ours, and given the arrays that answers are computed from, once these fit together. Compiled code
+walks trees without looking at their bounds, so that is looked at here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.compose import ColumnTransformer
+from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    RobustScaler,
+    StandardScaler,
+)
+
+from mcp_server.core.adoption.audit import audit_file
+from mcp_server.core.adoption.boosted import gradient_boosting, histogram_boosting
+from mcp_server.core.adoption.described import Object, named, refused
+from mcp_server.core.adoption.forests import decision_tree, forest
+from mcp_server.core.adoption.linear import LINEAR, linear_model
+from mcp_server.core.adoption.state import FITTED, State
+from mcp_server.core.labels import label
+
+MOST_STEPS = 20
+MOST_COLUMNS = 2_000
+
+_SEARCHES = frozenset({"GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV"})
+_FINAL: dict[str, Callable[[Object], Any]] = {
+    **dict.fromkeys(LINEAR, linear_model),
+    **dict.fromkeys(
+        ("DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor"), decision_tree
+    ),
+    **dict.fromkeys(
+        ("RandomForestClassifier", "RandomForestRegressor", "ExtraTreesClassifier", "ExtraTreesRegressor"), forest
+    ),
+    **dict.fromkeys(("GradientBoostingClassifier", "GradientBoostingRegressor"), gradient_boosting),
+    **dict.fromkeys(("HistGradientBoostingClassifier", "HistGradientBoostingRegressor"), histogram_boosting),
+}
+
+
+@dataclass(slots=True)
+class Rebuilt:
+    """A model.
+
+    Args:
+        estimator: scikit-learn's; it takes columns by position.
+        width: how many columns it takes.
+        names: the columns that it was fitted on, in their order, where it knows them.
+        written_by: the versions of scikit-learn that wrote its parts.
+        steps: class names, the outermost first.
+    """
+
+    estimator: Any
+    width: int
+    names: list[str] | None
+    written_by: list[str] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
+
+
+def rebuild(root: Any) -> Rebuilt:
+    """Make the model that a file describes.
+
+    Args:
+        root: of `described.plain`.
+    Returns:
+        the model; a search stands for its best estimator.
+    Raises:
+        AdoptionRefused: a part isn't one that can be adopted, isn't fitted, or doesn't fit the others.
+    """
+    return _Builder().model(root)
+
+
+def kept_bytes(rebuilt: Rebuilt) -> bytes:
+    """The model as a skops file, once it could be read again from that.
+
+    Raises:
+        AdoptionRefused: it couldn't.
+    """
+    import skops.io
+
+    content: bytes = skops.io.dumps(rebuilt.estimator)
+    rebuild(audit_file(content).root)
+    return content
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self._versions: dict[str, None] = {}
+        self._steps: list[str] = []
+
+    def model(self, root: Any) -> Rebuilt:
+        of = self._object(root)
+        names, width = self._input_of(of)
+        estimator = self._final(of)
+        return Rebuilt(estimator, width, names, list(self._versions), self._steps)
+
+    def _object(self, value: Any) -> Object:
+        """What stands for a model or a step, taken out of a search or a frozen estimator."""
+        for _ in range(MOST_STEPS):
+            if not isinstance(value, Object) or not value.module.startswith("sklearn."):
+                what = f"there is {named(value)}" if isinstance(value, Object) else "there is something else"
+                raise refused(
+                    f"where an estimator of scikit-learn is expected, {what}.",
+                    hint="Save the fitted model alone, such as joblib.dump(pipeline, 'model.joblib').",
+                )
+            version = value.attributes.get("_sklearn_version")
+            if isinstance(version, str):
+                self._versions[label(version, 20)] = None
+            if value.name in _SEARCHES:
+                value = value.attributes.get("best_estimator_")
+            elif value.name == "FrozenEstimator":
+                value = value.attributes.get("estimator")
+            else:
+                self._steps.append(value.name)
+                return value
+        raise refused("its parts are nested too deeply.")
+
+    def _input_of(self, of: Object) -> tuple[list[str] | None, int]:
+        """Names and number of the columns that a step takes."""
+        seen = of
+        for _ in range(MOST_STEPS):
+            if seen.name != "Pipeline":
+                break
+            steps = [one for _, one in _pairs(seen, "steps") if not _passes(one)]
+            if not steps:
+                raise refused("the pipeline has no steps.")
+            seen = _Builder()._object(steps[0])
+        state = State(seen, object, frozenset(seen.attributes))
+        names, width = state.names(), state.width()
+        if names is not None and len(names) != width:
+            raise state.refused("has other column names than columns")
+        if width > MOST_COLUMNS:
+            raise state.refused(f"takes more than {MOST_COLUMNS:,} columns")
+        return names, width
+
+    def _final(self, of: Object) -> Any:
+        if of.name == "Pipeline":
+            state = self._pipeline_state(of)
+            steps = _pairs(of, "steps")
+            if not 1 <= len(steps) <= MOST_STEPS:
+                raise state.refused("has no steps, or too many")
+            made = [(f"step{number}", self._transformer(one)) for number, (_, one) in enumerate(steps[:-1], start=1)]
+            last = self._final(self._object(steps[-1][1]))
+            return Pipeline([*made, ("model", last)])
+        make = _FINAL.get(of.name)
+        if make is None:
+            raise refused(f"{named(of)} isn't an estimator that can be adopted.")
+        return make(of)
+
+    def _pipeline_state(self, of: Object) -> State:
+        state = State(of, Pipeline, FITTED["Pipeline"])
+        state.demand("transform_input", None)
+        return state
+
+    def _transformer(self, value: Any) -> Any:
+        if _passes(value):
+            return "passthrough"
+        of = self._object(value)
+        if of.name == "Pipeline":
+            self._pipeline_state(of)
+            steps = _pairs(of, "steps")
+            if not 1 <= len(steps) <= MOST_STEPS:
+                raise refused("a pipeline within it has no steps, or too many.")
+            return Pipeline([(f"step{number}", self._transformer(one)) for number, (_, one) in enumerate(steps, 1)])
+        if of.name == "ColumnTransformer":
+            return self._columns(of)
+        make = _TRANSFORMERS.get(of.name)
+        if make is None:
+            raise refused(f"the step {named(of)} isn't one that can be adopted.")
+        return make(of)
+
+    def _columns(self, of: Object) -> Any:
+        """A column transformer with the same fitted parts, its columns by position."""
+        state = State(of, ColumnTransformer, FITTED["ColumnTransformer"])
+        state.demand("transformer_weights", None)
+        width, names = state.width(), state.names()
+        fitted = state.get("transformers_")
+        if not isinstance(fitted, list) or not 1 <= len(fitted) <= MOST_STEPS:
+            raise state.refused("has no fitted transformers, or too many")
+        made: list[tuple[str, Any, list[int]]] = []
+        for number, one in enumerate(fitted):
+            if not isinstance(one, list) or len(one) != 3:
+                raise state.refused("has a transformer without columns")
+            positions = _positions(state, one[2], width, names)
+            if one[1] == "drop" or not positions:
+                continue
+            transformer = self._transformer(one[1])
+            if transformer != "passthrough":
+                transformer = FrozenEstimator(transformer)
+            made.append((f"part{number}", transformer, positions))
+        if not made:
+            raise state.refused("drops every column")
+        columns = ColumnTransformer(made, remainder="drop", sparse_threshold=0.0)
+        example = np.empty((1, width), dtype=object)
+        example[:] = 0.0
+        for _, transformer, positions in made:
+            example[0, positions] = _example(transformer, len(positions))
+        return columns.fit(example)
+
+
+def _pairs(of: Object, name: str) -> list[tuple[str, Any]]:
+    value = of.attributes.get(name)
+    if not isinstance(value, list) or not all(isinstance(one, list) and len(one) == 2 for one in value):
+        raise refused(f"{named(of)} has no {name} that can be read.")
+    return [(str(one[0]), one[1]) for one in value]
+
+
+def _passes(value: Any) -> bool:
+    return value is None or value == "passthrough"
+
+
+def _positions(state: State, columns: Any, width: int, names: list[str] | None) -> list[int]:
+    """The columns of one transformer as numbers from 0."""
+    if isinstance(columns, Object) and columns.name == "slice":
+        parts = columns.arguments if len(columns.arguments) == 3 else (None, *columns.arguments, None)[:3]
+        if any(isinstance(part, str) for part in parts):
+            # Of names, the last one is meant too.
+            start, stop = (None if part is None else _position(state, part, width, names) for part in parts[:2])
+            return list(range(width))[slice(start, None if stop is None else stop + 1, parts[2])]
+        return list(range(width))[slice(*parts)]
+    if isinstance(columns, Object) and columns.name == "_RemainderColsList":
+        columns = columns.attributes.get("data")
+    if isinstance(columns, np.ndarray):
+        columns = columns.tolist()
+    if isinstance(columns, str | int) and not isinstance(columns, bool):
+        # One column alone is handed over without its second dimension, which no step here takes.
+        raise state.refused("gives a transformer one column as a vector; name it in a list")
+    if not isinstance(columns, list):
+        raise state.refused("names its columns in a way that isn't known here")
+    if columns and all(isinstance(one, bool) for one in columns):
+        if len(columns) != width:
+            raise state.refused("names its columns in a way that isn't known here")
+        return [at for at, taken in enumerate(columns) if taken]
+    return [_position(state, one, width, names) for one in columns]
+
+
+def _position(state: State, column: Any, width: int, names: list[str] | None) -> int:
+    if isinstance(column, str) and names is not None and column in names:
+        return names.index(column)
+    if type(column) is int and -width <= column < width:
+        return column % width
+    raise state.refused("names a column that it wasn't fitted on")
+
+
+def _example(transformer: Any, count: int) -> list[Any]:
+    """Values that a fitted transformer takes, so that a column transformer can look at what becomes of them."""
+    inner = transformer.estimator if isinstance(transformer, FrozenEstimator) else transformer
+    steps = [step for _, step in inner.steps] if isinstance(inner, Pipeline) else [inner]
+    for step in steps:
+        if isinstance(step, OneHotEncoder | OrdinalEncoder):
+            return [values[0] for values in step.categories_]
+        if isinstance(step, SimpleImputer) and step.statistics_.dtype.kind == "O":
+            return list(step.statistics_)
+    return [0.0] * count
+
+
+# Steps -------------------------------------------------------------------------------------------------------------
+
+
+def _standard(of: Object) -> Any:
+    state = State(of, StandardScaler, FITTED[of.name])
+    width = state.width()
+    made = StandardScaler(with_mean=state.flag("with_mean", True), with_std=state.flag("with_std", True))
+    made.mean_ = state.numbers("mean_", (width,)) if made.with_mean else None
+    made.scale_ = _scale(state, width) if made.with_std else None
+    made.var_ = None if made.scale_ is None else made.scale_**2
+    made.n_features_in_, made.n_samples_seen_ = width, 1
+    return made
+
+
+def _scale(state: State, width: int) -> NDArray[Any]:
+    scale = state.numbers("scale_", (width,))
+    if not (scale > 0.0).all():
+        raise state.refused("has a scale that isn't above 0")
+    return scale
+
+
+def _min_max(of: Object) -> Any:
+    state = State(of, MinMaxScaler, FITTED[of.name])
+    width = state.width()
+    state.demand("clip", None, False)
+    made = MinMaxScaler()
+    made.scale_, made.min_, made.n_features_in_ = _scale(state, width), state.numbers("min_", (width,)), width
+    made.n_samples_seen_ = 1
+    return made
+
+
+def _max_abs(of: Object) -> Any:
+    state = State(of, MaxAbsScaler, FITTED[of.name])
+    state.demand("clip", None, False)
+    made = MaxAbsScaler()
+    made.n_features_in_ = state.width()
+    made.scale_ = made.max_abs_ = _scale(state, made.n_features_in_)
+    made.n_samples_seen_ = 1
+    return made
+
+
+def _robust(of: Object) -> Any:
+    state = State(of, RobustScaler, FITTED[of.name])
+    width = state.width()
+    made = RobustScaler(
+        with_centering=state.flag("with_centering", True), with_scaling=state.flag("with_scaling", True)
+    )
+    made.center_ = state.numbers("center_", (width,)) if made.with_centering else None
+    made.scale_ = _scale(state, width) if made.with_scaling else None
+    made.n_features_in_ = width
+    return made
+
+
+def _imputer(of: Object) -> Any:
+    state = State(of, SimpleImputer, FITTED[of.name])
+    width = state.width()
+    strategy = state.demand("strategy", "mean", "median", "most_frequent", "constant")
+    state.demand("add_indicator", None, False)
+    missing = state.get("missing_values", float("nan"))
+    if not (isinstance(missing, float) and missing != missing):
+        raise state.refused("fills in other values than missing ones")
+    values = state.get("statistics_")
+    made = SimpleImputer(strategy=strategy)
+    if isinstance(values, np.ndarray) and values.dtype.kind in "OU":
+        if values.shape != (width,):
+            raise state.refused("has no usable 'statistics_': it may not be fitted")
+        listed = values.tolist()
+        if all(isinstance(one, str) for one in listed):
+            values = np.array(listed, dtype=object)
+        elif all(isinstance(one, int | float) and np.isfinite(one) for one in listed):
+            values = np.array(listed, dtype=np.float64)
+        else:
+            raise state.refused("fills in text and numbers, or a column without any value")
+    else:
+        values = state.numbers("statistics_", (width,)).astype(np.float64)
+    made.statistics_, made.indicator_, made.n_features_in_ = values, None, width
+    made._fit_dtype = made._fill_dtype = values.dtype
+    return made
+
+
+def _onehot(of: Object) -> Any:
+    state = State(of, OneHotEncoder, FITTED[of.name])
+    categories = _categories(state)
+    _no_infrequent(state)
+    unknown = state.demand("handle_unknown", None, "error", "ignore", "infrequent_if_exist", "warn") or "error"
+    made = OneHotEncoder(
+        categories=categories, handle_unknown="error" if unknown == "error" else "ignore", sparse_output=False
+    )
+    made.fit(np.array([[values[0] for values in categories]], dtype=object))
+    dropped = state.get("drop_idx_")
+    if dropped is not None:
+        listed = dropped.tolist() if isinstance(dropped, np.ndarray) else None
+        if not isinstance(listed, list) or len(listed) != len(categories):
+            raise state.refused("drops categories in a way that isn't known here")
+        for at, values in zip(listed, categories, strict=True):
+            if at is not None and not (type(at) is int and 0 <= at < len(values)):
+                raise state.refused("drops categories in a way that isn't known here")
+        made.drop = "first"
+        made.drop_idx_ = made._drop_idx_after_grouping = np.array(listed, dtype=object)
+        made._n_features_outs = made._compute_n_features_outs()
+    return made
+
+
+def _no_infrequent(state: State) -> None:
+    state.demand("min_frequency", None)
+    state.demand("max_categories", None)
+
+
+def _categories(state: State) -> list[NDArray[Any]]:
+    """Texts for each column; a missing value may be the last."""
+    listed = state.get("categories_")
+    width = state.width()
+    if not isinstance(listed, list) or len(listed) != width:
+        raise state.refused("has no usable 'categories_': it may not be fitted")
+    found = []
+    for values in listed:
+        cells = values.tolist() if isinstance(values, np.ndarray) and values.ndim == 1 else []
+        *others, last = cells or [None]
+        missing = last is None or (isinstance(last, float) and last != last)
+        texts = others if missing else cells
+        if not texts or not all(isinstance(one, str) for one in texts) or len(set(texts)) != len(texts):
+            raise state.refused("tells categories apart that aren't text: only text columns are")
+        found.append(np.array(cells, dtype=object))
+    return found
+
+
+def _ordinal(of: Object) -> Any:
+    state = State(of, OrdinalEncoder, FITTED[of.name])
+    categories = _categories(state)
+    _no_infrequent(state)
+    unknown = state.demand("handle_unknown", None, "error", "use_encoded_value") or "error"
+    codes: dict[str, float] = {}
+    for name in ("unknown_value", "encoded_missing_value"):
+        value = state.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) != float("inf"):
+            # scikit-learn demands a whole number, or NaN.
+            codes[name] = int(value) if value == value and value == int(value) else float(value)
+        elif value is not None:
+            raise state.refused(f"has no usable {name!r}")
+    made = OrdinalEncoder(
+        categories=categories,
+        handle_unknown=unknown,
+        unknown_value=codes.get("unknown_value") if unknown == "use_encoded_value" else None,
+        encoded_missing_value=codes.get("encoded_missing_value", float("nan")),
+    )
+    try:
+        return made.fit(np.array([[values[0] for values in categories]], dtype=object))
+    except (ValueError, TypeError):
+        raise state.refused("has codes that contradict each other") from None
+
+
+def _identity(of: Object) -> Any:
+    state = State(of, FunctionTransformer, FITTED[of.name])
+    state.demand("func", None)
+    state.demand("inverse_func", None)
+    return "passthrough"
+
+
+_TRANSFORMERS: dict[str, Callable[[Object], Any]] = {
+    "StandardScaler": _standard,
+    "MinMaxScaler": _min_max,
+    "MaxAbsScaler": _max_abs,
+    "RobustScaler": _robust,
+    "SimpleImputer": _imputer,
+    "OneHotEncoder": _onehot,
+    "OrdinalEncoder": _ordinal,
+    "FunctionTransformer": _identity,
+}
