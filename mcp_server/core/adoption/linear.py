@@ -32,8 +32,8 @@ _LEFT = names(
     """
     coef_ intercept_ rank_ singular_ n_iter_ n_iter solver_ alpha_ alphas_ best_score_ dual_gap_ l1_ratio l1_ratio_
     mse_path_ active_ coef_path_ outliers_ scale_ X_offset_ X_scale_ lambda_ scores_ sigma_ t_ breakdown_
-    n_subpopulation_ n_nonzero_coefs_ normalize method cv_values_ cv_results_ C loss_function_ sparse_coef_ standard_coef_
-    standard_intercept_ average_coef_ average_intercept_ n_alphas
+    n_subpopulation_ n_nonzero_coefs_ normalize method cv_values_ cv_results_ C loss_function_ sparse_coef_
+    standard_coef_ standard_intercept_ average_coef_ average_intercept_ n_alphas
     """
 )
 
