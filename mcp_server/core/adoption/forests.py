@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 from sklearn.tree._tree import Tree
@@ -55,6 +56,8 @@ def _tree(state: State, width: int, classes: int) -> Any:
         raise state.refused("has a tree of another size than its columns and classes")
     if not np.isfinite(values).all():
         raise state.refused("has a leaf that isn't finite")
+    if classes > 1:
+        values = _shares(state, values)
     made = Tree(width, np.array([classes], dtype=np.intp), 1)
     depth = of.attributes.get("max_depth")
     try:
@@ -71,11 +74,16 @@ def _tree(state: State, width: int, classes: int) -> Any:
             "has a tree of another form than scikit-learn 1.3 and later: load and save it with one of these"
         ) from None
     _require_sound(state, made, width)
-    if classes > 1:
-        sums = made.value[:, 0, :].sum(axis=1)
-        if (made.value < 0.0).any() or not np.allclose(sums, 1.0, atol=1e-9):
-            raise state.refused("has leaves that don't hold shares of the classes")
     return made
+
+
+def _shares(state: State, values: NDArray[Any]) -> NDArray[Any]:
+    """The classes' shares in each node; scikit-learn up to 1.3 kept weights, and divided them when it was asked."""
+    sums = values.sum(axis=2, keepdims=True) if values.ndim == 3 else np.zeros(1)
+    if (values < 0.0).any() or not (sums > 0.0).all():
+        raise state.refused("has leaves that don't hold shares of the classes")
+    shares: NDArray[Any] = values if np.allclose(sums, 1.0, rtol=0.0, atol=1e-9) else values / sums
+    return shares
 
 
 def _require_sound(state: State, tree: Any, width: int) -> None:

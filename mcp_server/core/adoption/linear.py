@@ -30,10 +30,10 @@ LINEAR = (*_REGRESSIONS, *_CLASSIFIERS)
 # What their fits leave behind beside coefficients; predictions are made of those alone.
 _LEFT = names(
     """
-    coef_ intercept_ rank_ singular_ n_iter_ solver_ alpha_ alphas_ best_score_ dual_gap_ l1_ratio l1_ratio_ mse_path_
-    active_ coef_path_ outliers_ scale_ X_offset_ X_scale_ lambda_ scores_ sigma_ t_ breakdown_ n_subpopulation_
-    n_nonzero_coefs_ normalize method cv_values_ cv_results_ C loss_function_ sparse_coef_ standard_coef_
-    standard_intercept_ average_coef_ average_intercept_ n_alphas
+    coef_ intercept_ rank_ singular_ n_iter_ n_iter solver_ alpha_ alphas_ best_score_ dual_gap_ l1_ratio l1_ratio_
+    mse_path_ active_ coef_path_ outliers_ scale_ X_offset_ X_scale_ lambda_ scores_ sigma_ t_ breakdown_
+    n_subpopulation_ n_nonzero_coefs_ normalize method cv_values_ cv_results_ C loss_function_ sparse_coef_
+    standard_coef_ standard_intercept_ average_coef_ average_intercept_ n_alphas
     """
 )
 
@@ -69,9 +69,11 @@ def _classifier(state: State) -> Any:
         made = kinds.SGDClassifier(loss="log_loss")
     else:
         several = state.get("multi_class")
-        one_by_one = several == "ovr" or (several in (None, "auto", "warn") and state.get("solver") == "liblinear")
+        # One class against the rest, each by itself: by its name, or by the solver, which does nothing else.
+        one_by_one = several == "ovr" or state.get("solver") == "liblinear"
         if (outputs > 1 and one_by_one) or (outputs == 1 and several == "multinomial"):
-            raise state.refused(f"was made with multi_class={'ovr' if one_by_one else 'multinomial'!r}")
+            told = "tells each class from the rest by itself" if one_by_one else "has a softmax of two classes"
+            raise state.refused(f"{told} (multi_class, or the solver liblinear)")
         state.demand("multi_class", None, "auto", "deprecated", "warn", "multinomial", "ovr")
         made = kinds.LogisticRegression()
     made.coef_ = state.numbers("coef_", (outputs, width))

@@ -35,7 +35,7 @@ FunctionTransformer:
 FrozenEstimator:
 Pipeline:
 ColumnTransformer: transformers_ _columns _transformer_to_input_indices _remainder sparse_output_ output_indices_
-    _n_features _feature_names_in _name_to_fitted_passthrough _df_columns _has_str_cols
+    _n_features _feature_names_in _name_to_fitted_passthrough _df_columns _has_str_cols force_int_remainder_cols
 LogisticRegression: coef_ intercept_ classes_ n_iter_ multi_class l1_ratio penalty n_jobs
 LogisticRegressionCV: coef_ intercept_ classes_ n_iter_ multi_class C_ Cs_ coefs_paths_ scores_ l1_ratio_ l1_ratios_
     penalty n_jobs
@@ -51,10 +51,10 @@ RandomForestClassifier: estimators_ classes_ n_classes_ n_outputs_ estimator est
 RandomForestRegressor: estimators_ n_outputs_ estimator estimator_ estimator_params base_estimator base_estimator_
     oob_score_ oob_prediction_ _n_samples _n_samples_bootstrap _sample_weight class_weight min_impurity_split
     monotonic_cst
-GradientBoostingClassifier: estimators_ classes_ n_classes_ n_estimators_ init_ _loss loss_ _rng alpha max_features_
-    n_trees_per_iteration_ train_score_ oob_improvement_ oob_scores_ oob_score_ min_impurity_split
-GradientBoostingRegressor: estimators_ n_estimators_ init_ _loss loss_ _rng max_features_ n_trees_per_iteration_
-    train_score_ oob_improvement_ oob_scores_ oob_score_ min_impurity_split n_classes_
+GradientBoostingClassifier: estimators_ classes_ n_classes_ _n_classes n_estimators_ init_ _loss loss_ _rng alpha
+    max_features_ n_trees_per_iteration_ train_score_ oob_improvement_ oob_scores_ oob_score_ min_impurity_split
+GradientBoostingRegressor: estimators_ _n_classes n_estimators_ init_ _loss loss_ _rng max_features_
+    n_trees_per_iteration_ train_score_ oob_improvement_ oob_scores_ oob_score_ min_impurity_split n_classes_
 HistGradientBoostingClassifier: _predictors _baseline_prediction _bin_mapper _feature_subsample_rng
     _is_categorical_remapped _label_encoder _loss _n_features _preprocessor _random_seed _scorer _use_validation_data
     _in_fit classes_ do_early_stopping_ is_categorical_ n_trees_per_iteration_ train_score_ validation_score_

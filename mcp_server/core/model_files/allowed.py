@@ -153,6 +153,7 @@ sklearn._loss._loss: CyHalfSquaredError CyAbsoluteError CyPinballLoss CyHuberLos
 sklearn.linear_model._sgd_fast: ModifiedHuber Hinge SquaredHinge EpsilonInsensitive SquaredEpsilonInsensitive Log
     SquaredLoss Huber
 """
+_REMADE_LOSSES = " ".join(f"__pyx_unpickle_{name}" for name in _LOSSES.split() if name.startswith("Cy"))
 _DISTANCES = """
 Euclidean SEuclidean Manhattan Chebyshev Minkowski Mahalanobis Hamming Canberra BrayCurtis Jaccard Matching Dice
 Kulsinski RogersTanimoto RussellRao SokalMichener SokalSneath Haversine
@@ -207,6 +208,7 @@ def _listed(text: str, rule: str) -> dict[tuple[str, str], str]:
 ALLOWED: dict[tuple[str, str], str] = (
     _listed(_OBJECTS, "object")
     | _listed(_LOSSES, "loss")
+    | _listed(f"sklearn._loss._loss: {_REMADE_LOSSES}", "remade_loss")
     | _listed(f"sklearn.metrics._dist_metrics: {_METRICS} sklearn.neighbors._dist_metrics: {_METRICS}", "metric")
     | _listed(_FUNCTIONS, "function")
     | _listed(_TYPES, "type")
@@ -229,7 +231,6 @@ ALLOWED: dict[tuple[str, str], str] = (
         ("numpy.random._pickle", "__generator_ctor"): "generator",
         ("numpy.random._pickle", "__randomstate_ctor"): "random_state",
         ("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"): "seed_sequence",
-        ("sklearn._loss._loss", "__pyx_unpickle_CyHalfMultinomialLoss"): "multinomial",
         ("sklearn.tree._tree", "Tree"): "tree",
         ("sklearn.metrics._dist_metrics", "newObj"): "new_metric",
         ("sklearn.neighbors._dist_metrics", "newObj"): "new_metric",

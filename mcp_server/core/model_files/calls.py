@@ -186,9 +186,11 @@ def _loss(of: Named, given: tuple[Any, ...]) -> Instance:
     return Instance(of)
 
 
-def _multinomial(of: Named, given: tuple[Any, ...]) -> Instance:
-    _demand(of, len(given) == 3 and _is(given[0], "loss", "CyHalfMultinomialLoss"))
-    _demand(of, is_whole(given[1], 0) and given[2] in (None, ()))
+def _remade_loss(of: Named, given: tuple[Any, ...]) -> Instance:
+    _demand(of, len(given) == 3 and _is(given[0], "loss", of.name.removeprefix("__pyx_unpickle_")))
+    numbers = given[2] or ()
+    _demand(of, is_whole(given[1], 0) and isinstance(numbers, tuple) and len(numbers) <= 4)
+    _demand(of, all(type(one) in (int, float) for one in numbers))
     return Instance(given[0])
 
 
@@ -263,7 +265,7 @@ _RULES: dict[str, Callable[[Named, tuple[Any, ...]], Any]] = {
     "scalar": _scalar,
     "buffer": _buffer,
     "loss": _loss,
-    "multinomial": _multinomial,
+    "remade_loss": _remade_loss,
     "tree": _tree,
     "new_metric": _new_metric,
     "new_neighbours": _new_neighbours,

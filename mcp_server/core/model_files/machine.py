@@ -31,8 +31,8 @@ NEWEST_PROTOCOL = 5
 MOST_PADDING = 16
 
 _CALLED = """
-array buffer bytearray bytes dtype encode generator masked_array multinomial new_metric new_neighbours partial
-random_state reconstructor scalar seed_sequence slice
+array buffer bytearray bytes dtype encode generator masked_array new_metric new_neighbours partial
+random_state reconstructor remade_loss scalar seed_sequence slice
 """
 CALLED_ONLY = frozenset(_CALLED.split())
 """Rules of names that are called while a model is loaded: one that is kept could be called later, with anything."""

@@ -270,3 +270,17 @@ def test_trees_go_the_same_way_at_their_very_thresholds() -> None:
             if "t" in node:
                 node["t"] = float(np.nextafter(np.float32(node["t"]), np.float32(np.inf)))
     assert adopted_parity(form, adopted, frame, rng=np.random.default_rng(0)).largest > 1e-3
+
+
+def test_leaves_that_hold_weights_as_older_versions_kept_them_are_shares_here() -> None:
+    """scikit-learn 1.3 divided when it was asked; 1.4 and later keep shares."""
+    frame, contract, matrix, target = table("wine")
+    model = RandomForestClassifier(**SMALL).fit(matrix, target)
+    before = model.predict_proba(matrix)
+    for part in model.estimators_:
+        part.tree_.value[:] *= part.tree_.weighted_n_node_samples[:, None, None]
+    assert not np.allclose(model.predict_proba(matrix), before)
+    model.estimators_[0].n_classes_ = np.int64(3)
+    form, adopted, _, _ = adopt(WAYS["joblib"](model), frame, contract)
+    np.testing.assert_allclose(compile_batch(form).answer(frame).probabilities, before, rtol=1e-9, atol=1e-9)
+    require_adopted_parity(adopted_parity(form, adopted, frame, rng=np.random.default_rng(0)))

@@ -168,6 +168,17 @@ def test_scalers_that_make_a_coefficient_infinite_are_refused() -> None:
         adopt(pickle.dumps(model), frame, contract)
 
 
+@pytest.mark.parametrize("told", [{"solver": "liblinear"}, {"multi_class": "ovr"}])
+def test_classes_told_apart_one_by_one_are_refused(told: dict[str, str]) -> None:
+    """scikit-learn of today has lost the parameter, and would answer such a file by a softmax."""
+    frame, contract, _, _ = table("wine")
+    model = fitted(make_pipeline(StandardScaler(), LogisticRegression()), "wine")
+    for attribute, value in told.items():
+        setattr(model.steps[1][1], attribute, value)
+    with pytest.raises(AdoptionRefused, match="from the rest"):
+        adopt(pickle.dumps(model), frame, contract)
+
+
 def test_a_scale_of_nothing_or_below_is_refused() -> None:
     frame, contract, _, _ = table("diabetes")
     for scale in (0.0, -1.0):

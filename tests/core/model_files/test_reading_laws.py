@@ -22,7 +22,7 @@ import skops.io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.model_files.assembling import call, name, stream, value
+from core.model_files.assembling import call, group, name, stream, value
 from core.model_files.hostile_formats import honest_formats, zipped
 from core.model_files.zoo import models
 from mcp_server.core.model_files import CODES, read_model_file, report
@@ -290,3 +290,18 @@ def test_nothing_in_the_reader_could_load_a_pickle() -> None:
     loaded = [module for key, module in sys.modules.items() if key.startswith("mcp_server.core.model_files")]
     assert len(loaded) > 10
     assert not [module for module in loaded if {"pickle", "joblib", "sklearn"} & vars(module).keys()]
+
+
+def test_a_compiled_loss_is_remade_of_numbers_by_its_own_function_alone() -> None:
+    """As scikit-learn up to 1.3 pickles gradient boosting."""
+    module = "sklearn._loss._loss"
+
+    def remade(function: str, of: str, state: object) -> str:
+        asked = call(name(module, f"__pyx_unpickle_{function}"), name(module, of), 1, state)
+        return read_model_file(stream(asked)).verdict
+
+    assert remade("CyHalfBinomialLoss", "CyHalfBinomialLoss", None) == "data-only"
+    assert remade("CyHuberLoss", "CyHuberLoss", group(3)) == "data-only"
+    assert remade("CyHalfBinomialLoss", "CyHuberLoss", None) == "unsafe"
+    assert remade("CyHuberLoss", "CyHuberLoss", group("text")) == "unsafe"
+    assert remade("Hinge", "Hinge", None) == "unsafe"
