@@ -7,6 +7,7 @@ quality history it's an observation, and a server that was started read-only kee
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from mcp_server.workflows.model_answers import decided
 from mcp_server.workflows.reply import Apart, counted, number
 
 if TYPE_CHECKING:
+    from mcp_server.core.contract.fairness import StatedLimit
     from mcp_server.serving.predictors import Loaded
     from mcp_server.storage.records import DatasetVersion, ModelVersion
 
@@ -40,7 +42,8 @@ class ExplainingRequest:
         fixed: columns that a change may not touch.
         move: of a model of numbers, the change of its answer that is looked for.
         groups: columns whose groups are compared; an empty list for those that the contract states to be sensitive.
-        limits: rate to its limit; see `core.fairness.Limit`.
+        limits: rate to the least ratio of a share, or to the largest difference of anything else; where none is given,
+            those of the contract hold for its sensitive columns.
     """
 
     model: str
@@ -86,11 +89,11 @@ async def explain(app: App, call: CallContext, request: ExplainingRequest) -> Ex
     if request.groups is None:
         found = await _run(app, call, "explain_overall", arguments)
         return _overall(loaded, _judged(table, found, arguments["held_out"]), found)
-    groups = list(dict.fromkeys(request.groups)) or _sensitive(table)
-    found = await _run(app, call, "judge_groups", arguments | {"groups": groups, "limits": request.limits})
+    asked = _asked(request, table, loaded.predictor.form.task)
+    found = await _run(app, call, "judge_groups", arguments | {"groups": asked.columns, "limits": asked.limits})
     if not app.settings.read_only:
         await _keep(app, call, loaded, table, found)
-    return _groups(loaded, _judged(table, found, arguments["held_out"]), found)
+    return _groups(loaded, _judged(table, found, arguments["held_out"]), found, asked)
 
 
 def _check(request: ExplainingRequest) -> None:
@@ -120,9 +123,42 @@ def _personal(table: DatasetVersion) -> set[str]:
     return {column["name"] for column in table.contract["columns"] if column.get("personal")}
 
 
-def _sensitive(table: DatasetVersion) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Whose groups are compared, and what is asked of each.
+
+    Args:
+        limits: column to its limits.
+        stated: whether these are the contract's.
+        unfit: rates that the contract limits and that such a model doesn't have.
+    """
+
+    columns: list[str]
+    limits: dict[str, list[StatedLimit]]
+    stated: bool = False
+    unfit: tuple[str, ...] = ()
+
+
+def _asked(request: ExplainingRequest, table: DatasetVersion, task: str) -> Asked:
+    from mcp_server.core.contract import from_dict
+    from mcp_server.core.contract.fairness import RATES, SHARES, StatedLimit, stated_limits
+
+    contract = from_dict(table.contract)
+    columns = list(dict.fromkeys(request.groups or ())) or _sensitive(table, contract.sensitive)
+    if request.limits:
+        limits = [
+            StatedLimit(rate, "ratio" if rate in SHARES else "difference", value)
+            for rate, value in sorted(request.limits.items())
+        ]
+        return Asked(columns, dict.fromkeys(columns, limits))
+    every = stated_limits(contract.fairness)
+    limits = [one for one in every if one.rate in RATES[task]]
+    unfit = tuple(dict.fromkeys(one.rate for one in every if one.rate not in RATES[task]))
+    return Asked(columns, {name: limits for name in columns if name in contract.sensitive}, bool(every), unfit)
+
+
+def _sensitive(table: DatasetVersion, named: Sequence[str]) -> list[str]:
     """The columns that the contract states to be sensitive."""
-    named = [column["name"] for column in table.contract["columns"] if column.get("sensitive")]
     if not named:
         raise InvalidInput(
             f"The contract of {table.name}@{table.version} states no sensitive column.",
@@ -133,7 +169,7 @@ def _sensitive(table: DatasetVersion) -> list[str]:
             f"The contract states {len(named)} sensitive columns; one call compares up to {MOST_COLUMNS}.",
             hint="Name some of them in groups, and the others in another call.",
         )
-    return named
+    return list(named)
 
 
 async def _run(app: App, call: CallContext, operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -237,14 +273,16 @@ def _overall(loaded: Loaded, where: str, found: dict[str, Any]) -> Explained:
     return _with_picture(answer, found)
 
 
-def _groups(loaded: Loaded, where: str, found: dict[str, Any]) -> Explained:
+def _groups(loaded: Loaded, where: str, found: dict[str, Any], asked: Asked) -> Explained:
     apart = Apart()
     told = [column_apart(one, apart) for one in found["columns"]]
     verdicts = [one["verdict"] for one in told if one["verdict"] is not None]
     gates = ""
     if verdicts:
         state = "fail" if "fail" in verdicts else "pass" if set(verdicts) == {"pass"} else "can't tell"
-        gates = f" Gates: {state}."
+        gates = f" Gates{' of the contract' if asked.stated else ''}: {state}."
+    if asked.unfit:
+        gates += f" The contract also limits {', '.join(asked.unfit)}, which this model doesn't have."
     selected = "" if found["positive"] is None else f" Selected means answered {apart.value(found['positive'])}."
     return Explained(
         model=loaded.reference,
