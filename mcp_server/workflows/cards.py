@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from mcp_server.core.names import parse_reference
 from mcp_server.workflows.app import App
-from mcp_server.workflows.explaining import column_apart
 from mcp_server.workflows.explanation_answers import fairness_lines
+from mcp_server.workflows.fairness import column_apart
 from mcp_server.workflows.reply import Apart, bounds, number, token
 
 if TYPE_CHECKING:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import secrets
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mcp_server.context import CallContext, Caller
 from mcp_server.core.gates import (
     DataFacts,
     DataGates,
+    FairnessGates,
     Gates,
     ModelFacts,
-    ModelGates,
     Outcome,
+    Quantile,
+    VersionGates,
     judge_data,
     judge_model,
+    quantile,
     read_gates,
 )
 from mcp_server.errors import CourtsideError, InvalidInput, StorageFailed
 from mcp_server.settings import Settings
-from mcp_server.workflows import validating, verifying
+from mcp_server.workflows import fairness, validating, verifying
 from mcp_server.workflows.app import App, own_app
 from mcp_server.workflows.describing import find
 
@@ -72,7 +75,7 @@ async def check(settings: Settings, gates: Gates) -> list[Outcome]:
         for data in gates.data:
             outcomes += await _data(app, call, data)
         for model in gates.models:
-            outcomes += await _model(app, call, model)
+            outcomes += await hold(app, call, model.model, model)
         return outcomes
 
 
@@ -95,11 +98,12 @@ async def _data(app: App, call: CallContext, gates: DataGates) -> list[Outcome]:
     return judge_data(gates, facts)
 
 
-async def _model(app: App, call: CallContext, gates: ModelGates) -> list[Outcome]:
+async def hold(app: App, call: CallContext, model: str, gates: VersionGates) -> list[Outcome]:
+    """Verify a version, measure, and judge it by gates; a problem is an outcome too."""
     from mcp_server.storage import models
 
     try:
-        verified = await verifying.verify(app, call, gates.model)
+        verified = await verifying.verify(app, call, model)
         async with (await app.storage()).database.reading() as tx:
             record = await models.resolve(tx, verified.model)
         passed = verified.verdict == "passed"
@@ -111,13 +115,24 @@ async def _model(app: App, call: CallContext, gates: ModelGates) -> list[Outcome
             train=record.metrics.get("train", {}),
             age_days=_age(app, record.created_at),
             latency_ms=await _latency(app, record) if passed and gates.latency_ms is not None else None,
+            **(await _groups(app, call, verified.model, gates) if passed else {}),
         )
     except CourtsideError as failed:
-        return [_unchecked(gates.model, failed)]
+        return [_unchecked(model, failed)]
     return judge_model(gates, facts)
 
 
-async def _latency(app: App, record: ModelVersion) -> dict[str, float]:
+async def _groups(app: App, call: CallContext, model: str, gates: VersionGates) -> dict[str, Any]:
+    """What was found of its groups, for `ModelFacts`; why nothing was, where rows or columns don't allow it."""
+    asked = gates.fairness or FairnessGates()
+    try:
+        found = await fairness.hold_groups(app, call, model, asked.dataset, asked.groups, asked.limits)
+    except CourtsideError as failed:
+        return {"not_compared": f"{failed.code}: {failed.message}"}
+    return {"groups": tuple(found)}
+
+
+async def _latency(app: App, record: ModelVersion) -> dict[str, Quantile]:
     """Milliseconds for one row, answered as predict answers it, over the version's golden rows."""
     import orjson
 
@@ -130,8 +145,8 @@ async def _latency(app: App, record: ModelVersion) -> dict[str, float]:
         begun = app.clock.monotonic()
         predictor.answer(row)
         taken.append((app.clock.monotonic() - begun) * 1_000)
-    measured = sorted(taken[ANSWERS // 10 :])
-    return {"p50": measured[ANSWERS // 2], "p99": measured[ANSWERS * 99 // 100]}
+    measured = taken[ANSWERS // 10 :]
+    return {"p50": quantile(measured, 0.5), "p99": quantile(measured, 0.99)}
 
 
 def _age(app: App, moment: datetime) -> float:

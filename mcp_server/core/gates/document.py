@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mcp_server.core.contract.fairness import RateLimits, RateName, check_limits
 from mcp_server.core.labels import label
 from mcp_server.core.plain_yaml import read_plain_yaml
 from mcp_server.errors import InvalidInput
@@ -49,20 +50,48 @@ class Latency(_Part):
     p99: Annotated[float, Field(gt=0)] | None = None
 
 
-class ModelGates(_Part):
-    """What a model version must keep; that its verification passes is asked in any case.
+class FairnessGates(_Part):
+    """How far a model's rates may differ between groups of rows.
+
+    Args:
+        groups: columns that make the groups; without them those that the data's contract states to be sensitive.
+        limits: rate to its limits, beside those that the contract states.
+        dataset: whose rows it's judged on; without one the rows of its own data that it wasn't trained on.
+    """
+
+    groups: Annotated[list[Name], Field(min_length=1, max_length=20)] | None = None
+    limits: Annotated[dict[RateName, RateLimits], Field(max_length=20)] = {}
+    dataset: Name | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        check_limits(self.limits)
+        if self.groups is not None and not self.limits:
+            raise ValueError("groups are named, and no limits that hold for them")
+        return self
+
+
+class VersionGates(_Part):
+    """What any version of a model must keep.
 
     Args:
         metrics: on its test rows.
         gap: by how much a metric may be better on the rows learned from than on the test rows, in the metric's unit.
         max_age_days: since it was trained.
+        fairness: what the contract of its data asks is asked in any case.
     """
 
-    model: Name
     metrics: Annotated[dict[Name, Bound], Field(max_length=50)] = {}
     gap: Annotated[dict[Name, Annotated[float, Field(ge=0)]], Field(max_length=50)] = {}
     latency_ms: Latency | None = None
     max_age_days: Days | None = None
+    fairness: FairnessGates | None = None
+
+
+class ModelGates(VersionGates):
+    """What a model version must keep; that its verification passes is asked in any case."""
+
+    model: Name
 
 
 class DataGates(_Part):
