@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mcp_server.core.contract.fairness import RateLimits, RateName, check_limits
-from mcp_server.core.labels import label
-from mcp_server.core.plain_yaml import read_plain_yaml
+from mcp_server.core.stated_document import read_stated
 from mcp_server.errors import InvalidInput
 
-MOST_BYTES = 256_000
 MOST_SUBJECTS = 100
 _HINT = "docs/guides/gates.md has an example."
 
@@ -124,26 +122,7 @@ def read_gates(text: str) -> Gates:
     Raises:
         InvalidInput: it can't be read, names what isn't known, or states nothing.
     """
-    if len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
-        raise InvalidInput(f"The gates are larger than {MOST_BYTES // 1_000} kB.", hint=_HINT)
-    try:
-        raw = read_plain_yaml(text, unique=True)
-    except ValueError:
-        raise InvalidInput("The gates aren't YAML with each key once and without aliases.", hint=_HINT) from None
-    if not isinstance(raw, dict):
-        raise InvalidInput("The gates must be an object with data and models.", hint=_HINT)
-    try:
-        gates = Gates.model_validate(raw)
-    except (ValidationError, RecursionError) as wrong:
-        raise InvalidInput(_told(wrong), hint=_HINT) from None
+    gates = read_stated(text, Gates, called="gates", parts="data and models", hint=_HINT)
     if not gates.data and not gates.models:
         raise InvalidInput("The gates name neither data nor models, so nothing would be checked.", hint=_HINT)
     return gates
-
-
-def _told(wrong: ValidationError | RecursionError) -> str:
-    if isinstance(wrong, RecursionError):
-        return "The gates are nested too deep."
-    first = wrong.errors(include_input=False, include_url=False)[0]
-    place = ".".join(label(str(part)) for part in first["loc"]) or "the whole"
-    return f"The gates can't be used at {place}: {first['msg'].removeprefix('Value error, ')}."
