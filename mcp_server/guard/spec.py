@@ -35,6 +35,7 @@ ADDS = Hints(read_only=False, destructive=False, idempotent=False, open_world=Fa
 ADDS_ONCE = Hints(read_only=False, destructive=False, idempotent=True, open_world=False)
 BRINGS_IN = Hints(read_only=False, destructive=False, idempotent=False, open_world=True)
 CHECKS = Hints(read_only=False, destructive=False, idempotent=True, open_world=True)
+REPLACES = Hints(read_only=False, destructive=True, idempotent=True, open_world=False)
 REMOVES = Hints(read_only=False, destructive=True, idempotent=False, open_world=False)
 
 

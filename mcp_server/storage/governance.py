@@ -109,10 +109,13 @@ async def revoke(tx: Transaction, record: ModelVersion, stage: Approvable, *, by
     return int((await tx.execute(statement)).rowcount)
 
 
-async def in_stage(tx: Transaction, stages: Sequence[Stage], limit: int = 100) -> list[tuple[str, int, Stage]]:
+async def in_stage(
+    tx: Transaction, stages: Sequence[Stage], *, name: str | None = None, limit: int = 100
+) -> list[tuple[str, int, Stage]]:
     """Versions that have one of some stages, as name, number and stage; by name, the newest version first.
 
     Args:
+        name: of one model only.
         limit: most versions to give.
     """
     query = (
@@ -121,6 +124,8 @@ async def in_stage(tx: Transaction, stages: Sequence[Stage], limit: int = 100) -
         .order_by(standings.c.name, standings.c.version.desc())
         .limit(limit)
     )
+    if name is not None:
+        query = query.where(standings.c.name == name)
     return [(row.name, row.version, row.stage) for row in await tx.execute(query)]
 
 

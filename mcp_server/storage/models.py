@@ -178,7 +178,7 @@ async def list_page(
     if task is not None:
         query = query.where(models.c.task == task)
     if stage is not None:
-        query = query.where(stage == _STAGE)
+        query = query.where(_STAGE.in_([stage]))
     if owner is not None:
         query = query.where(standings.c.owner == owner)
     for key, value in (tagged or {}).items():

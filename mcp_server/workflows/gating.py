@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,15 +26,20 @@ from mcp_server.core.gates import (
 from mcp_server.errors import CourtsideError, InvalidInput, StorageFailed
 from mcp_server.settings import Settings
 from mcp_server.workflows import fairness, validating, verifying
+from mcp_server.workflows import policy as policies
 from mcp_server.workflows.app import App, own_app
 from mcp_server.workflows.describing import find
 
 if TYPE_CHECKING:
+    from mcp_server.core.governance.policy import Policy
+    from mcp_server.core.governance.standing import Approvable
     from mcp_server.storage.records import ModelVersion
 
 ANSWERS = 500
 """How many rows are answered to measure a model's latency, after a tenth of them to warm up."""
 DAY = 86_400.0
+MOST_VERSIONS = 1_000
+"""In one stage, that are held to the policy."""
 
 
 def read(path: Path) -> Gates:
@@ -65,18 +71,58 @@ def write(path: Path | None, text: str, *, append: bool = False) -> None:
         raise StorageFailed(f"{str(path)!r} can't be written.", hint="Name a file in a folder that exists.") from None
 
 
-async def check(settings: Settings, gates: Gates) -> list[Outcome]:
-    """Check every subject; one that can't be checked doesn't pass, and the others are checked all the same."""
+async def check(settings: Settings, gates: Gates | None, policy: Path | None = None) -> list[Outcome]:
+    """Check every subject; one that can't be checked doesn't pass, and the others are checked all the same.
+
+    Args:
+        gates: None to hold every version in a guarded stage to the policy.
+        policy: a file in place of the one that the settings name.
+    Raises:
+        InvalidInput: there is neither gates nor policy, or a stage is named and no policy.
+        BadConfiguration: the policy of the settings can't be used.
+    """
+    rules = await policies.stated(settings) if policy is None else policies.read(policy)
+    if rules is None and (gates is None or any(model.stage for model in gates.models)):
+        raise InvalidInput("There is no policy to check by.", hint="Name one with --policy, or COURTSIDE_POLICY_FILE.")
     async with own_app(settings) as app:
         call = CallContext(
             caller=Caller("local", frozenset()), request_id=secrets.token_hex(8), tool="cli:check", clock=app.clock
         )
-        outcomes = []
-        for data in gates.data:
+        outcomes: list[Outcome] = []
+        for data in [] if gates is None else gates.data:
             outcomes += await _data(app, call, data)
-        for model in gates.models:
+        for model in [] if gates is None else gates.models:
             outcomes += await hold(app, call, model.model, model)
+        if rules is not None:
+            for reference, stage in await _staged(app, rules) if gates is None else _asked(gates):
+                outcomes += await _policed(app, call, rules, reference, stage)
         return outcomes
+
+
+def _asked(gates: Gates) -> list[tuple[str, Approvable]]:
+    return [(model.model, model.stage) for model in gates.models if model.stage is not None]
+
+
+async def _staged(app: App, rules: Policy) -> list[tuple[str, Approvable]]:
+    """Every version in a stage that the policy guards."""
+    from mcp_server.storage import governance
+
+    found: list[tuple[str, Approvable]] = []
+    async with (await app.storage()).database.reading() as tx:
+        for stage in sorted(rules.stages):
+            there = await governance.in_stage(tx, [stage], limit=MOST_VERSIONS)
+            found += [(f"{name}@{version}", stage) for name, version, _ in there]
+    return found
+
+
+async def _policed(app: App, call: CallContext, rules: Policy, reference: str, stage: Approvable) -> list[Outcome]:
+    if stage not in rules.stages:
+        return [Outcome(reference, stage, "unknown", f"The policy has no rules for {stage}.")]
+    try:
+        outcomes = await policies.held(app, call, rules.stages[stage], reference, stage)
+    except CourtsideError as failed:
+        return [_unchecked(reference, failed)]
+    return [replace(one, gate=f"{stage} {one.gate}") for one in outcomes]
 
 
 async def _data(app: App, call: CallContext, gates: DataGates) -> list[Outcome]:

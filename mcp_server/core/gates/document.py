@@ -87,9 +87,14 @@ class VersionGates(_Part):
 
 
 class ModelGates(VersionGates):
-    """What a model version must keep; that its verification passes is asked in any case."""
+    """What a model version must keep; that its verification passes is asked in any case.
+
+    Args:
+        stage: also what the policy asks of a version for this stage.
+    """
 
     model: Name
+    stage: Literal["staging", "production"] | None = None
 
 
 class DataGates(_Part):

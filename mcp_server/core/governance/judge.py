@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from mcp_server.core.gates.outcome import Outcome, State
 from mcp_server.core.governance.policy import StageRules
@@ -26,7 +26,6 @@ class VersionFacts:
         missing: what its card lacks, in words.
         promises: how many a person made of its data; None where the data is gone.
         validation: the verdict of its data's latest validation, or None.
-        gates: what became of the stated gates; None where they weren't looked at.
     """
 
     reference: str
@@ -39,13 +38,17 @@ class VersionFacts:
     missing: tuple[str, ...]
     promises: int | None
     validation: str | None
-    gates: tuple[Outcome, ...] | None = field(default=None)
 
 
-def judge_version(rules: StageRules, facts: VersionFacts, stage: Approvable) -> list[Outcome]:
-    """Every rule of a stage; gates that weren't looked at are left out."""
-    outcomes = [Outcome(facts.reference, name, *found) for name, found in _judged(rules, facts, stage)]
-    return outcomes + (list(facts.gates) if rules.gates is not None and facts.gates is not None else [])
+def judge_version(
+    rules: StageRules, facts: VersionFacts, stage: Approvable, gates: Sequence[Outcome] | None = None
+) -> list[Outcome]:
+    """Every rule of a stage.
+
+    Args:
+        gates: what became of the gates that the rules state; left out where they weren't measured.
+    """
+    return [*(Outcome(facts.reference, name, *found) for name, found in _judged(rules, facts, stage)), *(gates or ())]
 
 
 def _judged(rules: StageRules, facts: VersionFacts, stage: Approvable) -> Iterator[tuple[str, tuple[State, str]]]:
