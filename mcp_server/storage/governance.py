@@ -67,8 +67,9 @@ async def set_tags(tx: Transaction, record: ModelVersion, wanted: Mapping[str, s
 
 async def tags_of(tx: Transaction, versions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], dict[str, str]]:
     """The tags of some versions, by name and number; a version without any is left out."""
-    names = {name for name, _ in versions}
-    rows = await tx.execute(select(tags).where(tags.c.name.in_(names)).order_by(tags.c.key))
+    names, numbers = {name for name, _ in versions}, {number for _, number in versions}
+    query = select(tags).where(tags.c.name.in_(names), tags.c.version.in_(numbers))
+    rows = await tx.execute(query.order_by(tags.c.key))
     found: dict[tuple[str, int], dict[str, str]] = {}
     for row in rows:
         if (row.name, row.version) in versions:

@@ -26,7 +26,7 @@ MOST_RULES = 3
 # Runbooks of requests that were refused for what they asked, which nobody has to attend to.
 REFUSALS = (
     *("invalid-request", "leak-found", "training-refused", "import-refused", "plan-refused"),
-    *("access", "throttled", "policy-unmet"),
+    *("access", "throttled"),
 )
 
 
