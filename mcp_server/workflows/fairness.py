@@ -80,49 +80,75 @@ async def hold_groups(
     groups: Sequence[str] | None,
     limits: Mapping[RateName, RateLimits],
 ) -> list[GroupFacts]:
-    """Hold a model to limits on groups and to those that the contract of the rows states; the comparison is kept.
+    """Hold a model to limits on groups, to those of its data's contract, and to those of the judged rows'; kept.
 
     Args:
         model: `name@version`.
         dataset: whose rows, but those it was trained on; None for its own.
-        groups: the columns that `limits` hold for; None for the contract's sensitive ones.
+        groups: the columns that `limits` hold for; None for the sensitive ones of these contracts.
     Returns:
         each column with each limit that holds for it; none where nothing is asked.
     Raises:
         Unverified, NotFound, CorruptArtefact, InvalidInput, BadSample: as for `explain`.
     """
-    from mcp_server.core.contract import from_dict
-    from mcp_server.core.contract.fairness import RATES, stated_limits
-    from mcp_server.core.gates.fairness import GroupFacts
+    from mcp_server.core.contract.fairness import RATES
 
     loaded = await (await app.predictors()).get(model)
-    record, table = await subject(app, loaded, dataset)
-    contract = from_dict(table.contract)
-    asked = {name: stated_limits(contract.fairness) for name in contract.sensitive if contract.fairness}
-    for name in _sensitive(table, contract.sensitive) if limits and groups is None else groups or ():
-        asked[name] = list(dict.fromkeys([*asked.get(name, ()), *stated_limits(limits)]))
+    record = await _record(app, loaded)
+    tables = [await find(app, one) for one in dict.fromkeys([dataset or record.dataset, record.dataset]) if one]
+    asked = limits_of(tables, groups, limits)
     if not asked:
         return []
+    record, table = await subject(app, loaded, dataset)
     fit = {name: [one for one in every if one.rate in RATES[record.task]] for name, every in asked.items()}
     columns = [name for name, every in fit.items() if every]
     found: dict[str, Any] = {"columns": []}
     if columns:
         found = await compare_groups(app, call, loaded, record, table, columns, fit)
+    return _facts(table, record.task, asked, dict(zip(columns, found["columns"], strict=True)))
+
+
+def limits_of(
+    tables: Sequence[DatasetVersion], groups: Sequence[str] | None, limits: Mapping[RateName, RateLimits]
+) -> dict[str, list[StatedLimit]]:
+    """Column to what holds for its groups: what contracts state for sensitive ones, and `limits` for `groups`."""
+    from mcp_server.core.contract import from_dict
+    from mcp_server.core.contract.fairness import stated_limits
+
+    asked: dict[str, list[StatedLimit]] = {}
+    sensitive: list[str] = []
+    for contract in (from_dict(table.contract) for table in tables):
+        sensitive += contract.sensitive
+        for name in contract.sensitive if contract.fairness else ():
+            asked.setdefault(name, []).extend(stated_limits(contract.fairness))
+    if limits and groups is None and not sensitive:
+        raise InvalidInput("No contract states a sensitive column.", hint="Name the columns in groups.")
+    for name in (sensitive if groups is None else groups) if limits else ():
+        asked.setdefault(name, []).extend(stated_limits(limits))
+    return {name: list(dict.fromkeys(every)) for name, every in asked.items()}
+
+
+def _facts(
+    table: DatasetVersion, task: str, asked: Mapping[str, Sequence[StatedLimit]], found: Mapping[str, dict[str, Any]]
+) -> list[GroupFacts]:
+    """What was found of each limit; names from data that aren't plain words appear by their place."""
+    from mcp_server.core.gates.fairness import GroupFacts
+
     apart = Apart()
-    told = {name: column_apart(one, apart) for name, one in zip(columns, found["columns"], strict=True)}
+    told = {name: column_apart(one, apart) for name, one in found.items()}
+    places = {column["name"]: at for at, column in enumerate(table.contract["columns"], start=1)}
     facts = []
     for name, every in asked.items():
-        shown = token(name, f"column {contract.columns.index(contract.column(name)) + 1}")
+        shown = token(name, f"column {places.get(name, 'elsewhere')}")
         for limit in every:
-            if limit not in fit[name]:
-                facts.append(GroupFacts(shown, limit, problem=f"A {record.task} model has no {limit.rate}."))
-                continue
-            rulings = [
-                _ruling(gate)
-                for gate in told[name]["gates"]
-                if (gate["rate"], gate["kind"], gate["limit"]) == (limit.rate, limit.kind, rounded(limit.value))
-            ]
-            facts.append(GroupFacts(shown, limit, told[name]["reference"], tuple(rulings)))
+            # The comparison rounds what it tells of a limit.
+            key = (limit.rate, limit.kind, rounded(limit.value))
+            gates = told[name]["gates"] if name in told else []
+            rulings = tuple(_ruling(gate) for gate in gates if (gate["rate"], gate["kind"], gate["limit"]) == key)
+            if rulings:
+                facts.append(GroupFacts(shown, limit, told[name]["reference"], rulings))
+            else:
+                facts.append(GroupFacts(shown, limit, problem=f"A {task} model has no {limit.rate}."))
     return facts
 
 
@@ -135,17 +161,20 @@ def _ruling(gate: dict[str, Any]) -> GroupRuling:
 
 async def subject(app: App, loaded: Loaded, dataset: str | None) -> tuple[ModelVersion, DatasetVersion]:
     """The version, and the rows that it's judged on or held against: those of a data set, or its own."""
-    from mcp_server.storage import models
-
-    storage = await app.storage()
-    async with storage.database.reading() as tx:
-        record = await models.get(tx, loaded.name, loaded.version)
+    record = await _record(app, loaded)
     if dataset is None and not record.dataset:
         raise InvalidInput(
             f"{loaded.reference} wasn't trained here, so there are no rows to hold its answers against.",
             hint="Name a dataset with its columns.",
         )
     return record, await find(app, dataset or record.dataset)
+
+
+async def _record(app: App, loaded: Loaded) -> ModelVersion:
+    from mcp_server.storage import models
+
+    async with (await app.storage()).database.reading() as tx:
+        return await models.get(tx, loaded.name, loaded.version)
 
 
 async def arguments_of(app: App, loaded: Loaded, record: ModelVersion, table: DatasetVersion) -> dict[str, Any]:
