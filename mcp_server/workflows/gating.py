@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 ANSWERS = 500
 """How many rows are answered to measure a model's latency, after a tenth of them to warm up."""
-DAY = 86_400.0
 MOST_VERSIONS = 1_000
 """In one stage, that are held to the policy."""
 
@@ -48,12 +46,7 @@ def read(path: Path) -> Gates:
     Raises:
         InvalidInput: the file can't be read, or isn't one of gates.
     """
-    try:
-        return read_gates(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
-        raise InvalidInput(
-            f"The gates can't be read from {str(path)!r}.", hint="Name a file of YAML in UTF-8."
-        ) from None
+    return read_gates(policies.text_of(path))
 
 
 def write(path: Path | None, text: str, *, append: bool = False) -> None:
@@ -139,7 +132,7 @@ async def _data(app: App, call: CallContext, gates: DataGates) -> list[Outcome]:
             f"{finding['rule']}: {finding['reason']}" for finding in found.findings if finding["severity"] != "info"
         ),
         rows=record.rows,
-        age_days=_age(app, record.created_at),
+        age_days=policies.days(app.clock.now(), record.created_at),
     )
     return judge_data(gates, facts)
 
@@ -159,7 +152,7 @@ async def hold(app: App, call: CallContext, model: str, gates: VersionGates) -> 
             failed_checks=tuple(check["name"] for check in verified.checks if check["state"] != "passed"),
             test=record.metrics["test"],
             train=record.metrics.get("train", {}),
-            age_days=_age(app, record.created_at),
+            age_days=policies.days(app.clock.now(), record.created_at),
             latency_ms=await _latency(app, record) if passed and gates.latency_ms is not None else None,
             **(await _groups(app, call, verified.model, gates) if passed else {}),
         )
@@ -193,10 +186,6 @@ async def _latency(app: App, record: ModelVersion) -> dict[str, Quantile]:
         taken.append((app.clock.monotonic() - begun) * 1_000)
     measured = taken[ANSWERS // 10 :]
     return {"p50": quantile(measured, 0.5), "p99": quantile(measured, 0.99)}
-
-
-def _age(app: App, moment: datetime) -> float:
-    return (app.clock.now() - moment).total_seconds() / DAY
 
 
 def _unchecked(subject: str, failed: CourtsideError) -> Outcome:

@@ -160,7 +160,7 @@ async def _require(
         more = f" And {len(unmet) - MOST_TOLD} more." if len(unmet) > MOST_TOLD else ""
         raise PolicyUnmet(
             f"The policy doesn't let {facts.reference} into {stage}; nothing was changed. {told}{more}",
-            hint=f"Meet each rule, then repeat. courtside check --policy FILE tells the same of {facts.reference}.",
+            hint="Meet each rule, then repeat; docs/guides/governance.md says what each asks.",
             details={"unmet": [one.gate for one in unmet]},
         )
 

@@ -35,12 +35,19 @@ def read(path: Path) -> Policy:
     """
     from mcp_server.core.governance.policy import read_policy
 
+    return read_policy(text_of(path))
+
+
+def text_of(path: Path) -> str:
+    """The text of a file in which a person states something.
+
+    Raises:
+        InvalidInput: it can't be read.
+    """
     try:
-        return read_policy(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        raise InvalidInput(
-            f"The policy can't be read from {str(path)!r}.", hint="Name a file of YAML in UTF-8."
-        ) from None
+        raise InvalidInput(f"{str(path)!r} can't be read.", hint="Name a file of YAML in UTF-8.") from None
 
 
 async def stated(settings: Settings) -> Policy | None:
@@ -74,8 +81,8 @@ async def facts_of(tx: Transaction, record: ModelVersion, standing: Standing) ->
     return VersionFacts(
         reference=f"{record.name}@{record.version}",
         trainer=record.created_by,
-        age_days=_days(tx.now, record.created_at),
-        verified_days=None if proven is None else _days(tx.now, proven.at),
+        age_days=days(tx.now, record.created_at),
+        verified_days=None if proven is None else days(tx.now, proven.at),
         owner=standing.owner,
         tags=standing.tags,
         approvers=standing.approvers(),
@@ -124,5 +131,6 @@ def _data(record: ModelVersion) -> tuple[str, int]:
     return name, version or 1
 
 
-def _days(now: datetime, moment: datetime) -> float:
+def days(now: datetime, moment: datetime) -> float:
+    """How many days ago a moment is."""
     return (now - moment).total_seconds() / DAY
