@@ -12,7 +12,9 @@ from mcp.client.streamable_http import streamable_http_client
 
 from acceptance.processes import free_port, http_server, refused, stdio_client, text_of, told, with_two_versions
 from mcp_server import settings
+from mcp_server.storage import audit
 from mcp_server.workflows import auditing, gating
+from mcp_server.workflows.app import own_app
 
 POLICY = """
 stages:
@@ -130,6 +132,21 @@ def test_a_version_comes_into_production_only_as_the_policy_says(env, tmp_path):
     alone = asyncio.run(gating.check(settings.load(env), None))
     assert alone == [], "no version is left in a stage that the policy guards"
     assert asyncio.run(auditing.verify(settings.load(env), ())).problems == ()
+    assert asyncio.run(audited(env)) == [
+        ("local", ["tags", "owner key:bob", "stage candidate to staging"]),
+        ("key:bob", ["approved for production by key:bob"]),
+        ("key:bob", ["stage staging to production"]),
+        ("local", ["approvals for production taken back"]),
+        ("local", ["stage production to archived"]),
+    ], "a row for each change, none for what was refused or repeated, and no note"
+
+
+async def audited(env):
+    """Who changed what with review_model, the first change first."""
+    async with own_app(settings.load(env)) as app, (await app.storage()).database.reading() as tx:
+        rows = (await audit.list_page(tx, limit=100)).items
+    mine = [row for row in rows if row.tool == "review_model" and row.subject == "model:y@2" and row.action == "change"]
+    return [(row.caller, row.details["changed"]) for row in reversed(mine) if "changed" in row.details]
 
 
 def test_a_policy_that_cannot_be_read_lets_nothing_pass(env, tmp_path):
