@@ -77,7 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     call.set_defaults(command=_call)
 
     check = commands.add_parser("check", help="hold models and data to stated gates, for CI")
-    check.add_argument("gates", type=Path, metavar="FILE", help="YAML or JSON; docs/guides/gates.md has an example")
+    check.add_argument(
+        "gates", type=Path, metavar="FILE", nargs="?", help="YAML or JSON; docs/guides/gates.md has an example"
+    )
+    check.add_argument(
+        "--policy", type=Path, metavar="FILE", help="what a stage asks; alone: of every version in such a stage"
+    )
     check.add_argument("--junit", type=Path, metavar="FILE", help="write the outcomes as JUnit XML")
     check.add_argument("--summary", type=Path, metavar="FILE", help="append the outcomes as a Markdown table")
     check.set_defaults(command=_check)
@@ -253,8 +258,8 @@ def _check(arguments: argparse.Namespace) -> int:
     from mcp_server.core.gates import junit, markdown
     from mcp_server.workflows import gating
 
-    gates = gating.read(arguments.gates)
-    outcomes = asyncio.run(gating.check(settings.load(), gates))
+    gates = None if arguments.gates is None else gating.read(arguments.gates)
+    outcomes = asyncio.run(gating.check(settings.load(), gates, arguments.policy))
     gating.write(arguments.junit, junit(outcomes))
     gating.write(arguments.summary, markdown(outcomes), append=True)
     for one in outcomes:

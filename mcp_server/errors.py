@@ -48,6 +48,7 @@ CODES: dict[str, Code] = {
     "E_LEAK": Code("A feature gives the target away.", "leak-found"),
     "E_TARGET": Code("The target can't be learned: absent, constant, missing or unsuitable.", "training-refused"),
     "E_TRAINING": Code("There is too little or unsuitable data to train, calibrate and test.", "training-refused"),
+    "E_POLICY": Code("The policy doesn't let the model version into the stage.", "policy-unmet"),
     "E_PARITY": Code("The serving form doesn't answer as the trained estimator does.", "verification-failed"),
     "E_ADOPT": Code("A person's model file has a step or a state that can't be adopted.", "verification-failed"),
     "E_CONFIG": Code("A setting is misspelt, unsafe or contradicts another.", "configuration"),
@@ -207,6 +208,10 @@ class Cancelled(CourtsideError):
 
 class Unverified(CourtsideError):
     code = "E_UNVERIFIED"
+
+
+class PolicyUnmet(CourtsideError):
+    code = "E_POLICY"
 
 
 class LeakFound(CourtsideError):

@@ -121,7 +121,10 @@ class Settings(BaseModel):
     toolsets: Names = Field(
         ("default",),
         description="Groups of tools to offer: default stands for data, models, serving, monitoring and jobs; labels "
-        "(suggest_labels) and admin (erase_subject, delete_item) are further to be named.",
+        "(suggest_labels) and admin (erase_subject, delete_item, review_model) are further to be named.",
+    )
+    policy_file: Folder | None = Field(
+        None, description="YAML or JSON: what a model version needs for a stage; see docs/guides/governance.md."
     )
     api_keys: SecretStr | None = Field(
         None, description="Keys for HTTP as name:role:key, separated by commas; role is viewer, operator or admin."

@@ -36,6 +36,7 @@ ADDS_ONCE = Hints(read_only=False, destructive=False, idempotent=True, open_worl
 BRINGS_IN = Hints(read_only=False, destructive=False, idempotent=False, open_world=True)
 BRINGS_IN_ONCE = Hints(read_only=False, destructive=False, idempotent=True, open_world=True)
 CHECKS = Hints(read_only=False, destructive=False, idempotent=True, open_world=True)
+REPLACES = Hints(read_only=False, destructive=True, idempotent=True, open_world=False)
 REMOVES = Hints(read_only=False, destructive=True, idempotent=False, open_world=False)
 
 

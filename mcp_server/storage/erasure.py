@@ -11,7 +11,7 @@ from urllib.parse import unquote_plus
 from sqlalchemy import Table, select, update
 
 from mcp_server.core.personal.written import written
-from mcp_server.storage.tables import assessments, jobs, runs
+from mcp_server.storage.tables import approvals, assessments, jobs, runs
 
 if TYPE_CHECKING:
     from mcp_server.storage.keys import Keys
@@ -37,6 +37,7 @@ _TEXTS: tuple[tuple[Table, tuple[str, ...], frozenset[str] | None], ...] = (
     (jobs, ("arguments", "message", "result", "error"), None),
     (runs, ("parameters", "metrics"), None),
     (assessments, ("found",), _FOUND),
+    (approvals, ("note",), frozenset()),
 )
 
 
@@ -98,7 +99,8 @@ def _whole(text: str, words: Collection[str]) -> str:
 
 
 async def scrub(tx: Transaction, words: Collection[str]) -> int:
-    """Replace quoted words in what jobs and runs were asked and answered, and groups that are named by one.
+    """Replace quoted words in what jobs and runs were asked and answered, and groups that are named by one,
+    and in notes of approvals.
 
     Returns:
         how many records were changed.

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, and_, delete, func, insert, or_, select, update
 
+from mcp_server.core.governance.standing import FIRST, Stage
 from mcp_server.core.names import check_name, fold_name, parse_reference
 from mcp_server.errors import Conflict, NotFound
-from mcp_server.storage import versions
+from mcp_server.storage import governance, versions
 from mcp_server.storage.pages import contains, number_after, page_of, rows_wanted
 from mcp_server.storage.records import Json, ModelSummary, ModelVersion, Page, Verdict, Verification
-from mcp_server.storage.tables import assessments, models, verifications
+from mcp_server.storage.tables import assessments, models, standings, tags, verifications
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -26,6 +27,7 @@ _SUMMARY = [
         *("dataset", "run_id", "created_at", "created_by"),
     )
 ]
+_STAGE: ColumnElement[str] = func.coalesce(standings.c.stage, FIRST)
 
 
 async def add_version(
@@ -141,9 +143,10 @@ async def of_run(tx: Transaction, run_id: str) -> list[str]:
 
 
 async def remove(tx: Transaction, record: ModelVersion) -> None:
-    """Delete a version, its verifications and assessments; its number isn't given again, and its predictions stay."""
+    """Delete a version and what is known of it; its number isn't given again, and its predictions stay."""
     for table in (verifications, assessments):
         await tx.execute(delete(table).where(table.c.name == record.name, table.c.version == record.version))
+    await governance.remove(tx, record)
     await versions.remove(tx, models, record)
 
 
@@ -154,6 +157,9 @@ async def list_page(
     name: str | None = None,
     version: int | None = None,
     task: str | None = None,
+    stage: Stage | None = None,
+    owner: str | None = None,
+    tagged: Mapping[str, str] | None = None,
     cursor: str | None = None,
     limit: int = 20,
 ) -> Page[ModelSummary]:
@@ -163,6 +169,7 @@ async def list_page(
         search: a part of the name, the target or the data set's name; ASCII letters in any case.
         name: one model's versions only.
         version: the one of this number only.
+        tagged: only versions that have each of these tags.
     Raises:
         InvalidInput: the cursor isn't one of ours, or the limit is out of bounds.
     """
@@ -177,6 +184,13 @@ async def list_page(
         query = query.where(models.c.version == version)
     if task is not None:
         query = query.where(models.c.task == task)
+    if stage is not None:
+        query = query.where(_STAGE.in_([stage]))
+    if owner is not None:
+        query = query.where(standings.c.owner == owner)
+    for key, value in (tagged or {}).items():
+        same = tags.c.name == models.c.name, tags.c.version == models.c.version
+        query = query.where(select(tags.c.key).where(*same, tags.c.key == key, tags.c.value == value).exists())
     before = number_after(cursor)
     if before is not None:
         query = query.where(models.c.id < before)
@@ -252,9 +266,14 @@ def _summaries() -> Select[Any]:
         .subquery()
     )
     return (
-        select(*_SUMMARY, verifications.c.verdict, verifications.c.at.label("verified_at"))
+        select(
+            *_SUMMARY,
+            *(verifications.c.verdict, verifications.c.at.label("verified_at")),
+            *(_STAGE.label("stage"), standings.c.owner),
+        )
         .outerjoin(newest, and_(newest.c.name == models.c.name, newest.c.version == models.c.version))
         .outerjoin(verifications, verifications.c.id == newest.c.id)
+        .outerjoin(standings, and_(standings.c.name == models.c.name, standings.c.version == models.c.version))
     )
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from mcp_server.core.governance.standing import Approvable, Stage
 
 T = TypeVar("T")
 
@@ -161,6 +164,46 @@ class ModelVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class Approval:
+    """An approval of a model version that stands.
+
+    Args:
+        approver: the principal's id.
+        note: text of a person.
+    """
+
+    stage: Approvable
+    approver: str
+    note: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Who answers for a model version, and how far it has come.
+
+    Args:
+        policy: digest of the policy that let it into its stage, or None.
+        at: when stage or owner were last set; None where they never were.
+        approvals: those that stand, the oldest first.
+    """
+
+    name: str
+    version: int
+    stage: Stage
+    owner: str | None
+    policy: str | None
+    at: datetime | None
+    tags: Mapping[str, str]
+    approvals: tuple[Approval, ...]
+
+    def approvers(self) -> dict[Approvable, frozenset[str]]:
+        """Of each guarded stage, who approves it."""
+        stages = {one.stage for one in self.approvals}
+        return {stage: frozenset(one.approver for one in self.approvals if one.stage == stage) for stage in stages}
+
+
+@dataclass(frozen=True, slots=True)
 class Assessment:
     """How a model version treats the groups of some columns.
 
@@ -185,6 +228,7 @@ class ModelSummary:
     Args:
         verdict: of the latest verification; None where there was none.
         verified_at: when that was.
+        stage, owner: of its standing.
     """
 
     name: str
@@ -199,6 +243,8 @@ class ModelSummary:
     created_by: str
     verdict: Verdict | None
     verified_at: datetime | None
+    stage: Stage
+    owner: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,6 +187,44 @@ assessments = Table(
     Index(None, "name", "version", "id"),
 )
 
+standings = Table(
+    "standings",
+    metadata,
+    Column("name", _name, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    _required("stage", String(12)),
+    Column("owner", _caller),
+    Column("policy", _digest),
+    _required("at", UtcDateTime),
+    Index(None, "stage", "name", "version"),
+)
+
+tags = Table(
+    "tags",
+    metadata,
+    Column("name", _name, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("key", String(32), primary_key=True),
+    _required("value", String(64)),
+    Index(None, "key", "value"),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", _big, primary_key=True, autoincrement=True),
+    _required("name", _name),
+    _required("version", Integer),
+    _required("stage", String(12)),
+    _required("approver", _caller),
+    _required("note", Text),
+    _required("at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    Column("revoked_by", _caller),
+    _required("signature", LargeBinary),
+    Index(None, "name", "version", "id"),
+)
+
 runs = Table(
     "runs",
     metadata,

@@ -49,6 +49,18 @@ async def add(
     return bool((await tx.execute(statement.on_conflict_do_nothing(index_elements=["request_id"]))).rowcount)
 
 
+async def latest(tx: Transaction, name: str, version: int) -> Validation | None:
+    """The latest validation of a version, or None where there was none."""
+    query = (
+        select(validations)
+        .where(validations.c.folded == fold_name(check_name(name)), validations.c.version == version)
+        .order_by(validations.c.id.desc())
+        .limit(1)
+    )
+    row = (await tx.execute(query)).first()
+    return None if row is None else Validation(row.version, row.baseline, row.at, row.verdict, row.rules)
+
+
 async def list_page(tx: Transaction, name: str, *, cursor: str | None = None, limit: int = 20) -> Page[Validation]:
     """The validations of all versions of a data set, the newest first; empty where there were none.
 

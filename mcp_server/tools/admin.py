@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mcp_server.context import CallContext
-from mcp_server.guard.spec import REMOVES
-from mcp_server.tools.params import Column, NewName
+from mcp_server.core.governance.standing import Approvable, Stage
+from mcp_server.guard.spec import REMOVES, REPLACES
+from mcp_server.tools.params import Column, ModelRef, NewName
 from mcp_server.tools.toolset import Toolset
-from mcp_server.workflows import deleting, erasing
-from mcp_server.workflows.admin_answers import Deleted, Erased
+from mcp_server.workflows import deleting, erasing, governing
+from mcp_server.workflows.admin_answers import Deleted, Erased, Reviewed
 from mcp_server.workflows.app import App
 
 toolset = Toolset("admin")
@@ -57,3 +58,26 @@ async def delete_item(
     digest.
     """
     return await deleting.delete(app, call, kind, item, cascade=cascade, confirm=confirm)
+
+
+@toolset.tool(title="Review model", scope="admin", hints=REPLACES, seconds=120.0, keyed=True)
+async def review_model(
+    app: App,
+    call: CallContext,
+    model: ModelRef,
+    owner: Annotated[str | None, Field(max_length=80, description="local or key:NAME")] = None,
+    tags: Annotated[dict[str, str | None] | None, Field(max_length=20, description="null removes")] = None,
+    stage: Stage | None = None,
+    approve: Approvable | None = None,
+    revoke: Approvable | None = None,
+    note: Annotated[str | None, Field(max_length=500)] = None,
+) -> Reviewed:
+    """Set a version's owner, tags and stage; approve it for a stage, or take approvals back, with a note.
+
+    A policy may guard staging and production; a refusal names each unmet rule. With the model alone, shows what holds.
+    Next: search_models with stage:production.
+    """
+    request = governing.Review(
+        model=model, owner=owner, tags=tags or {}, stage=stage, approve=approve, revoke=revoke, note=note
+    )
+    return await governing.review(app, call, request)

@@ -152,7 +152,7 @@ async def search_models(
     limit: Limit = 20,
     cursor: Cursor | None = None,
 ) -> Models:
-    """List model versions by name or prediction id, newest first, with data, metrics and verification.
+    """List model versions by name, stage:production, owner:, tag:a=b or prediction id, newest first.
 
     Use to find the name@version others take. Next: predict, compare_models.
     """

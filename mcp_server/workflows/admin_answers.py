@@ -102,6 +102,28 @@ class Deleted(Reply):
         return told
 
 
+class Reviewed(Reply):
+    """Who answers for a version, which stage it has, and who approves it for which."""
+
+    model: str
+    stage: str
+    owner: str | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+    approvals: list[dict[str, str]] = Field(default_factory=list)
+    guarded: list[str] = Field(default_factory=list)
+    policy: str | None = None
+    changed: list[str] = Field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        tags = ", ".join(f"{key}={value}" for key, value in self.tags.items())
+        told = [f"{self.model}: {self.stage}; owner {self.owner or 'none'}; tags {tags or 'none'}."]
+        told += [f"Approved for {one['stage']} by {one['by']}, {one['at']}." for one in self.approvals]
+        told.append(f"Changed: {', '.join(self.changed)}." if self.changed else "Nothing was changed.")
+        if self.policy is None:
+            return [*told, "No policy guards a stage: COURTSIDE_POLICY_FILE names none."]
+        return [*told, f"The policy ({self.policy[:19]}…) guards {' and '.join(self.guarded)}."]
+
+
 def _listed(names: list[str]) -> str:
     rest = len(names) - MOST_TOLD
     return ", ".join(names[:MOST_TOLD]) + (f" and {rest} more" if rest > 0 else "")

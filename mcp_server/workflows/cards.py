@@ -2,31 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mcp_server.core.names import parse_reference
 from mcp_server.workflows.app import App
-from mcp_server.workflows.explaining import column_apart
 from mcp_server.workflows.explanation_answers import fairness_lines
-from mcp_server.workflows.reply import Apart, bounds, number, token
+from mcp_server.workflows.fairness import column_apart
+from mcp_server.workflows.reply import Apart, bounds, counted, number, token
 
 if TYPE_CHECKING:
-    from mcp_server.storage.records import Assessment, ModelVersion, Verification
+    from mcp_server.storage.records import Assessment, ModelVersion, Standing, Verification
 
 
 async def card(app: App, reference: str) -> str:
     """The card of a version; of the newest where none is named. Raises NotFound."""
-    from mcp_server.storage import assessments, models
+    from mcp_server.storage import assessments, governance, models
 
     storage = await app.storage()
     async with storage.database.reading() as tx:
         record = await models.get(tx, *parse_reference(reference))
         verification = await models.latest_verification(tx, record.name, record.version)
         assessment = await assessments.latest(tx, record.name, record.version)
-    return render(record, verification, assessment)
+        standing = await governance.get(tx, record)
+    return render(record, verification, assessment, standing)
 
 
-def render(record: ModelVersion, verification: Verification | None, assessment: Assessment | None) -> str:
+def missing_on_card(
+    record: ModelVersion, verification: Verification | None, assessment: Assessment | None, sensitive: Sequence[str]
+) -> tuple[str, ...]:
+    """What a card lacks, in words of ours.
+
+    Args:
+        sensitive: the columns by whose groups the version has to be compared.
+    """
+    lacking = [] if verification is not None else ["a verification"]
+    lacking += [
+        f"an interval of {name}" for name, found in record.metrics.get("test", {}).items() if found["low"] is None
+    ]
+    lacking += [] if record.metrics.get("test") else ["figures on test rows"]
+    lacking += [] if record.metrics.get("baseline") else ["a baseline"]
+    compared = set() if assessment is None else {one["column"] for one in assessment.found["columns"]}
+    apart = len(set(sensitive) - compared)
+    return (*lacking, *([f"a comparison of the groups of {counted(apart, 'sensitive column')}"] if apart else []))
+
+
+def render(
+    record: ModelVersion, verification: Verification | None, assessment: Assessment | None, standing: Standing
+) -> str:
     """The card as Markdown; names from data that aren't plain words appear by their position."""
     manifest, metrics = record.manifest, record.metrics
     features = manifest["parameters"]["features"]
@@ -46,6 +69,7 @@ def render(record: ModelVersion, verification: Verification | None, assessment: 
         f"| split | {Apart().text(metrics['split'])} |",
         f"| calibration | {metrics['calibration']} |",
         f"| verification | {verified} |",
+        *_answerable(standing),
         f"| seed | {manifest['parameters']['seed']} |",
         "",
         "## On the test rows",
@@ -97,6 +121,19 @@ def _unknown_training(adopted: dict[str, Any] | None) -> list[str]:
     if adopted is None or adopted["held_out"]:
         return []
     return ["- It may have been trained on the rows that it was measured on: the figures above are no evidence."]
+
+
+def _answerable(standing: Standing) -> list[str]:
+    """Stage, owner, tags and approvals; notes are left to `review_model`, which sets them apart."""
+    by = "" if standing.policy is None else f", by policy `{standing.policy[:19]}…`"
+    since = "" if standing.at is None else f", {_day(standing.at)}"
+    tags = ", ".join(f"{key}={value}" for key, value in standing.tags.items())
+    return [
+        f"| stage | {standing.stage}{since}{by} |",
+        f"| owner | {standing.owner or 'none'} |",
+        *([f"| tags | {tags} |"] if tags else []),
+        *(f"| approved for {one.stage} | by {one.approver}, {_day(one.at)} |" for one in standing.approvals),
+    ]
 
 
 def _groups(assessment: Assessment) -> list[str]:

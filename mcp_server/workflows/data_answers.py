@@ -43,6 +43,7 @@ class Described(Reply):
     made_from: str = ""
     roles: dict[str, int] = Field(default_factory=dict)
     compatibility: str = ""
+    notes: list[str] = Field(default_factory=list)
     difference: dict[str, Any] | None = None
     datasets: list[dict[str, Any]] | None = None
 
@@ -58,6 +59,7 @@ class Described(Reply):
             f"{f' ({roles})' if roles else ''}, stored {self.created_at}, {self.digest[:19]}….",
             self.made_from,
             *([self.compatibility] if self.compatibility else []),
+            *self.notes,
             *(_different(self.difference) if self.difference else []),
         ]
 

@@ -11,6 +11,7 @@ from mcp_server.workflows.app import App
 from mcp_server.workflows.compatibility import against_previous
 from mcp_server.workflows.data_answers import Described
 from mcp_server.workflows.lineage import made_from
+from mcp_server.workflows.reply import counted
 
 if TYPE_CHECKING:
     from mcp_server.storage.records import DatasetVersion
@@ -55,11 +56,13 @@ async def describe(
         made_from=made_from(record),
         roles=dict(Counter(column["role"] for column in record.contract["columns"])),
         compatibility=compared.sentence,
+        notes=_held_to(record.contract),
         next=f"validate_data with dataset {reference}.",
         untrusted={
             "profile": record.profile,
             "derived": record.contract.get("derived", []),
             "row_filter": record.contract.get("row_filter"),
+            **({"sensitive": sensitive} if (sensitive := _sensitive(record.contract)) else {}),
             "source": _source(record.source),
             **compared.apart,
         },
@@ -153,6 +156,24 @@ def content_digest(artefact: str, contract: dict[str, Any], source: dict[str, An
 
     content: dict[str, Any] = {"table": artefact, "contract": contract}
     return digest(content | {name: source[name] for name in ("erased", "follows") if name in source})
+
+
+def _sensitive(contract: dict[str, Any]) -> list[str]:
+    return [column["name"] for column in contract["columns"] if column.get("sensitive")][:MOST_LISTED]
+
+
+def _held_to(contract: dict[str, Any]) -> list[str]:
+    """Which limits the contract sets to models, in a sentence."""
+    if not contract.get("fairness"):
+        return []
+    limits = [
+        f"{rate} {kind} at {'least' if kind == 'ratio' else 'most'} {value:g}"
+        for rate, stated in contract["fairness"].items()
+        for kind, value in stated.items()
+        if value is not None
+    ]
+    groups = counted(len(_sensitive(contract)), "sensitive column")
+    return [f"Models are held, for the groups of {groups}, to: {', '.join(limits)}."]
 
 
 def _source(source: dict[str, Any]) -> dict[str, Any]:

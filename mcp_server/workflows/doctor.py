@@ -52,6 +52,8 @@ async def diagnose() -> list[Diagnosis]:
         return [*checks, Diagnosis("Settings", "fail", wrong.message, wrong.hint)]
     checks.append(Diagnosis("Settings", "ok", f"profile {settings.profile.value}, courtside {__version__}"))
     checks += [_folder(settings), *_allowed(settings), _http(settings)]
+    if settings.policy_file is not None:
+        checks.append(await _guarded("Policy", lambda: _policy(settings)))
     async with own_app(settings) as app:
         checks.append(await _guarded("Storage", lambda: _storage(app)))
         checks.append(await _guarded("Computing", lambda: _compute(app)))
@@ -73,6 +75,14 @@ def _python() -> Diagnosis:
     if sys.version_info < (3, 11) or bits == 32:
         return Diagnosis("Python", "fail", detail, "install a 64-bit Python 3.11 or newer")
     return Diagnosis("Python", "ok", detail)
+
+
+async def _policy(settings: Settings) -> Diagnosis:
+    from mcp_server.workflows import policy as policies
+
+    found = await policies.stated(settings)
+    guarded = [] if found is None else sorted(found.stages)
+    return Diagnosis("Policy", "ok", f"guards {' and '.join(guarded)}")
 
 
 def _sqlite() -> Diagnosis:

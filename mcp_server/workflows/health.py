@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mcp_server import telemetry
-from mcp_server.errors import CODES, CourtsideError
+from mcp_server.errors import CODES, BadConfiguration, CourtsideError
 from mcp_server.workflows.app import App
 from mcp_server.workflows.model_answers import HealthReport
 
@@ -22,6 +22,7 @@ FOLDERS = ("artefacts", "exports", "logs", "scratch", "keys")
 """Of the data folder; the files beside them are the databases'."""
 MOST_LISTED = 10
 MOST_LOOKED_AT = 50
+MOST_RULES = 3
 # Runbooks of requests that were refused for what they asked, which nobody has to attend to.
 REFUSALS = (
     *("invalid-request", "leak-found", "training-refused", "import-refused", "plan-refused"),
@@ -126,6 +127,7 @@ async def _models(app: App, attention: list[dict[str, str]]) -> dict[str, Any]:
     async with storage.database.reading() as tx:
         page = await models.list_page(tx, limit=100)
         total = await models.count(tx)
+    await _guarded(app, attention)
     now = app.clock.now()
     rows = []
     for model in page.items:
@@ -150,6 +152,38 @@ async def _models(app: App, attention: list[dict[str, str]]) -> dict[str, Any]:
         "verified": sum(row["verification"] == "passed" for row in rows),
         "newest": rows[:MOST_LISTED],
     }
+
+
+async def _guarded(app: App, attention: list[dict[str, str]]) -> None:
+    """Versions in production that nobody approves, or that a rule of the policy is against; gates aren't measured."""
+    from mcp_server.storage import governance, models
+
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        live = await governance.in_stage(tx, ["production"], limit=MOST_LOOKED_AT)
+    if not live:
+        return
+    from mcp_server.core.governance.judge import judge_version
+    from mcp_server.workflows import policy as policies
+
+    try:
+        policy = await policies.stated(app.settings)
+    except BadConfiguration as wrong:
+        attention.append({"what": wrong.message, "runbook": _book(wrong.code)})
+        return
+    rules = None if policy is None else policy.stages.get("production")
+    async with storage.database.reading() as tx:
+        for name, version, _ in live:
+            record = await models.get(tx, name, version)
+            standing = await governance.get(tx, record)
+            told = "" if standing.approvers().get("production") else " Nobody approves it."
+            if rules is not None:
+                facts = await policies.facts_of(tx, record, standing)
+                unmet = [one for one in judge_version(rules, facts, "production") if one.state != "passed"]
+                told = "".join(f" {one.gate}: {one.detail}" for one in unmet[:MOST_RULES])
+            if told:
+                what = f"{name}@{version} is in production and shouldn't be.{told}"
+                attention.append({"what": what, "runbook": "runbook://policy-unmet"})
 
 
 async def _jobs(app: App, attention: list[dict[str, str]]) -> dict[str, Any]:

@@ -193,9 +193,18 @@ class Models(Reply):
             f"- {one['model']}: {one['algorithm']} for {one['task']} (target {one['target']}), {one['verification']}, "
             f"on {one['dataset']}, trained {one['created_at']}: "
             + ", ".join(f"{name} {value:g}" for name, value in one["metrics"].items())
+            + _standing(one)
             for one in self.models
         ]
         return told + ([f"More with cursor {self.cursor}."] if self.cursor else [])
+
+
+def _standing(one: dict[str, Any]) -> str:
+    """Stage, owner and tags of a listed version, where it has any."""
+    told = [f"stage {one['stage']}"] if "stage" in one else []
+    told += [f"owner {one['owner']}"] if "owner" in one else []
+    told += [f"{key}={value}" for key, value in one.get("tags", {}).items()]
+    return f"; {', '.join(told)}" if told else ""
 
 
 class HealthReport(Reply):

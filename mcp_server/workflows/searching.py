@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mcp_server.core.governance.standing import FIRST, parse_filters
 from mcp_server.core.names import check_name
 from mcp_server.errors import NotFound
 from mcp_server.workflows.app import App
@@ -19,16 +20,31 @@ SHOWN = ("log_loss", "roc_auc", "accuracy", "rmse", "r2", "macro_roc_auc")
 
 
 async def search(app: App, query: str | None, limit: int, cursor: str | None) -> Models:
-    """A page of model versions, newest first; `query` is a part of their names, or a prediction that one has made."""
-    from mcp_server.storage import models
+    """A page of model versions, newest first.
 
+    Args:
+        query: a part of their names, words such as `stage:production`, or a prediction that one has made.
+    """
+    from mcp_server.storage import governance, models
+
+    wanted = parse_filters(query)
     storage = await app.storage()
     async with storage.database.reading() as tx:
-        page = await models.list_page(tx, search=query, limit=limit, cursor=cursor)
+        page = await models.list_page(
+            tx,
+            search=wanted.text,
+            stage=wanted.stage,
+            owner=wanted.owner,
+            tagged=wanted.tags,
+            limit=limit,
+            cursor=cursor,
+        )
         following = _next(bool(page.items), query)
         if not page.items and query is not None and query.startswith(PREDICTION):
             page, following = await _behind(tx, query)
-    return Models(models=[_row(model) for model in page.items], cursor=page.next_cursor, next=following)
+        tags = await governance.tags_of(tx, [(model.name, model.version) for model in page.items])
+    rows = [_row(model, tags.get((model.name, model.version), {})) for model in page.items]
+    return Models(models=rows, cursor=page.next_cursor, next=following)
 
 
 async def _behind(tx: Transaction, prediction: str) -> tuple[Page[ModelSummary], str]:
@@ -45,7 +61,7 @@ async def _behind(tx: Transaction, prediction: str) -> tuple[Page[ModelSummary],
     return page, f"{data}lineage://{made.id} leads all the way back."
 
 
-def _row(model: ModelSummary) -> dict[str, Any]:
+def _row(model: ModelSummary, tags: dict[str, str]) -> dict[str, Any]:
     metrics = model.metrics.get("test", {})
     return {
         "model": f"{check_name(model.name)}@{model.version}",
@@ -57,6 +73,9 @@ def _row(model: ModelSummary) -> dict[str, Any]:
         "verification": model.verdict or "not verified",
         "created_at": model.created_at.isoformat(timespec="seconds"),
         "digest": model.digest,
+        **({} if model.stage == FIRST else {"stage": model.stage}),
+        **({} if model.owner is None else {"owner": model.owner}),
+        **({"tags": tags} if tags else {}),
     }
 
 

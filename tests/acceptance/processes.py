@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
+import functools
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
@@ -17,7 +21,9 @@ from typing import Any
 
 from mcp import Client, StdioServerParameters
 
+from jobs.waiting import until
 from mcp_server import settings
+from mcp_server.jobs.lock import FolderLock
 from mcp_server.server import build_server
 
 ERAS = ("auto", "legacy")
@@ -110,6 +116,16 @@ TABLE = "x,z,y\n" + "".join(f"{i % 17},{i % 5},{int((i % 17) + (i * 7919) % 13 >
 def with_two_versions(data_dir: Path) -> dict[str, str]:
     """The environment of a data folder with a small table, table@1, and two verified models of it, y@1 and y@2."""
     env = environment(data_dir, rate_per_second="1000", rate_burst="1000")
+    shutil.copytree(_two_versions(), env["COURTSIDE_DATA_DIR"])
+    return env
+
+
+@functools.cache
+def _two_versions() -> Path:
+    """That data folder, made once in a run of the tests, to be copied."""
+    folder = Path(tempfile.mkdtemp(prefix="courtside-two-versions-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    env = environment(folder, rate_per_second="1000", rate_burst="1000", worker_idle_seconds="1")
 
     async def scene() -> None:
         async with Client(build_server(settings.load(env))) as client:
@@ -117,6 +133,8 @@ def with_two_versions(data_dir: Path) -> dict[str, str]:
             await told(client, "train_model", model="y", dataset="table@1")
             job = await told(client, "get_job", job="y", wait=50.0)
             assert job.structured_content["state"] == "succeeded", text_of(job)
+        lock = FolderLock(folder / "data" / "worker.lock")
+        await until(lambda: lock.holder() is None)  # it would still write into what is copied
 
     asyncio.run(scene())
-    return env
+    return folder / "data"

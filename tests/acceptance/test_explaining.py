@@ -243,6 +243,37 @@ def test_the_sensitive_columns_of_a_contract_are_compared_without_being_named(en
     in_server(env, scene)
 
 
+def test_the_limits_of_a_contract_hold_are_told_and_are_inherited(env):
+    async def scene(client):
+        limits = {"selection_rate": {"ratio": 0.8}, "false_negative_rate": {"difference": 0.9}}
+        change = {"columns": {"sex": {"sensitive": True}}, "fairness": limits}
+        await told(
+            client, "prepare_data", dataset="credit@1", name="fair", steps=[{"do": "contract", "change": change}]
+        )
+        result = await told(client, "explain_model", model="credit@1", dataset="fair@1", groups=["sex", "age"])
+        sex, age = result.structured_content["fairness"]
+        assert {(gate["rate"], gate["kind"]) for gate in sex["gates"]} == {
+            ("selection_rate", "ratio"),
+            ("false_negative_rate", "difference"),
+        }
+        assert sex["verdict"] == "fail"
+        assert age["verdict"] is None, "no limit is stated on the groups of a column that isn't sensitive"
+        assert "Gates of the contract: fail." in text_of(result)
+        numbers = await told(client, "explain_model", model="score@1", dataset="fair@1", groups=[])
+        assert "also limits false_negative_rate, selection_rate, which this model doesn't have" in text_of(numbers)
+        held = "for the groups of 1 sensitive column, to: selection_rate ratio at least 0.8, false_negative_rate"
+        assert held in text_of(await told(client, "describe_data", dataset="fair@1"))
+        more = "\n".join([*table().splitlines(), *table().splitlines()[1:3]]) + "\n"
+        await told(client, "import_data", name="fair", text=more, target="granted")
+        assert held in text_of(await told(client, "describe_data", dataset="fair@2"))
+        without = "\n".join(line.partition(",")[2] for line in table().splitlines()) + "\n"
+        error = await refused(client, "import_data", name="fair", text=without, target="granted")
+        assert error["code"] == "E_CONTRACT"
+        assert "'sex'" in error["message"]
+
+    in_server(env, scene)
+
+
 def test_other_rows_than_the_training_data_leave_out_what_was_seen(env):
     async def scene(client):
         lines = table().splitlines()

@@ -1,5 +1,6 @@
 """`courtside check` as a CI system runs it: on a real model, with files and an exit code."""
 
+import asyncio
 import sqlite3
 import subprocess
 import sys
@@ -7,8 +8,11 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from mcp import Client
 
-from acceptance.processes import with_two_versions
+from acceptance.processes import TABLE, told, with_two_versions
+from mcp_server import settings
+from mcp_server.server import build_server
 
 GATES = """
 data:
@@ -51,6 +55,48 @@ def test_a_gate_that_fails_and_a_subject_that_is_missing_end_with_one(env, tmp_p
     assert "failed   y@1  log_loss:" in done.stdout
     assert "unknown  other@1  check: E_NOT_FOUND" in done.stdout
     assert ET.parse(tmp_path / "gates.xml").getroot().get("failures") == "2"
+
+
+FAIR = """
+models:
+  - model: y@1
+    fairness:
+      groups: [z]
+      dataset: wide@1
+      limits: {selection_rate: {difference: 0.9}, false_positive_rate: {ratio: 0.99}}
+  - model: y@2
+    fairness: {groups: [rare], dataset: fair@1, limits: {selection_rate: {ratio: 0.8}}}
+"""
+
+
+def test_limits_on_groups_hold_by_the_file_and_by_the_contract_of_the_rows(env, tmp_path):
+    """Of columns that make groups; a group of ten rows decides nothing, and so doesn't pass."""
+
+    async def scene():
+        async with Client(build_server(settings.load(env))) as client:
+            cells = [line.split(",") for line in TABLE.splitlines()[1:]]
+            rows = [f"{x},{int(z) + 5},{y}" for x, z, y in cells]  # unlike each row that it learned from
+            rare = "\n".join(["x,z,y,rare", *(f"{row},{'ab'[at < 10]}" for at, row in enumerate(rows))]) + "\n"
+            await told(client, "import_data", name="wide", text=rare, target="y")
+            limits = {"selection_rate": {"difference": 0.9}, "mean_error": {"difference": 1.0}}
+            change = {"columns": {"z": {"sensitive": True}}, "fairness": limits}
+            steps = [{"do": "contract", "change": change}]
+            await told(client, "prepare_data", dataset="wide@1", name="fair", steps=steps)
+
+    asyncio.run(scene())
+    done = checked(env, tmp_path, FAIR)
+    assert done.returncode == 1, done.stdout + done.stderr
+    lines = {line.partition(":")[0]: line for line in done.stdout.splitlines()}
+    assert "Against" in lines["passed   y@1  fairness selection_rate difference of z"]
+    assert "the whole interval must be 0.99 to 1.01" in done.stdout
+    assert "passed   y@2  fairness selection_rate difference of z" in lines, "by the contract of fair@1"
+    assert "has no mean_error" in lines["unknown  y@2  fairness mean_error difference of z"]
+    small = lines["unknown  y@2  fairness selection_rate ratio of rare"]
+    assert "not decidable with these rows: too few rows" in small
+    root = ET.parse(tmp_path / "gates.xml").getroot()
+    names = [case.get("name") for suite in root for case in suite]
+    assert "fairness selection_rate ratio of rare" in names
+    assert "fairness selection\\_rate ratio of rare" in (tmp_path / "sum.md").read_text()
 
 
 def test_a_file_that_is_no_gates_ends_with_two_and_writes_nothing(env, tmp_path):

@@ -33,6 +33,7 @@ CALLS = {
     "suggest_labels": {"dataset": "games@1"},
     "erase_subject": {"column": "a", "value": "1"},
     "delete_item": {"kind": "dataset", "item": "games@1"},
+    "review_model": {"model": "games@1"},
 }
 WAYS = [(transport, era) for transport in TRANSPORTS for era in ERAS]
 

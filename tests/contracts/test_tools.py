@@ -53,7 +53,7 @@ def test_the_settings_know_every_toolset_and_the_rest_is_off(listed, every):
     assert (*settings.DEFAULT_TOOLSETS, *settings.FURTHER_TOOLSETS) == tools.TOOLSETS
     assert [tools.toolset(name).name for name in tools.TOOLSETS] == list(tools.TOOLSETS)
     further = {tool.name for tool in every} - {tool.name for tool in listed}
-    assert further == {"suggest_labels", "erase_subject", "delete_item"}
+    assert further == {"suggest_labels", "erase_subject", "delete_item", "review_model"}
     assert [tool.name for tool in tools_of({"COURTSIDE_TOOLSETS": "jobs"})] == ["get_job", "cancel_job"]
 
 

@@ -6,10 +6,11 @@ import pytest
 
 from mcp_server.context import SystemClock
 from mcp_server.settings import Settings
-from mcp_server.storage import jobs
+from mcp_server.storage import governance, jobs, models
 from mcp_server.storage.ids import new_id
 from mcp_server.workflows import health
 from mcp_server.workflows.app import App
+from storage.test_models import add as add_model
 
 pytestmark = pytest.mark.anyio
 
@@ -30,3 +31,31 @@ async def test_a_refused_job_is_no_health_problem_and_hides_none(tmp_path: Path)
             assert [item["runbook"] for item in told.attention] == ["runbook://compute-failed"]
     finally:
         await app.close()
+
+
+async def test_a_version_in_production_that_nobody_approves_or_a_policy_is_against_is_named(tmp_path: Path):
+    policy = tmp_path / "policy.yaml"
+    for settings, said in (
+        (Settings(data_dir=tmp_path / "without"), "Nobody approves it."),
+        (Settings(data_dir=tmp_path / "with", policy_file=policy), "owner: It has no owner."),
+    ):
+        policy.write_text("stages: {production: {owner: true}}")
+        app = App(settings, SystemClock())
+        try:
+            storage = await app.storage()
+            record = await add_model(storage, "games")
+            async with storage.database.transaction() as tx:
+                await models.set_verification(tx, "games", 1, verdict="passed", checks=[])
+                await governance.set_standing(tx, record, stage="production", owner=None, policy=None)
+            (item,) = (await health.report(app)).attention
+            assert item["runbook"] == "runbook://policy-unmet"
+            assert said in item["what"]
+            async with storage.database.transaction() as tx:
+                await governance.approve(tx, record, "production", approver="local", note="Looked at it.")
+                await governance.set_standing(tx, record, stage="production", owner="local", policy=None)
+            assert (await health.report(app)).attention == []
+            policy.write_text("stages: {production: {owners: true}}")
+            told = (await health.report(app)).attention
+            assert [item["runbook"] for item in told] == (["runbook://configuration"] if settings.policy_file else [])
+        finally:
+            await app.close()

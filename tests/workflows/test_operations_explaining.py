@@ -103,7 +103,7 @@ def test_a_model_whose_training_is_not_known_is_judged_on_every_row(arguments):
 
 
 def test_groups_of_a_column_that_the_model_does_not_read_are_judged(arguments):
-    found = judge_groups({**arguments, "limits": {"selection_rate": 0.8}}, report)
+    found = judge_groups({**arguments, "limits": {"kind": [["selection_rate", "ratio", 0.8]]}}, report)
     (one,) = found["columns"]
     assert one["verdict"] == "fail"
     assert {group["name"] for group in one["groups"]} == {"far", "near"}

@@ -1,5 +1,6 @@
 """What a table promises: kinds, roles, ranges, and which columns decide the target."""
 
+from mcp_server.core.contract.fairness import RateLimits
 from mcp_server.core.contract.model import (
     Column,
     Contract,
@@ -24,6 +25,7 @@ __all__ = [
     "Made",
     "Overrides",
     "Part",
+    "RateLimits",
     "Role",
     "RowBounds",
     "Rule",

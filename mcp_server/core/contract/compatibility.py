@@ -117,6 +117,10 @@ def _whole(before: Contract, after: Contract) -> list[Break]:
     least_after, most_after = _bounds(after)
     if _looser(least, least_after, -1) or _looser(most, most_after, 1):
         found.append(Break("it may have fewer or more rows than was promised"))
+    for rate, limits in before.fairness.items():
+        held = after.fairness.get(rate)
+        if held is None or held.looser_than(limits):
+            found.append(Break(f"models are no longer held to its limit of {rate}"))
     if not _narrower(before.row_filter, after.row_filter):
         found.append(Break("its row filter no longer holds"))
     return found

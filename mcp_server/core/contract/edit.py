@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from mcp_server.core.contract.fairness import RateLimits, RateName
 from mcp_server.core.contract.model import Column, Contract, Role
 from mcp_server.core.contract.overrides import Overrides, apply_overrides
 from mcp_server.core.contract.rules import Freshness, RowBounds, Rule, RuleName
@@ -58,6 +59,7 @@ class ContractChange(BaseModel):
         columns: by name; only columns that are there.
         rules: by name; a new name adds a rule.
         unique_together: all groups of columns that are unique together, in place of those before.
+        fairness: by rate; what isn't given of a rate's limits goes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -67,6 +69,7 @@ class ContractChange(BaseModel):
     unique_together: list[list[str]] | None = None
     freshness: Freshness | None = None
     row_bounds: RowBounds | None = None
+    fairness: dict[RateName, RateLimits | None] | None = None
 
 
 _PATTERNED = "it isn't of the form that this takes; names of rules are small letters, digits and _, a letter first"
@@ -125,6 +128,8 @@ def edit(contract: Contract, change: ContractChange) -> Contract:
     if "unique_together" in given:
         fields["unique_together"] = tuple(tuple(group) for group in change.unique_together or ())
     fields |= {name: getattr(change, name) for name in ("freshness", "row_bounds") if name in given}
+    if "fairness" in given:
+        fields["fairness"] = _limits(contract, change)
     roles = {name: one.role for name, one in change.columns.items() if one.role is not None}
     # What depends on roles is judged once they're settled.
     later = fields.pop("freshness")
@@ -183,6 +188,10 @@ def differences(before: Contract, after: Contract) -> list[ContractDifference]:
         first, second = rules[0].get(name), rules[1].get(name)
         if first != second:
             found.append(ContractDifference(None, f"rule {name}", _rule(first), _rule(second)))
+    for rate in dict.fromkeys([*before.fairness, *after.fairness]):
+        limits = before.fairness.get(rate), after.fairness.get(rate)
+        if limits[0] != limits[1]:
+            found.append(ContractDifference(None, f"fairness {rate}", *map(_plain, limits)))
     for part in ("derived", "row_filter", "unique_together", "freshness", "row_bounds"):
         one, other = getattr(before, part), getattr(after, part)
         if one != other:
@@ -223,6 +232,10 @@ def change_between(before: Contract, after: Contract) -> ContractChange:
     for part in ("unique_together", "freshness", "row_bounds"):
         if getattr(before, part) != getattr(after, part):
             document[part] = _plain(getattr(after, part)) or None
+    if before.fairness != after.fairness:
+        document["fairness"] = dict.fromkeys(before.fairness) | {
+            rate: _plain(limits) for rate, limits in after.fairness.items()
+        }
     return read_change(document)
 
 
@@ -261,6 +274,14 @@ def _rules(contract: Contract, change: ContractChange) -> tuple[Rule, ...]:
                 hint=closest(name, rules) or "The contract's resource lists them.",
             )
     return tuple(rules.values())
+
+
+def _limits(contract: Contract, change: ContractChange) -> dict[RateName, RateLimits]:
+    """The limits on groups after the change; null in place of all of them removes them all."""
+    if change.fairness is None:
+        return {}
+    changed = {**contract.fairness, **change.fairness}
+    return {rate: limits for rate, limits in changed.items() if limits is not None}
 
 
 def _with_key(contract: Contract, roles: dict[str, Role]) -> dict[str, Role]:

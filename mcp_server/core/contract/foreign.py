@@ -103,6 +103,7 @@ def lost(contract: Contract) -> Iterator[str]:
         yield "row filter"
     if contract.freshness is not None:
         yield "freshness"
+    yield from (f"fairness {rate}" for rate in contract.fairness)
 
 
 def hidden(column: Column) -> Column:

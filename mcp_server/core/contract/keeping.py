@@ -22,7 +22,8 @@ def keep_promises(before: Contract, after: Contract) -> Contract:
         after: as it was inferred anew; columns may be gone or new.
     Returns:
         `after` with the stated parts of columns that are of a like kind, the rules whose columns are still there and
-        fit, groups, freshness and row bounds. What was only inferred before is as it was measured after.
+        fit, groups, freshness, row bounds, what is sensitive, and limits on its groups. What was only inferred before
+        is as it was measured after.
     """
     old = {column.name: column for column in before.columns}
     columns = tuple(
@@ -32,7 +33,7 @@ def keep_promises(before: Contract, after: Contract) -> Contract:
 
 
 def keep_table_promises(before: Contract, after: Contract) -> Contract:
-    """`after` with the rules, groups, freshness and row bounds of `before`, as far as they fit its columns."""
+    """`after` with what `before` promises of the whole table, as far as it fits the columns."""
     kinds, time = after.kinds, after.time
     fresh = time is not None and kinds[time] in ("date", "datetime")
     return Contract(
@@ -42,6 +43,7 @@ def keep_table_promises(before: Contract, after: Contract) -> Contract:
             "unique_together": tuple(group for group in before.unique_together if kinds.keys() >= set(group)),
             "freshness": before.freshness if fresh else None,
             "row_bounds": before.row_bounds,
+            "fairness": before.fairness if after.sensitive else {},
         }
     )
 
@@ -89,13 +91,14 @@ def inherit(before: Contract, after: Contract) -> Inherited:
 
 
 def promises(contract: Contract) -> int:
-    """How many statements of a person a table can break."""
+    """How many statements of a person a table, or a model that learns from it, can break."""
     return (
         sum(len(contract.promised(column)) for column in contract.columns)
         + len(contract.rules)
         + len(contract.unique_together)
         + (contract.freshness is not None)
         + (contract.row_bounds is not None)
+        + len(contract.fairness)
     )
 
 
@@ -109,10 +112,13 @@ def _promised_columns(contract: Contract) -> list[str]:
     named = {column.name for column in contract.columns if contract.promised(column)}
     named |= {name for rule in contract.rules for name in parse(rule.expression).columns}
     named |= {name for group in contract.unique_together for name in group}
+    named |= set(contract.sensitive) if contract.fairness else set()
     return [column.name for column in contract.columns if column.name in named]
 
 
 def _kept(before: Contract, one: Column, other: Column) -> Column:
+    if one.sensitive and not other.sensitive:
+        other = other.model_copy(update={"sensitive": True})
     if not alike(one, other):
         return other
     stated = [part for part in _PARTS if before.states(one, part) and _says(one, part)]

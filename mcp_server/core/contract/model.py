@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from mcp_server.core.contract.fairness import RateLimits, RateName, check_limits
 from mcp_server.core.contract.lineage import deciding, in_order, tainted
 from mcp_server.core.contract.pattern import MAX_LENGTH, compiled
 from mcp_server.core.contract.rules import MAX_GROUPS, MAX_RULES, Freshness, RowBounds, Rule, check_promises
@@ -137,9 +138,11 @@ class Contract(BaseModel):
         unique_together: groups of columns whose values together occur once; a row with one of them missing is left out.
         freshness: how old the newest value of the time column may be.
         row_bounds: how many rows there are.
+        fairness: how far models may differ between the groups of the sensitive columns, by rate.
     Raises:
         DataRejected: `E_CONTRACT`: two targets, a derived column without its expression, a mark of made-up rows that
-            isn't there or isn't ignored, a rule that doesn't fit the columns, a pattern that isn't one, or a feature
+            isn't there or isn't ignored, a rule that doesn't fit the columns, a pattern that isn't one, limits
+            on groups without a sensitive column, or a feature
             that gives the target away by its definition. `E_EXPRESSION`: an expression isn't in the language, or goes
             in a circle.
     """
@@ -155,6 +158,7 @@ class Contract(BaseModel):
     unique_together: Annotated[tuple[Group, ...], BeforeValidator(_sequence), Field(max_length=MAX_GROUPS)] = ()
     freshness: Freshness | None = None
     row_bounds: RowBounds | None = None
+    fairness: dict[RateName, RateLimits] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -191,6 +195,9 @@ class Contract(BaseModel):
             freshness=self.freshness,
             time=self.time,
         )
+        check_limits(self.fairness)
+        if self.fairness and not self.sensitive:
+            _contradiction("Limits on groups need a column that makes them.", "State a column to be sensitive.")
         return self
 
     def _named(self, role: str) -> list[str]:
@@ -228,6 +235,11 @@ class Contract(BaseModel):
     def features(self) -> tuple[Column, ...]:
         """The columns with the role `feature`, in order."""
         return tuple(column for column in self.columns if column.role == "feature")
+
+    @property
+    def sensitive(self) -> tuple[str, ...]:
+        """The columns by whose groups models are compared."""
+        return tuple(column.name for column in self.columns if column.sensitive)
 
     @property
     def not_before_the_event(self) -> frozenset[str]:
@@ -285,7 +297,7 @@ def to_dict(contract: Contract) -> dict[str, Any]:
     return value
 
 
-_LATER = ("made", "synthetic", "rules", "unique_together", "freshness", "row_bounds")
+_LATER = ("made", "synthetic", "rules", "unique_together", "freshness", "row_bounds", "fairness")
 _LATER_OF_COLUMN = ("pattern", "inferred", "sensitive")
 
 

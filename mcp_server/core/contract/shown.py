@@ -18,7 +18,8 @@ def shown(contract: Contract) -> dict[str, Any]:
     Returns:
         `columns` (at most 200; target, time, key and those with promises first, in the table's order), and where there
         is something to say `columns_left_out`, `derived`, `row_filter`, `rules`, `unique_together`, `freshness`,
-        `row_bounds`. A column's `stated` names the parts that a person stated, `confidence` how sure the others are.
+        `row_bounds`, `fairness`. A column's `stated` names the parts that a person stated, `confidence` how sure the
+        others are.
     """
     listed = _listed(contract)
     document: dict[str, Any] = {"columns": [_column(contract, column) for column in listed]}
@@ -38,6 +39,10 @@ def shown(contract: Contract) -> dict[str, Any]:
         promise = getattr(contract, name)
         if promise is not None:
             document[name] = promise.model_dump(mode="json", exclude_none=True)
+    if contract.fairness:
+        document["fairness"] = {
+            rate: limits.model_dump(exclude_none=True) for rate, limits in contract.fairness.items()
+        }
     return document
 
 

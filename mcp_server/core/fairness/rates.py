@@ -19,9 +19,6 @@ SMALL = 30
 FEW = 10
 """Rows that a single rate is of, below which nothing is concluded from it."""
 
-SHARES = frozenset({"base_rate", "selection_rate", "false_positive_rate", "false_negative_rate", "error_rate"})
-"""The rates that are shares of rows, so that a ratio of two means something."""
-
 
 @dataclass(frozen=True, slots=True)
 class GroupRates:

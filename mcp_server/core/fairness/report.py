@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mcp_server.core.contract.fairness import SHARES
 from mcp_server.core.fairness.gates import Limit, Ruling, rule
 from mcp_server.core.fairness.grouping import Group
 from mcp_server.core.fairness.intervals import Rate, difference, ratio
-from mcp_server.core.fairness.rates import FEW, SHARES, SMALL, GroupRates, rates_of
+from mcp_server.core.fairness.rates import FEW, SMALL, GroupRates, rates_of
 from mcp_server.core.labels import label
 from mcp_server.core.metrics import Task, wilson_interval
 from mcp_server.errors import BadSample, InvalidInput

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mcp_server.core.labels import label
-from mcp_server.core.plain_yaml import read_plain_yaml
+from mcp_server.core.contract.fairness import RateLimits, RateName, check_limits
+from mcp_server.core.stated_document import read_stated
 from mcp_server.errors import InvalidInput
 
-MOST_BYTES = 256_000
 MOST_SUBJECTS = 100
 _HINT = "docs/guides/gates.md has an example."
 
@@ -49,20 +48,53 @@ class Latency(_Part):
     p99: Annotated[float, Field(gt=0)] | None = None
 
 
-class ModelGates(_Part):
-    """What a model version must keep; that its verification passes is asked in any case.
+class FairnessGates(_Part):
+    """How far a model's rates may differ between groups of rows.
+
+    Args:
+        groups: columns that make the groups; without them those that the data's contract states to be sensitive.
+        limits: rate to its limits, beside those that the contract states.
+        dataset: whose rows it's judged on; without one the rows of its own data that it wasn't trained on.
+    """
+
+    groups: Annotated[list[Name], Field(min_length=1, max_length=20)] | None = None
+    limits: Annotated[dict[RateName, RateLimits], Field(max_length=20)] = {}
+    dataset: Name | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        check_limits(self.limits)
+        if self.groups is not None and not self.limits:
+            raise ValueError("groups are named, and no limits that hold for them")
+        return self
+
+
+class VersionGates(_Part):
+    """What any version of a model must keep.
 
     Args:
         metrics: on its test rows.
         gap: by how much a metric may be better on the rows learned from than on the test rows, in the metric's unit.
         max_age_days: since it was trained.
+        fairness: what the contract of its data asks is asked in any case.
     """
 
-    model: Name
     metrics: Annotated[dict[Name, Bound], Field(max_length=50)] = {}
     gap: Annotated[dict[Name, Annotated[float, Field(ge=0)]], Field(max_length=50)] = {}
     latency_ms: Latency | None = None
     max_age_days: Days | None = None
+    fairness: FairnessGates | None = None
+
+
+class ModelGates(VersionGates):
+    """What a model version must keep; that its verification passes is asked in any case.
+
+    Args:
+        stage: also what the policy asks of a version for this stage.
+    """
+
+    model: Name
+    stage: Literal["staging", "production"] | None = None
 
 
 class DataGates(_Part):
@@ -95,26 +127,7 @@ def read_gates(text: str) -> Gates:
     Raises:
         InvalidInput: it can't be read, names what isn't known, or states nothing.
     """
-    if len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
-        raise InvalidInput(f"The gates are larger than {MOST_BYTES // 1_000} kB.", hint=_HINT)
-    try:
-        raw = read_plain_yaml(text, unique=True)
-    except ValueError:
-        raise InvalidInput("The gates aren't YAML with each key once and without aliases.", hint=_HINT) from None
-    if not isinstance(raw, dict):
-        raise InvalidInput("The gates must be an object with data and models.", hint=_HINT)
-    try:
-        gates = Gates.model_validate(raw)
-    except (ValidationError, RecursionError) as wrong:
-        raise InvalidInput(_told(wrong), hint=_HINT) from None
+    gates = read_stated(text, Gates, called="gates", parts="data and models", hint=_HINT)
     if not gates.data and not gates.models:
         raise InvalidInput("The gates name neither data nor models, so nothing would be checked.", hint=_HINT)
     return gates
-
-
-def _told(wrong: ValidationError | RecursionError) -> str:
-    if isinstance(wrong, RecursionError):
-        return "The gates are nested too deep."
-    first = wrong.errors(include_input=False, include_url=False)[0]
-    place = ".".join(label(str(part)) for part in first["loc"]) or "the whole"
-    return f"The gates can't be used at {place}: {first['msg'].removeprefix('Value error, ')}."

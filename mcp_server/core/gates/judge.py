@@ -6,29 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mcp_server.core.gates.document import Bound, DataGates, ModelGates
-
-State = Literal["passed", "failed", "unknown"]
-
-GREATER_IS_BETTER = frozenset({"accuracy", "roc_auc", "macro_roc_auc", "average_precision", "r2"})
-"""Every other metric of ours is a loss."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One gate.
-
-    Args:
-        subject: the model or data set version.
-        gate: stable, such as `log_loss` or `verification`.
-        state: `unknown` is not a pass.
-        detail: one sentence with the figures.
-    """
-
-    subject: str
-    gate: str
-    state: State
-    detail: str
+from mcp_server.core.gates.document import Bound, DataGates, VersionGates
+from mcp_server.core.gates.fairness import GroupFacts, judge_groups
+from mcp_server.core.gates.order_statistics import Quantile
+from mcp_server.core.gates.outcome import Outcome, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +23,8 @@ class ModelFacts:
         train: metric to value on the rows learned from.
         age_days: since it was trained.
         latency_ms: quantile (`p50`, `p99`) to milliseconds for one row; None where it wasn't measured.
+        groups: what was found of each limit on groups that holds for it.
+        not_compared: why its groups couldn't be compared, in words; empty where they could.
     """
 
     reference: str
@@ -50,7 +33,9 @@ class ModelFacts:
     test: Mapping[str, Mapping[str, Any]]
     train: Mapping[str, float]
     age_days: float
-    latency_ms: Mapping[str, float] | None
+    latency_ms: Mapping[str, Quantile] | None
+    groups: tuple[GroupFacts, ...] = ()
+    not_compared: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +54,7 @@ class DataFacts:
     age_days: float
 
 
-def judge_model(gates: ModelGates, facts: ModelFacts) -> list[Outcome]:
+def judge_model(gates: VersionGates, facts: ModelFacts) -> list[Outcome]:
     """Every gate of a model; after a failed verification the stored figures say nothing, so nothing else passes."""
 
     def told(gate: str, state: State, detail: str) -> Outcome:
@@ -102,7 +87,7 @@ def judge_data(gates: DataGates, facts: DataFacts) -> list[Outcome]:
     return [Outcome(facts.reference, name, state, detail) for name, (state, detail) in found]
 
 
-def _model_gates(gates: ModelGates, facts: ModelFacts) -> Iterator[tuple[str, tuple[State, str]]]:
+def _model_gates(gates: VersionGates, facts: ModelFacts) -> Iterator[tuple[str, tuple[State, str]]]:
     for name, bound in gates.metrics.items():
         yield name, _bounded(facts.test.get(name), bound, sorted(facts.test))
     for name, most in gates.gap.items():
@@ -113,6 +98,10 @@ def _model_gates(gates: ModelGates, facts: ModelFacts) -> Iterator[tuple[str, tu
                 yield f"latency {name}", _latency(facts.latency_ms, name, limit)
     if gates.max_age_days is not None:
         yield "age", _age(facts.age_days, gates.max_age_days)
+    if facts.not_compared:
+        yield "fairness", ("unknown", facts.not_compared)
+    for found in facts.groups:
+        yield found.gate, judge_groups(found)
 
 
 def _bounded(found: Mapping[str, Any] | None, bound: Bound, known: list[str]) -> tuple[State, str]:
@@ -142,16 +131,23 @@ def _gap(name: str, facts: ModelFacts, most: float) -> tuple[State, str]:
     test, train = facts.test.get(name), facts.train.get(name)
     if test is None or train is None:
         return "unknown", "It isn't known for both the test rows and the rows learned from."
+    from mcp_server.core.metrics.direction import HIGHER_IS_BETTER  # its package loads numpy
+
     gap = float(test["value"] - train)
-    worse = -gap if name in GREATER_IS_BETTER else gap
+    worse = -gap if name in HIGHER_IS_BETTER else gap
     detail = f"{train:.4g} on the rows learned from, {test['value']:.4g} on the test rows; may differ by {most:g}."
     return ("passed" if worse <= most else "failed"), detail
 
 
-def _latency(found: Mapping[str, float] | None, name: str, limit: float) -> tuple[State, str]:
-    if found is None:
+def _latency(measured: Mapping[str, Quantile] | None, name: str, limit: float) -> tuple[State, str]:
+    if measured is None:
         return "unknown", "It couldn't be measured."
-    return ("passed" if found[name] <= limit else "failed"), f"{found[name]:.3g} ms a row here; at most {limit:g} ms."
+    found = measured[name]
+    known = found.low is not None and found.high is not None
+    interval = f" (95 %: {found.low:.3g} to {found.high:.3g})" if known else ""
+    return ("passed" if found.value <= limit else "failed"), (
+        f"{found.value:.3g} ms a row here{interval}; at most {limit:g} ms."
+    )
 
 
 def _age(days: float, most: float) -> tuple[State, str]:

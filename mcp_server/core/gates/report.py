@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from mcp_server.core.gates.judge import Outcome
+from mcp_server.core.gates.outcome import Outcome
 from mcp_server.core.labels import label
 
 _MARKS = {"passed": "passed", "failed": "**failed**", "unknown": "**can't be told**"}

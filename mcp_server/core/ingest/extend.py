@@ -291,7 +291,4 @@ def _renewed(frame: pl.DataFrame, contract: Contract) -> Contract:
         personal={column.name: True for column in contract.columns if column.personal},
     )
     renewed = apply_overrides(inferred, stated)
-    sensitive = {column.name for column in contract.columns if column.sensitive}
-    columns = tuple(one.model_copy(update={"sensitive": one.name in sensitive}) for one in renewed.columns)
-    renewed = renewed.model_copy(update={"synthetic": contract.synthetic, "columns": columns})
-    return keep_promises(contract, renewed)
+    return keep_promises(contract, renewed.model_copy(update={"synthetic": contract.synthetic}))

@@ -128,7 +128,7 @@ def _binary(target: object, forecast: object) -> list[Measure]:
     ]
     if positive.any() and not positive.all():
         found += [RankArea(positive, share), AveragePrecision(positive, share)]
-    found.append(MeanLoss("accuracy", ((share > 0.5) == positive).astype(np.float64), higher_is_better=True))
+    found.append(MeanLoss("accuracy", ((share > 0.5) == positive).astype(np.float64)))
     found.append(CalibrationError(positive, share))
     return found
 
@@ -141,7 +141,7 @@ def _multiclass(target: object, forecast: object) -> list[Measure]:
     found: list[Measure] = [
         MeanLoss("log_loss", log_losses(indexes, shares)),
         MeanLoss("brier", ((shares - np.eye(shares.shape[1])[indexes]) ** 2).sum(axis=1)),
-        MeanLoss("accuracy", right.astype(np.float64), higher_is_better=True),
+        MeanLoss("accuracy", right.astype(np.float64)),
     ]
     if len(np.unique(indexes)) > 1:
         found.append(MacroArea(indexes, shares))

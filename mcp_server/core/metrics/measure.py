@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mcp_server.core.metrics.direction import HIGHER_IS_BETTER
 from mcp_server.errors import BadSample
 
 FloatArray = NDArray[np.float64]
@@ -37,9 +38,9 @@ class Measure(Protocol):
 class MeanLoss:
     """The mean of a loss of each row, shape (n,): log loss, Brier score, accuracy, absolute error."""
 
-    def __init__(self, name: str, losses: FloatArray, *, higher_is_better: bool = False) -> None:
+    def __init__(self, name: str, losses: FloatArray) -> None:
         self.name = name
-        self.higher_is_better = higher_is_better
+        self.higher_is_better = name in HIGHER_IS_BETTER
         self.losses = losses
         self.value = float(losses.mean())
         self.influence: FloatArray | None = losses - self.value
@@ -52,10 +53,9 @@ class MeanLoss:
 class RootMeanSquare:
     """The root of the mean of squared errors, in the target's unit; `squares` has shape (n,)."""
 
-    higher_is_better = False
-
     def __init__(self, squares: FloatArray, name: str = "rmse") -> None:
         self.name = name
+        self.higher_is_better = name in HIGHER_IS_BETTER
         self.squares = squares
         mean = float(squares.mean())
         self.value = mean**0.5
@@ -70,7 +70,7 @@ class Determination:
     """R2: 1 minus squared error over the target's variance in the same (re)sample; 0 is as good as the mean."""
 
     name = "r2"
-    higher_is_better = True
+    higher_is_better = name in HIGHER_IS_BETTER
 
     def __init__(self, target: FloatArray, squares: FloatArray) -> None:
         self.squares = squares

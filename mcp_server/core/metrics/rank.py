@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mcp_server.core.metrics.direction import HIGHER_IS_BETTER
 from mcp_server.core.metrics.measure import FloatArray, IntArray
 from mcp_server.errors import BadSample
 
@@ -23,8 +24,6 @@ class RankArea:
         BadSample: one of the two classes has no row.
     """
 
-    higher_is_better = True
-
     def __init__(self, positive: NDArray[np.bool_], scores: FloatArray, name: str = "roc_auc") -> None:
         positives = int(positive.sum())
         negatives = len(positive) - positives
@@ -34,6 +33,7 @@ class RankArea:
                 hint="Use rows on which both outcomes happened.",
             )
         self.name = name
+        self.higher_is_better = name in HIGHER_IS_BETTER
         self._positive = np.flatnonzero(positive)
         ranked = np.argsort(scores[~positive], kind="stable")
         self._negative = np.flatnonzero(~positive)[ranked]
@@ -79,7 +79,7 @@ class AveragePrecision:
     """
 
     name = "average_precision"
-    higher_is_better = True
+    higher_is_better = name in HIGHER_IS_BETTER
 
     def __init__(self, positive: NDArray[np.bool_], scores: FloatArray) -> None:
         if not positive.any() or positive.all():
@@ -133,7 +133,7 @@ class MacroArea:
     """
 
     name = "macro_roc_auc"
-    higher_is_better = True
+    higher_is_better = name in HIGHER_IS_BETTER
 
     def __init__(self, target: IntArray, probabilities: FloatArray) -> None:
         present = np.unique(target)

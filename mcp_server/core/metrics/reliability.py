@@ -9,6 +9,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from mcp_server.core.metrics.direction import HIGHER_IS_BETTER
 from mcp_server.core.metrics.measure import FloatArray, IntArray
 
 BINS = 10
@@ -52,7 +53,7 @@ class CalibrationError:
     """
 
     name = "calibration_error"
-    higher_is_better = False
+    higher_is_better = name in HIGHER_IS_BETTER
 
     def __init__(self, happened: NDArray[np.bool_], probability: FloatArray, *, bins: int = BINS) -> None:
         order = np.argsort(probability, kind="stable")

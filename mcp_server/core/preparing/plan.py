@@ -249,8 +249,8 @@ class Embed(Step):
 
 class Restate(Step):
     """State what the contract promises: ranges, lists, patterns, units, roles, rules across columns, groups of unique
-    columns, freshness, row bounds. A part is set by its value and removed by null. Or take a document of `pandera`
-    (YAML) or `great_expectations` (JSON).
+    columns, freshness, row bounds, limits on groups (fairness). A part is set by its value and removed by null. Or take
+    a document of `pandera` (YAML) or `great_expectations` (JSON).
     """
 
     example = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 import polars as pl
 
+from mcp_server.core.contract.fairness import SHARES
 from mcp_server.core.explain import given_inputs
 from mcp_server.core.fairness import (
     FairnessReport,
@@ -24,7 +25,7 @@ from mcp_server.core.fairness import (
     overall,
     proxies,
 )
-from mcp_server.core.fairness.rates import SHARES, SMALL
+from mcp_server.core.fairness.rates import SMALL
 from mcp_server.core.labels import closest, label
 from mcp_server.core.predictor.batch import compile_batch
 from mcp_server.errors import InvalidInput
@@ -41,8 +42,8 @@ def judge_groups(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     """Rates, gaps, gates, conflicts and proxies for the groups of some columns.
 
     Args:
-        arguments: form (path), path, contract and held_out as for `judged_rows`, groups (columns), limits (rate to the
-            least ratio of a share, or the largest difference of anything else), personal (columns), seed.
+        arguments: form (path), path, contract and held_out as for `judged_rows`, groups (columns), limits (column to
+            its limits, each as `StatedLimit`), personal (columns), seed.
     Returns:
         rows (judged), left_out, positive (the class that counts as selected, or None), columns: for each what
         `_column` tells. A group of a personal column is called by its place.
@@ -59,7 +60,6 @@ def judge_groups(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     judged = rows.judged
     report(0.3, "Answering")
     forecast = batch.answer(judged).forecast
-    limits = [Limit(name, "ratio" if name in SHARES else "difference", value) for name, value in _limits(arguments)]
     told = []
     for at, name in enumerate(arguments["groups"]):
         report(0.4 + 0.5 * at / len(arguments["groups"]), "Comparing groups")
@@ -71,6 +71,7 @@ def judge_groups(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
             ]
         # Groups are formed over all rows, so that they're the same whichever rows are judged.
         groups = sorted((replace(one, rows=one.rows[rows.rows]) for one in everywhere), key=lambda one: -one.rows.sum())
+        limits = [Limit(*one) for one in arguments["limits"].get(name, ())]
         found = fairness(rows.target, forecast, groups, task=batch.form.task, limits=limits, rng=rng)
         asked = _asked(judged, name, given_inputs(batch.form), groups, rng)
         told.append(_column(name, found, everywhere, asked))
@@ -90,10 +91,6 @@ def _check_column(name: str, known: list[str], target: str) -> None:
         raise InvalidInput(
             f"The data has no column {label(name)!r}.", hint=closest(name, known) or "describe_data lists the columns."
         )
-
-
-def _limits(arguments: Mapping[str, Any]) -> list[tuple[str, float]]:
-    return sorted((str(name), float(value)) for name, value in arguments["limits"].items())
 
 
 def _asked(

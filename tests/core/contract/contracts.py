@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from mcp_server.core.contract import Column, Contract, Derived, Freshness, RowBounds, Rule
+from mcp_server.core.contract import Column, Contract, Derived, Freshness, RateLimits, RowBounds, Rule
 
 GAMES = Contract(
     columns=(
@@ -26,6 +26,12 @@ GAMES = Contract(
     unique_together=(("date", "home"),),
     freshness=Freshness(days=2.0),
     row_bounds=RowBounds(minimum=10),
+)
+
+LIMITS = (
+    {},
+    {"selection_rate": RateLimits(ratio=0.8)},
+    {"selection_rate": RateLimits(ratio=0.9, difference=0.1), "false_negative_rate": RateLimits(difference=0.05)},
 )
 
 texts = st.text(min_size=1, max_size=12)
@@ -92,6 +98,7 @@ def contracts(draw, kinds: tuple[str, ...] | None = None, *, inferred: bool = Fa
         unique_together=draw(st.sampled_from([(), (("a", "b"),), (("a", "b"), ("b", "c", "d"))])),
         freshness=Freshness(days=draw(st.floats(0.5, 50))) if timely and draw(st.booleans()) else None,
         row_bounds=None if least is None else RowBounds(minimum=least),
+        fairness=draw(st.sampled_from(LIMITS)) if any(column.sensitive for column in listed) else {},
     )
 
 

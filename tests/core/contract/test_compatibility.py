@@ -68,6 +68,20 @@ def test_a_narrower_promise_breaks_nobody(document):
     assert broken(document) == []
 
 
+def test_a_limit_on_groups_that_goes_or_loosens_breaks_and_a_tighter_one_does_not():
+    limits = {"selection_rate": {"ratio": 0.8, "difference": 0.1}}
+    held = edit(GAMES, read_change({"columns": {"home": {"sensitive": True}}, "fairness": limits}))
+
+    def after(**changed: float) -> list[str]:
+        return [
+            str(one) for one in breaks(held, edit(held, read_change({"fairness": {"selection_rate": changed or None}})))
+        ]
+
+    told = ["models are no longer held to its limit of selection_rate"]
+    assert after() == after(ratio=0.7, difference=0.1) == after(ratio=0.8) == told
+    assert after(ratio=0.9, difference=0.1) == []
+
+
 def of(*columns: Column) -> Contract:
     return Contract(columns=columns)
 

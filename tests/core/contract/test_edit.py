@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from core.contract.contracts import GAMES, contracts, same_columns
 from mcp_server.core.contract import Contract, from_dict, to_dict
 from mcp_server.core.contract.edit import change_between, differences, edit, read_change, to_document
+from mcp_server.core.contract.fairness import stated_limits
 from mcp_server.errors import CourtsideError, DataRejected, InvalidInput
 
 
@@ -134,6 +135,23 @@ def test_the_differences_say_what_was_and_what_is():
     ]
 
 
+def test_limits_on_groups_are_set_changed_and_removed_by_rate():
+    stated = edited({"columns": {"home": {"sensitive": True}}, "fairness": {"selection_rate": {"ratio": 0.8}}})
+    assert stated.sensitive == ("home",)
+    more = edit(stated, read_change({"fairness": {"false_negative_rate": {"difference": 0.1}}}))
+    assert stated_limits(more.fairness) == [
+        ("false_negative_rate", "difference", 0.1),
+        ("selection_rate", "ratio", 0.8),
+    ]
+    assert edit(more, read_change({"fairness": {"false_negative_rate": None}})) == stated
+    assert edit(more, read_change({"fairness": None})).fairness == {}
+    assert [difference.to_list() for difference in differences(stated, more)] == [
+        [None, "fairness false_negative_rate", None, {"difference": 0.1}]
+    ]
+    assert from_dict(json.loads(json.dumps(to_dict(more)))) == more
+    assert "fairness" not in to_dict(GAMES), "a version from before there were limits keeps its digest"
+
+
 def test_the_differences_hide_values_of_personal_columns():
     found = edited({"columns": {"home": {"personal": True, "allowed": ["Ada Lovelace"]}}})
     told = [difference.to_list() for difference in differences(GAMES, found)]
@@ -176,6 +194,10 @@ def test_a_name_that_is_not_there_gets_a_suggestion(document, meant):
         {"row_bounds": {}},
         {"row_bounds": {"minimum": 5, "maximum": 4}},
         {"unique_together": "home"},
+        {"fairness": {"luck": {"ratio": 0.8}}},
+        {"fairness": {"selection_rate": {}}},
+        {"fairness": {"selection_rate": {"ratio": 1.2}}},
+        {"fairness": {"selection_rate": {"difference": -0.1}}},
     ],
     ids=str,
 )
@@ -200,6 +222,11 @@ def test_a_change_that_is_not_well_formed_is_refused(document):
         ({"rules": {"x": {"expression": "__import__('os')"}}}, "E_EXPRESSION"),
         ({"unique_together": [["home", "home"]]}, "E_CONTRACT"),
         ({"unique_together": [["home"]]}, "E_CONTRACT"),
+        ({"fairness": {"selection_rate": {"ratio": 0.8}}}, "E_CONTRACT"),
+        (
+            {"columns": {"home": {"sensitive": True}}, "fairness": {"calibration_gap": {"ratio": 0.8}}},
+            "E_CONTRACT",
+        ),
     ],
     ids=str,
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 
 from core.contract.contracts import GAMES, contracts
-from mcp_server.core.contract import Column, Contract
-from mcp_server.core.contract.keeping import keep_promises
+from mcp_server.core.contract import Column, Contract, RateLimits
+from mcp_server.core.contract.keeping import inherit, keep_promises
 
 
 def measured(*names: str, **changes: dict) -> Contract:
@@ -61,6 +61,20 @@ def test_a_bound_that_was_taken_away_does_not_come_back():
     after = Contract(columns=(Column(name="a", kind="number", minimum=1.0, maximum=2.0, inferred={"kind": 0.9}),))
     found = keep_promises(before, after).column("a")
     assert (found.minimum, found.maximum) == (None, 2.0)
+
+
+def test_what_is_sensitive_stays_it_and_limits_on_groups_go_with_the_last_such_column():
+    limits = {"selection_rate": RateLimits(ratio=0.8)}
+    columns = tuple(
+        column.model_copy(update={"sensitive": column.name in ("home", "season")}) for column in GAMES.columns
+    )
+    before = Contract(**{**dict(GAMES), "columns": columns, "fairness": limits})
+    found = keep_promises(before, measured("home", "note"))
+    assert found.sensitive == ("home",)
+    assert found.fairness == limits
+    assert keep_promises(before, measured("note")).fairness == {}
+    lacking = inherit(before, measured("note", "home", "date", "game_id", "home_score", "away_score")).lacking
+    assert "season" in lacking, "a table without the groups can't be held to the limits on them"
 
 
 @settings(max_examples=200, deadline=None)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcp_server.core.contract.fairness import RATES, SHARES
 from mcp_server.core.fairness import Group, Limit, fairness, group_rows, proxies, rule
 from mcp_server.core.fairness.gates import overall
 from mcp_server.core.fairness.intervals import Rate, difference, ratio
@@ -35,6 +36,20 @@ def table(happened_selected: int, happened_not: int, not_selected: int, not_not:
     target = np.repeat([1.0, 1.0, 0.0, 0.0], [happened_selected, happened_not, not_selected, not_not])
     forecast = np.repeat([0.9, 0.2, 0.8, 0.1], [happened_selected, happened_not, not_selected, not_not])
     return target, forecast
+
+
+@pytest.mark.parametrize(
+    ("task", "forecast"),
+    [
+        ("binary", np.array([0.2, 0.9, 0.7, 0.1])),
+        ("multiclass", np.array([[0.2, 0.8, 0.0], [0.1, 0.1, 0.8], [0.9, 0.1, 0.0], [0.2, 0.7, 0.1]])),
+        ("regression", np.array([0.2, 0.9, 0.7, 0.1])),
+    ],
+)
+def test_a_contract_can_limit_every_rate_that_a_model_decides_and_no_other(task, forecast):
+    rates = rates_of(np.array([0.0, 1.0, 0.0, 1.0]), forecast, task=task, rng=rng())
+    assert rates.keys() - {"base_rate"} == RATES[task]
+    assert {name for name in rates if name in SHARES} == {name for name in rates if name.endswith("_rate")}
 
 
 # Groups ----------------------------------------------------------------------------------------------------------

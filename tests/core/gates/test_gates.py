@@ -5,18 +5,26 @@ import xml.etree.ElementTree as ET
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
+from mcp_server.core.contract.fairness import RateLimits, StatedLimit
 from mcp_server.core.gates import (
     Bound,
     DataFacts,
     DataGates,
+    FairnessGates,
+    GroupFacts,
+    GroupRuling,
     ModelFacts,
     ModelGates,
     Outcome,
+    Quantile,
+    VersionGates,
     judge_data,
     judge_model,
     junit,
     markdown,
+    quantile,
     read_gates,
 )
 from mcp_server.errors import InvalidInput
@@ -36,7 +44,7 @@ def facts(**changed) -> ModelFacts:
         },
         "train": {"log_loss": 0.55, "roc_auc": 0.80},
         "age_days": 10.0,
-        "latency_ms": {"p50": 0.1, "p99": 2.0},
+        "latency_ms": {"p50": Quantile(0.1, 0.09, 0.12), "p99": Quantile(2.0, 1.5, None)},
     }
     return ModelFacts(**{**values, **changed})
 
@@ -108,6 +116,78 @@ def test_latency_and_age_are_limits():
         "latency p99": "passed",
         "age": "failed",
     }
+
+
+def test_a_latency_is_told_with_its_interval_where_it_has_one():
+    told = {one.gate: one.detail for one in judge_model(VersionGates(latency_ms={"p50": 1, "p99": 1}), facts())}
+    assert told["latency p50"] == "0.1 ms a row here (95 %: 0.09 to 0.12); at most 1 ms."
+    assert told["latency p99"] == "2 ms a row here; at most 1 ms."
+
+
+@given(n=st.integers(1, 700), share=st.floats(0.02, 0.98))
+def test_a_quantile_lies_within_ranks_that_a_binomial_count_stays_between(n, share):
+    found = quantile([float(rank) for rank in range(1, n + 1)], share)
+    count = stats.binom(n, share)
+    if found.low is None:
+        assert count.cdf(0) > 0.025 - 1e-9
+    else:
+        assert count.cdf(found.low - 1) <= 0.025 + 1e-9
+        assert found.low == n or count.cdf(found.low) > 0.025 - 1e-9, "the next rank would miss too often"
+    if found.high is None:
+        assert count.sf(n - 1) > 0.025 - 1e-9
+    else:
+        assert count.sf(found.high - 1) <= 0.025 + 1e-9
+        assert found.high == 1 or count.sf(found.high - 2) > 0.025 - 1e-9
+
+
+RATIO = StatedLimit("selection_rate", "ratio", 0.8)
+KEEPS = GroupRuling("C", "passed", 0.95, 0.9, 1.0)
+BREAKS = GroupRuling("F", "failed", 0.5, 0.4, 0.6)
+SMALL = GroupRuling("X", "unknown", 0.2, 0.05, None, "too few rows")
+
+
+@pytest.mark.parametrize(
+    ("rulings", "state", "told"),
+    [
+        ((KEEPS,), "passed", "C: 0.95 (95 %: 0.9 to 1). Against M the whole interval must be 0.8 to 1.25."),
+        ((KEEPS, BREAKS, SMALL), "failed", "F: 0.5 (95 %: 0.4 to 0.6) (1 unknown, 1 passed)."),
+        ((KEEPS, SMALL), "unknown", "X: 0.2 (95 %: 0.05 to no end), not decidable with these rows: too few rows"),
+        ((), "unknown", "only one group"),
+    ],
+)
+def test_a_limit_on_groups_passes_only_where_every_group_keeps_it(rulings, state, told):
+    found = facts(groups=(GroupFacts("sex", RATIO, "M", rulings),))
+    outcome = judge_model(VersionGates(), found)[-1]
+    assert (outcome.gate, outcome.state) == ("fairness selection_rate ratio of sex", state)
+    assert told in outcome.detail
+
+
+def test_groups_that_could_not_be_compared_do_not_pass():
+    outcome = judge_model(VersionGates(), facts(not_compared="E_SERIES: All rows are in one group."))[-1]
+    assert (outcome.gate, outcome.state) == ("fairness", "unknown")
+    assert "one group" in markdown([outcome])
+    assert "one group" in junit([outcome])
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "{groups: [sex]}",
+        "{limits: {selection_rate: {}}}",
+        "{limits: {calibration_gap: {ratio: 0.8}}}",
+        "{limits: {luck: {ratio: 0.8}}}",
+        "{limits: {selection_rate: {ratio: 0}}}",
+        "{group: [sex]}",
+    ],
+)
+def test_limits_on_groups_that_say_nothing_or_too_much_are_refused(part):
+    with pytest.raises(InvalidInput):
+        read_gates(f"models: [{{model: m, fairness: {part}}}]")
+
+
+def test_limits_on_groups_are_read():
+    gates = read_gates("models: [{model: m, fairness: {groups: [sex], limits: {selection_rate: {ratio: 0.8}}}}]")
+    assert gates.models[0].fairness == FairnessGates(groups=["sex"], limits={"selection_rate": RateLimits(ratio=0.8)})
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,24 @@ def test_the_influence_of_a_row_is_what_a_little_more_weight_changes(task: Any) 
             assert change == pytest.approx(measure.influence[row], rel=1e-3, abs=1e-6), measure.name
 
 
+@pytest.mark.parametrize(
+    ("task", "good", "bad"),
+    [
+        ("binary", [0.1, 0.9, 0.2, 0.9], [0.9, 0.2, 0.9, 0.3]),
+        ("multiclass", np.eye(2)[[0, 1, 0, 1]] * 0.8 + 0.1, np.eye(2)[[1, 0, 1, 0]] * 0.8 + 0.1),
+        ("regression", [0.1, 0.9, 0.1, 0.9], [0.9, 0.1, 0.9, 0.1]),
+    ],
+)
+def test_a_forecast_that_is_better_is_better_by_each_metric_in_the_direction_that_it_states(
+    task: Any, good: Any, bad: Any
+) -> None:
+    better, worse = measures([0, 1, 0, 1], good, task=task), measures([0, 1, 0, 1], bad, task=task)
+    assert [one.name for one in better] == [one.name for one in worse]
+    for one, other in zip(better, worse, strict=True):
+        assert (one.value > other.value) == one.higher_is_better, one.name
+        assert one.value != other.value
+
+
 @given(
     share=st.lists(st.sampled_from([0.1, 0.25, 0.5, 0.8, 0.9]), min_size=4, max_size=40),
     seed=st.integers(0, 1000),

@@ -1,0 +1,197 @@
+"""Setting who answers for a version and which stage it has, where the policy lets it; in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from mcp_server.context import CallContext
+from mcp_server.core.governance.standing import Approvable, Stage, check_owner, check_tags
+from mcp_server.errors import InvalidInput, NotFound, PolicyUnmet
+from mcp_server.settings import Settings, parse_api_keys
+from mcp_server.workflows import policy as policies
+from mcp_server.workflows.admin_answers import Reviewed
+from mcp_server.workflows.app import App
+
+if TYPE_CHECKING:
+    from mcp_server.core.gates.outcome import Outcome
+    from mcp_server.core.governance.policy import Policy
+    from mcp_server.storage.records import ModelVersion, Standing
+    from mcp_server.storage.transaction import Transaction
+
+MOST_TOLD = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What is decided about a version; what isn't given stays.
+
+    Args:
+        tags: key to value, or None to remove it.
+        approve, revoke: the stage that the caller approves it for, or that every approval is taken back of.
+        note: why, for an approval.
+    """
+
+    model: str
+    owner: str | None = None
+    tags: Mapping[str, str | None] = field(default_factory=dict)
+    stage: Stage | None = None
+    approve: Approvable | None = None
+    revoke: Approvable | None = None
+    note: str | None = None
+
+    @property
+    def asks(self) -> bool:
+        return any((self.owner, self.tags, self.stage, self.approve, self.revoke))
+
+
+async def review(app: App, call: CallContext, asked: Review) -> Reviewed:
+    """Decide about a version, or show what was decided.
+
+    Raises:
+        InvalidInput: an owner, tag or note that can't be; NotFound: no such version, or no approval to take back.
+        PolicyUnmet: the policy doesn't let it into the stage, or the caller approve it; nothing was changed.
+        BadConfiguration: the policy can't be read.
+    """
+    _check(asked, app.settings)
+    from mcp_server.storage import governance, models
+
+    policy = await policies.stated(app.settings)
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        record = await models.resolve(tx, asked.model)
+        if not asked.asks:
+            return await _told(tx, record, await governance.get(tx, record), policy, [])
+    reference = f"{record.name}@{record.version}"
+    guarded = _guarded(policy, asked.stage)
+    # Measured before the change, by calls of their own: a key stands for the one change below.
+    gates: list[Outcome] = []
+    if guarded:
+        policy, into = guarded
+        gates = await policies.gates_of(app, replace(call, key=None), policy.stages[into], reference)
+    async with storage.database.transaction(call) as tx:
+        record = await models.resolve(tx, reference)
+        before = await governance.get(tx, record)
+        changed = await _decide(tx, call, record, before, asked, policy)
+        owner = asked.owner or before.owner
+        if owner != before.owner:
+            await governance.set_standing(tx, record, stage=before.stage, owner=owner, policy=before.policy)
+            changed.append(f"owner {owner}")
+        if guarded:
+            await _require(tx, record, guarded, gates)
+        by = guarded[0].digest if guarded else None
+        if asked.stage is not None and (asked.stage, by) != (before.stage, before.policy):
+            await governance.set_standing(tx, record, stage=asked.stage, owner=owner, policy=by)
+            changed.append(f"stage {before.stage} to {asked.stage}")
+        answer = await _told(tx, record, await governance.get(tx, record), policy, changed)
+        tx.answer(answer.model_dump(mode="json", exclude_none=True))
+        tx.about(f"model:{reference}", changed=changed, policy=None if policy is None else policy.digest)
+    return answer
+
+
+def _check(asked: Review, settings: Settings) -> None:
+    if (asked.approve or asked.revoke) and not (asked.note or "").strip():
+        raise InvalidInput("An approval needs a note, and so does taking it back.", hint="Say what it rests on.")
+    if asked.note and not (asked.approve or asked.revoke):
+        raise InvalidInput("A note goes with an approval.", hint="Give approve or revoke, or leave note out.")
+    if asked.approve and asked.approve == asked.revoke:
+        raise InvalidInput("approve and revoke name the same stage.", hint="Do one of them.")
+    if asked.owner is not None:
+        keys = () if settings.api_keys is None else parse_api_keys(settings.api_keys)
+        check_owner(asked.owner, frozenset(name for name, _, _ in keys))
+    check_tags({key: value for key, value in asked.tags.items() if value is not None})
+
+
+def _guarded(policy: Policy | None, stage: Stage | None) -> tuple[Policy, Approvable] | None:
+    """The policy and the stage that it guards, where a version is to get there."""
+    if policy is None or stage not in ("staging", "production") or stage not in policy.stages:
+        return None
+    return policy, stage
+
+
+async def _decide(
+    tx: Transaction, call: CallContext, record: ModelVersion, before: Standing, asked: Review, policy: Policy | None
+) -> list[str]:
+    """Tags and approvals; what changed, in words of ours."""
+    from mcp_server.storage import governance
+
+    changed = []
+    if asked.tags:
+        merged = {**before.tags, **asked.tags}
+        wanted = {key: value for key, value in merged.items() if value is not None}
+        check_tags(wanted)
+        if wanted != before.tags:
+            await governance.set_tags(tx, record, wanted)
+            changed.append("tags")
+    if asked.revoke:
+        if not await governance.revoke(tx, record, asked.revoke, by=call.caller.id):
+            raise NotFound(
+                f"No approval for {asked.revoke} stands.", hint="review_model with the model alone shows which do."
+            )
+        changed.append(f"approvals for {asked.revoke} taken back")
+    if asked.approve:
+        rules = None if policy is None else policy.stages.get(asked.approve)
+        if rules is not None and rules.four_eyes and call.caller.id == record.created_by:
+            raise PolicyUnmet(
+                f"{call.caller.id} trained {record.name}@{record.version}, and the policy asks for the approval of "
+                f"someone else for {asked.approve}.",
+                hint="Let another principal with the scope admin approve it.",
+                details={"unmet": ["four_eyes"]},
+            )
+        if await governance.approve(
+            tx, record, asked.approve, approver=call.caller.id, note=(asked.note or "").strip()
+        ):
+            changed.append(f"approved for {asked.approve} by {call.caller.id}")
+    return changed
+
+
+async def _require(
+    tx: Transaction, record: ModelVersion, guarded: tuple[Policy, Approvable], gates: Sequence[Outcome]
+) -> None:
+    from mcp_server.core.governance.judge import judge_version
+    from mcp_server.storage import governance
+
+    policy, stage = guarded
+    facts = await policies.facts_of(tx, record, await governance.get(tx, record))
+    unmet = [one for one in judge_version(policy.stages[stage], facts, stage, gates) if one.state != "passed"]
+    if unmet:
+        told = " ".join(f"{one.gate}: {one.detail}" for one in unmet[:MOST_TOLD])
+        more = f" And {len(unmet) - MOST_TOLD} more." if len(unmet) > MOST_TOLD else ""
+        raise PolicyUnmet(
+            f"The policy doesn't let {facts.reference} into {stage}; nothing was changed. {told}{more}",
+            hint="Meet each rule, then repeat; docs/guides/governance.md says what each asks.",
+            details={"unmet": [one.gate for one in unmet]},
+        )
+
+
+async def _told(
+    tx: Transaction, record: ModelVersion, standing: Standing, policy: Policy | None, changed: list[str]
+) -> Reviewed:
+    from mcp_server.storage import governance
+
+    reference = f"{record.name}@{record.version}"
+    notes = {f"{one.stage} by {one.approver}": one.note for one in standing.approvals}
+    others = [
+        f"{name}@{version}"
+        for name, version, _ in await governance.in_stage(tx, ["production"], name=record.name)
+        if version != record.version
+    ]
+    following = "model://" + reference + "/card shows it."
+    if standing.stage == "production" and others:
+        following = f"{', '.join(others[:MOST_TOLD])} {'is' if len(others) == 1 else 'are'} in production too."
+    return Reviewed(
+        model=reference,
+        stage=standing.stage,
+        owner=standing.owner,
+        tags=dict(standing.tags),
+        approvals=[
+            {"stage": one.stage, "by": one.approver, "at": one.at.isoformat(timespec="seconds")}
+            for one in standing.approvals
+        ],
+        guarded=[] if policy is None else sorted(policy.stages),
+        policy=None if policy is None else policy.digest,
+        changed=changed,
+        next=following,
+        untrusted={"notes": notes} if notes else None,
+    )
