@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
@@ -50,15 +50,19 @@ async def add(
 
 
 async def latest(tx: Transaction, name: str, version: int) -> Validation | None:
-    """The latest validation of a version, or None where there was none."""
+    """The latest validation of a version by Courtside's own checks, or None where there was none."""
     query = (
         select(validations)
-        .where(validations.c.folded == fold_name(check_name(name)), validations.c.version == version)
+        .where(
+            validations.c.folded == fold_name(check_name(name)),
+            validations.c.version == version,
+            validations.c.suite.is_(None),
+        )
         .order_by(validations.c.id.desc())
         .limit(1)
     )
     row = (await tx.execute(query)).first()
-    return None if row is None else Validation(row.version, row.baseline, row.at, row.verdict, row.rules)
+    return None if row is None else _value(row)
 
 
 async def list_page(tx: Transaction, name: str, *, cursor: str | None = None, limit: int = 20) -> Page[Validation]:
@@ -74,5 +78,8 @@ async def list_page(tx: Transaction, name: str, *, cursor: str | None = None, li
         query = query.where(validations.c.id < before)
     rows = (await tx.execute(query.order_by(validations.c.id.desc()).limit(rows_wanted(limit)))).all()
     page = page_of(rows, limit, lambda row: int(row.id))
-    found = [Validation(row.version, row.baseline, row.suite, row.at, row.verdict, row.rules) for row in page.items]
-    return Page(tuple(found), page.next_cursor)
+    return Page(tuple(_value(row) for row in page.items), page.next_cursor)
+
+
+def _value(row: Any) -> Validation:
+    return Validation(row.version, row.baseline, row.suite, row.at, row.verdict, row.rules)

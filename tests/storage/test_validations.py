@@ -44,6 +44,18 @@ async def test_the_newest_come_first_and_the_rest_by_cursor(storage: Storage, cl
     assert first.items[0].at > first.items[1].at
 
 
+async def test_a_suite_that_passes_is_not_the_latest_word_of_our_own_checks(storage: Storage) -> None:
+    await add(storage, "games", 1, "own")
+    said = {"version": 1, "baseline": None, "verdict": "pass", "rules": {}, "request_id": "suite", "suite": "sha256:0"}
+    async with storage.database.transaction() as tx:
+        await validations.add(tx, name="games", **said)
+        latest = await validations.latest(tx, "games", 1)
+        page = await validations.list_page(tx, "games")
+    assert latest is not None
+    assert (latest.verdict, latest.suite) == ("warn", None)
+    assert [one.suite for one in page.items] == ["sha256:0", None]
+
+
 async def test_a_name_that_is_none_is_refused(storage: Storage) -> None:
     with pytest.raises(DataRejected):
         await add(storage, "no name", 1, "a")
