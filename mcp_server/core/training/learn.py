@@ -21,7 +21,7 @@ from mcp_server.core.training.estimators import (
     fit_linear,
 )
 from mcp_server.core.training.forming import blend_form, to_form
-from mcp_server.core.training.prepare import STYLES, Preparation, Style, prepare
+from mcp_server.core.training.prepare import STYLES, Preparation, Style, prepare, style_of
 from mcp_server.core.training.split import Split
 from mcp_server.core.training.target import Target, target_values
 
@@ -104,6 +104,7 @@ def learn_chosen(
     members: Sequence[Mapping[str, Any]],
     calibration: Mapping[str, Any],
     half_width: float | None,
+    intercepts: Sequence[float] | None = None,
     features: Sequence[str] | None = None,
     allow_leaks: bool = False,
     rng: np.random.Generator,
@@ -114,33 +115,34 @@ def learn_chosen(
         frame, contract, target, split, features, allow_leaks: as for `learn`.
         members: algorithm, parameters and weight of each; several make a blend.
         calibration, half_width: from the folds.
+        intercepts: of a stack, one for each output.
     Returns:
         the same form for the same table, split, choice and seed.
     """
     train = split.train
-    values = target_values(frame, contract, target)[train]
+    outcomes = target_values(frame, contract, target)
+    styles = [style_of(member["algorithm"], member["parameters"]) for member in members]
     preparations: dict[Style, Preparation] = {}
     matrices = {}
-    for style in dict.fromkeys(STYLES[member["algorithm"]] for member in members):
-        prepared = prepare(frame, contract, features, rows=train, style=style, allow_leaks=allow_leaks)
+    for style in dict.fromkeys(styles):
+        prepared = prepare(
+            frame, contract, features, rows=train, style=style, outcomes=outcomes, allow_leaks=allow_leaks
+        )
         encoder = prepared.table_encoder()
         preparations[style], matrices[style] = prepared, encoder.encode(encoder.columns(frame[train.tolist()]))
-    weighted = [
-        (
-            float(member["weight"]),
-            fit(
-                member["algorithm"],
-                matrices[STYLES[member["algorithm"]]],
-                values,
-                task=target.task,
-                parameters=member["parameters"],
-                rng=own,
-            ),
+    weighted = []
+    for member, style, own in zip(members, styles, rng.spawn(len(members)), strict=True):
+        fitted = fit(
+            member["algorithm"],
+            matrices[style],
+            outcomes[train],
+            task=target.task,
+            parameters=member["parameters"],
+            rng=own,
         )
-        for member, own in zip(members, rng.spawn(len(members)), strict=True)
-    ]
+        weighted.append((float(member["weight"]), fitted))
     if len(weighted) > 1:
-        form = blend_form(weighted, preparations, target)
+        form = blend_form(weighted, preparations, target, intercepts=intercepts)
     else:
         form = to_form(weighted[0][1], next(iter(preparations.values())), target)
     form["calibration"] = dict(calibration)

@@ -50,7 +50,7 @@ def run_batch(
         trials as `run_trial` gives them, without those that were stopped.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    ranges = space(algorithm, table.rows)
+    ranges = space(algorithm, table.rows, imbalanced=table.imbalanced, rankable=table.rankable)
     sampler = optuna.samplers.TPESampler(
         seed=int(np.random.default_rng([seed, len(history)]).integers(2**31 - 1)),
         n_startup_trials=_DRAWN[algorithm],
@@ -60,9 +60,10 @@ def run_batch(
     for trial in history:
         study.add_trial(_frozen(trial, ranges))
     if not history:
-        study.enqueue_trial(defaults(algorithm))
+        study.enqueue_trial(defaults(algorithm, ranges))
     asked = [study.ask(ranges).params for _ in range(size)]
-    table.parts(algorithm)  # encoded before the threads share it
+    for told in asked:
+        table.parts(algorithm, told)  # encoded before the threads share it
 
     def run(at: int) -> dict[str, Any] | None:
         first = not history and at == 0

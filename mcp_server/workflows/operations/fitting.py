@@ -177,6 +177,7 @@ def _learned(
             members=chosen["members"],
             calibration=chosen["calibration"],
             half_width=chosen["half_width"],
+            intercepts=chosen["intercepts"],
             rng=rng,
             **told,
         )

@@ -12,7 +12,7 @@ from mcp_server.core.training.split import plan_split
 from mcp_server.core.training.target import describe_target
 from mcp_server.core.tuning.folds import plan_folds
 from mcp_server.core.tuning.search import best, run_batch
-from mcp_server.core.tuning.spaces import defaults, most_iterations
+from mcp_server.core.tuning.spaces import defaults, most_iterations, space
 from mcp_server.core.tuning.trials import FoldedTable
 
 
@@ -34,7 +34,8 @@ def test_a_batch_depends_on_the_history_and_not_on_threads_or_on_who_runs_it(
     table: FoldedTable, algorithm: Algorithm
 ) -> None:
     first = run_batch(table, algorithm, [], size=3, seed=5)
-    assert first[0]["parameters"] == defaults(algorithm)
+    ranges = space(algorithm, table.rows, rankable=True)
+    assert first[0]["parameters"] == defaults(algorithm, ranges)
     # Through JSON, as a job keeps it, and with another table's object, as another process has it.
     kept: list[dict[str, Any]] = json.loads(json.dumps(first))
     one = run_batch(table, algorithm, first, size=3, seed=5, threads=1)
@@ -54,7 +55,7 @@ def test_a_trial_that_does_worse_than_the_middle_one_is_given_up(table: FoldedTa
 
 def test_when_time_is_up_only_the_defaults_are_still_tried(table: FoldedTable) -> None:
     found = run_batch(table, "linear", [], size=4, seed=0, stop=lambda: True)
-    assert [trial["parameters"] for trial in found] == [defaults("linear")]
+    assert [trial["parameters"] for trial in found] == [defaults("linear", {})]
     assert run_batch(table, "linear", found, size=4, seed=0, stop=lambda: True) == []
 
 
