@@ -14,6 +14,7 @@ from mcp_server.core.training.calibrate import LEVEL, calibrate
 from mcp_server.core.training.estimators import (
     Algorithm,
     BoostingParameters,
+    ExtraTreesParameters,
     Fitted,
     fit,
     fit_boosting,
@@ -54,7 +55,7 @@ def learn(
     algorithm: Algorithm,
     features: Sequence[str] | None = None,
     allow_leaks: bool = False,
-    parameters: BoostingParameters | None = None,
+    parameters: BoostingParameters | ExtraTreesParameters | None = None,
     threads: int = 1,
     rng: np.random.Generator,
 ) -> Learned:
@@ -64,7 +65,8 @@ def learn(
         frame: the table of the contract, shape (n, columns).
         features: columns to learn from; None for all numbers, true/false and categories with the role feature.
         allow_leaks: whether a column that is known only after the event may be a feature.
-        parameters, threads: of boosting.
+        parameters: of boosting or extra trees, whichever it is; None for the defaults.
+        threads: of boosting.
     Returns:
         the same form for the same table, split and seed.
     Raises:
@@ -78,7 +80,8 @@ def learn(
     if algorithm == "linear":
         fitted = fit_linear(matrix[train], values[train], task=target.task)
     elif algorithm == "extra_trees":
-        fitted = fit_extra_trees(matrix[train], values[train], task=target.task, rng=rng)
+        told = parameters if isinstance(parameters, ExtraTreesParameters) else None
+        fitted = fit_extra_trees(matrix[train], values[train], task=target.task, parameters=told, rng=rng)
     else:
         fit, validation = split.fit, split.validation
         fitted = fit_boosting(
@@ -86,7 +89,7 @@ def learn(
             values[fit],
             task=target.task,
             validation=(matrix[validation], values[validation]) if len(validation) else None,
-            parameters=parameters,
+            parameters=parameters if isinstance(parameters, BoostingParameters) else None,
             threads=threads,
             rng=rng,
         )
