@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import random
-from pathlib import Path
+import os
 
 import pytest
 
 from acceptance.processes import environment, refused, text_of, told
-from acceptance.test_kill import kill_worker
 from acceptance.test_path import in_server
+from acceptance.worker_kills import WorkerKills
 
-KILLS = 6
+KILLS = int(os.environ.get("KILLS", "3"))
+KILLS_OF_A_JOB = 10
 ROWS = [f"{i % 17},{(i * 31) % 23},{int((i % 17) + (i * 7919) % 13 > 12)}" for i in range(240)]
 TABLE = "x,z,y\n" + "\n".join(ROWS) + "\n"
 WAITING = ("queued", "running")
@@ -121,21 +122,22 @@ def test_costs_move_what_is_said_and_not_the_probability(env):
 
 @pytest.mark.fault
 def test_a_killed_worker_ends_with_the_digest_of_an_undisturbed_one(env, quiet):
-    chance = random.Random(5)
-    lock = Path(env["COURTSIDE_DATA_DIR"]) / "worker.lock"
+    workers = WorkerKills(env, seed=5, longest=3.0)
+    kept = ("winner", "members", "loss", "candidates", "trials", "ended_by")
 
     async def scene(client):
-        started = await told(client, "train_model", model="killed", dataset="table@1", trials=8)
-        job, kills = started.structured_content["job"], 0
+        kills, ended = 0, []
         while kills < KILLS:
-            found = await told(client, "get_job", job=job, wait=round(chance.uniform(0.2, 3.0), 2))
-            if found.structured_content["state"] not in WAITING:
-                break
-            kills += kill_worker(lock)
-        assert kills > 1, "a job that was never killed shows nothing"
-        return await finished(client, job)
+            started = await told(client, "train_model", model=f"killed{len(ended)}", dataset="table@1", trials=8)
+            job = started.structured_content["job"]
+            for _ in range(KILLS_OF_A_JOB):
+                await asyncio.to_thread(workers.kill)
+                if (await told(client, "get_job", job=job, wait=0.0)).structured_content["state"] not in WAITING:
+                    break
+                kills += 1
+            ended.append(await finished(client, job))
+        return ended
 
-    again = in_server(env, scene)
-    assert [one["digest"] for one in again["versions"]] == [one["digest"] for one in quiet["versions"]]
-    kept = ("winner", "members", "loss", "candidates", "trials", "ended_by")
-    assert {name: again["account"][name] for name in kept} == {name: quiet["account"][name] for name in kept}
+    for again in in_server(env, scene):
+        assert [one["digest"] for one in again["versions"]] == [one["digest"] for one in quiet["versions"]]
+        assert {name: again["account"][name] for name in kept} == {name: quiet["account"][name] for name in kept}
