@@ -17,7 +17,7 @@ import optuna
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mcp_server.core.training.estimators import Algorithm
-from mcp_server.core.tuning.spaces import defaults, space
+from mcp_server.core.tuning.spaces import first_trials, space
 from mcp_server.core.tuning.trials import FoldedTable, run_trial
 
 _DRAWN = {"linear": 4, "extra_trees": 6, "boosting": 8}  # trials before the sampler goes by what they found
@@ -60,7 +60,8 @@ def run_batch(
     for trial in history:
         study.add_trial(_frozen(trial, ranges))
     if not history:
-        study.enqueue_trial(defaults(algorithm, ranges))
+        for told in first_trials(algorithm, ranges):
+            study.enqueue_trial(told)
     asked = [study.ask(ranges).params for _ in range(size)]
     for told in asked:
         table.parts(algorithm, told)  # encoded before the threads share it

@@ -56,6 +56,23 @@ def defaults(algorithm: Algorithm, ranges: Mapping[str, BaseDistribution]) -> di
     return {**_own_defaults(algorithm), **{name: told for name, told in besides.items() if name in ranges}}
 
 
+def first_trials(algorithm: Algorithm, ranges: Mapping[str, BaseDistribution]) -> list[dict[str, Any]]:
+    """What is tried before anything is drawn: the defaults, then what does well where they don't.
+
+    That is slow boosting of small trees, extra trees that look at more features with more rows in a leaf, a linear
+    model held shorter; categories by the outcome.
+    """
+    other: dict[str, Any]
+    if algorithm == "linear":
+        other = {"penalty": 30.0}
+    elif algorithm == "extra_trees":
+        other = {"minimum_leaf": 5, "max_features": 0.8}
+    else:
+        other = {"learning_rate": 0.03, "leaves": 7, "l2": 1.0, "minimum_leaf": 20, "max_features": 0.4}
+    besides = {"balance": BALANCES[0], "categories": CATEGORIES[-1]}
+    return [defaults(algorithm, ranges), {**other, **{name: told for name, told in besides.items() if name in ranges}}]
+
+
 def _own_defaults(algorithm: Algorithm) -> dict[str, Any]:
     if algorithm == "linear":
         return {"penalty": 1.0}
