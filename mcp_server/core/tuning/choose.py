@@ -20,6 +20,7 @@ from mcp_server.core.training.calibrate import LEVEL, choose_calibration, confor
 from mcp_server.core.training.estimators import Algorithm, BoostingParameters, ExtraTreesParameters, apart, fit
 from mcp_server.core.training.outputs import score
 from mcp_server.core.tuning.blending import Combination, blend, cross_fitted
+from mcp_server.core.tuning.curve import learning_curve
 from mcp_server.core.tuning.search import best
 from mcp_server.core.tuning.stacking import stack
 from mcp_server.core.tuning.trials import FoldedTable, outputs_of
@@ -129,6 +130,7 @@ def choose(
         ],
         **{name: together.get(name) for name in COMBINATIONS},
         "calibrations": judged.tried,
+        "curve": _curve(table, members, seed, threads),
         "against": [
             {"what": one.name, **_difference(target, judged.forecast, found.forecast, task, rng)}
             for one, found in zip(candidates, singles, strict=True)
@@ -155,9 +157,19 @@ def _judged(outputs: FloatArray, target: FloatArray, parts: IntArray, task: Task
 
 
 def _shown(member: Mapping[str, Any], total: float) -> dict[str, Any]:
-    """A member for the account: its share of the weights, and how it treats rare classes and categories."""
+    """A member for the account: its share of the weights, the iterations that the folds stopped boosting at, and how it
+    treats rare classes and categories."""
     shown = {name: member[name] for name in ("algorithm", "tuned")}
-    return {**shown, "weight": member["weight"] / total, **apart(member["parameters"])[1]}
+    own, besides = apart(member["parameters"])
+    stopped = {"iterations": own["iterations"]} if "iterations" in own else {}
+    return {**shown, "weight": member["weight"] / total, **stopped, **besides}
+
+
+def _curve(table: FoldedTable, members: Sequence[Mapping[str, Any]], seed: int, threads: int) -> dict[str, Any] | None:
+    """The learning curve of the member that weighs most."""
+    most = max(members, key=lambda member: float(member["weight"]))
+    points = learning_curve(table, most["algorithm"], most["parameters"], seed=seed, threads=threads)
+    return {"algorithm": most["algorithm"], "points": points} if len(points) > 1 else None
 
 
 def _candidates(histories: Mapping[Algorithm, Sequence[Mapping[str, Any]]]) -> list[Candidate]:

@@ -183,7 +183,7 @@ def run_trial(
                     iterations.append(made)
                 else:
                     fitted = fit(algorithm, part.matrix, part.target, task=task, parameters=parameters, rng=rng)
-                    loss = _loss(fitted, part)
+                    loss = suited_loss(fitted, part.judged, part.judged_target)
             except TrainingRefused:
                 state = "failed"
                 break
@@ -191,13 +191,13 @@ def run_trial(
     return {"parameters": parameters, "folds": losses, "iterations": iterations, "state": state}
 
 
-def _loss(fitted: Fitted, part: Part) -> float:
-    """Of averaged shares, which are far too unsure, after the temperature that suits them: calibration follows."""
-    outputs, truth = outputs_of(fitted, part.judged), part.judged_target
+def suited_loss(fitted: Fitted, matrix: FloatArray, target: FloatArray) -> float:
+    """The loss on rows; of averaged shares, which are far too unsure, after the temperature that suits these rows."""
+    outputs = outputs_of(fitted, matrix)
     if fitted.parameters["algorithm"] == "extra_trees" and fitted.task != "regression":
         logits = outputs if outputs.shape[1] > 1 else np.column_stack([np.zeros(len(outputs)), outputs])
-        outputs = outputs / fit_temperature(logits, truth.astype(np.int64))
-    return score(row_losses(outputs, truth, fitted.task), fitted.task)
+        outputs = outputs / fit_temperature(logits, target.astype(np.int64))
+    return score(row_losses(outputs, target, fitted.task), fitted.task)
 
 
 def hopeless(losses: Sequence[float], history: Sequence[Mapping[str, Any]]) -> bool:
