@@ -23,7 +23,7 @@ IntArray = NDArray[np.int64]
 Balance = Literal["none", "weights", "undersample"]
 BALANCES: tuple[Balance, ...] = ("none", "weights", "undersample")
 
-_RARE = 0.5  # of an equal share: below it the choice is worth trials
+_RARE = 0.3  # of an equal share: below it the choice is worth trials
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,9 +42,9 @@ class Balanced:
 
 
 def imbalanced(target: FloatArray, classes: int) -> bool:
-    """Whether the rarest class has under half of an equal share.
+    """Whether the rarest class has under three tenths of an equal share.
 
-    >>> imbalanced(np.array([0.0] * 3 + [1.0]), 2), imbalanced(np.array([0.0] * 4 + [1.0]), 2)
+    >>> imbalanced(np.array([0.0] * 5 + [1.0]), 2), imbalanced(np.array([0.0] * 6 + [1.0]), 2)
     (False, True)
     """
     counts = np.bincount(target.astype(np.int64), minlength=classes)
