@@ -46,10 +46,10 @@ def env(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def quiet(env) -> dict:
-    """A job of eight trials that nothing disturbed."""
+    """A job of six trials that nothing disturbed."""
 
     async def scene(client):
-        return await tuned(client, "quiet", trials=8)
+        return await tuned(client, "quiet", trials=6)
 
     return in_server(env, scene)
 
@@ -60,11 +60,13 @@ def test_a_budget_of_trials_gives_a_baseline_a_tuned_version_and_an_account(env,
     assert quiet["versions"][0]["algorithm"] == "linear"
     assert quiet["versions"][1]["algorithm"] == f"tuned: {account['winner']}"
     assert account["ended_by"] == "trials"
-    assert account["trials"] == sum(one["trials"] for one in account["tried"]) == 8
+    assert account["trials"] == sum(one["trials"] for one in account["tried"]) == 6
     assert {one["algorithm"] for one in account["tried"]} == {"linear", "boosting", "extra_trees"}
     assert sum(member["weight"] for member in account["members"]) == pytest.approx(1.0)
     for one in account["against"]:
         assert one["low"] <= one["difference"] <= one["high"]
+    points = account["curve"]["points"]
+    assert [point["rows"] for point in points] == sorted(point["rows"] for point in points)
 
     async def scene(client):
         job = (await told(client, "get_job", job="quiet")).structured_content["job"]
@@ -72,7 +74,8 @@ def test_a_budget_of_trials_gives_a_baseline_a_tuned_version_and_an_account(env,
         (run,) = json.loads(page.contents[0].text)["runs"]
         assert run["metrics"]["account"]["tried"] == account["tried"]
         words = text_of(await told(client, "get_job", job="quiet"))
-        assert "8 trials" in words
+        assert "6 trials" in words
+        assert "Learning curve of" in words
         assert f"tuned: {account['winner']}" in words
         facts = json.loads((await client.read_resource("lineage://quiet@2")).contents[0].text)
         assert facts["models"]["quiet@2"]["algorithm"] == f"tuned: {account['winner']}"
@@ -128,7 +131,7 @@ def test_a_killed_worker_ends_with_the_digest_of_an_undisturbed_one(env, quiet):
     async def scene(client):
         kills, ended = 0, []
         while kills < KILLS:
-            started = await told(client, "train_model", model=f"killed{len(ended)}", dataset="table@1", trials=8)
+            started = await told(client, "train_model", model=f"killed{len(ended)}", dataset="table@1", trials=6)
             job = started.structured_content["job"]
             for _ in range(KILLS_OF_A_JOB):
                 await asyncio.to_thread(workers.kill)
