@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from core.training.tables import a_mixed_table
 from mcp_server.core.canonical import digest
+from mcp_server.core.explain.attribution import Explainer
 from mcp_server.core.predictor.batch import compile_batch
 from mcp_server.core.training.learn import Learned, learn_chosen
 from mcp_server.core.training.outputs import row_losses
@@ -103,6 +104,9 @@ def test_a_stack_serves_as_its_estimators_answer_with_one_digest(task: str) -> N
     if task == "regression":
         values, without = (compile_batch(form).answer(held_out).values for form in (learned.form, plain))
         np.testing.assert_allclose(values, without + 0.25)
+    predictor = compile_batch(learned.form)
+    matrix = predictor.encode(held_out)
+    assert Explainer(predictor, matrix[:10]).explain(matrix[10:20]).largest_error < 1e-6
     broken = {**learned.form, "estimator": {**learned.form["estimator"], "intercepts": [0.0] * 7}}
     with pytest.raises(CorruptArtefact, match="intercepts"):
         compile_batch(broken)
