@@ -70,6 +70,8 @@ def account_lines(account: dict[str, Any]) -> list[str]:
         f"{number(account['gap']['test'])} on the test rows.",
     ]
     told += [f"- against {one['what']}: {gain(one)}" for one in account["against"]]
+    if account.get("absent"):
+        told.append("LightGBM took no part: it comes with the extra boost, which isn't installed.")
     if account.get("curve"):
         told.append(_curve(account["curve"]))
     together = [account.get("blend"), account.get("stack")]

@@ -65,7 +65,7 @@ def balance_rows(target: FloatArray, kind: Balance, *, rng: np.random.Generator)
         kept = [rng.permutation(np.flatnonzero(classes == one))[: counts.min()] for one in range(len(counts))]
         rows = np.sort(np.concatenate(kept))
         return Balanced(rows, np.ones(len(rows)), counts.min() / counts)
-    factors = np.ones(len(counts)) if kind == "none" else len(classes) / (len(counts) * counts)
+    factors = len(classes) / (len(counts) * counts)
     return Balanced(np.arange(len(classes)), factors[classes], factors)
 
 

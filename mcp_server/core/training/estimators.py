@@ -27,11 +27,14 @@ from mcp_server.core.metrics import Task, log_losses
 from mcp_server.core.predictor.batch import shares_of
 from mcp_server.core.predictor.scoring import LARGEST_SINGLE
 from mcp_server.core.training.balance import Balance, Balanced, balance_rows, restore_rates
+from mcp_server.core.training.light import fit_light, light_parameters
+from mcp_server.core.training.outputs import row_losses, score
+from mcp_server.core.training.parameters import BoostingParameters, ExtraTreesParameters
 from mcp_server.errors import TrainingRefused
 
 FloatArray = NDArray[np.float64]
 
-Algorithm = Literal["linear", "boosting", "extra_trees"]
+Algorithm = Literal["linear", "boosting", "lightgbm", "extra_trees"]
 
 MAX_NODES = 300_000
 """Of all trees of a model together: a serving form of about 15 MB."""
@@ -41,42 +44,6 @@ BESIDES = ("balance", "categories")
 
 _LARGEST = 1e100  # squares of larger numbers, which the scaler takes, leave the range of a double
 _NEWTON_CELLS = 1_000  # coefficients up to which Newton's method, which converges to the last digits, is cheap
-
-
-@dataclass(frozen=True, slots=True)
-class BoostingParameters:
-    """What boosting is told; recorded with the model.
-
-    Args:
-        learning_rate: share of each tree that is added.
-        iterations: at most this many trees for each output; fewer where validation rows say so.
-        leaves: of a tree, at most.
-        l2: penalty on a leaf's value.
-        minimum_leaf: rows in a leaf, at least.
-        max_features: share of the features that a split may look at.
-    """
-
-    learning_rate: float = 0.05
-    iterations: int = 300
-    leaves: int = 15
-    l2: float = 1.0
-    minimum_leaf: int = 20
-    max_features: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class ExtraTreesParameters:
-    """What extra trees are told; recorded with the model.
-
-    Args:
-        trees: how many.
-        minimum_leaf: rows in a leaf, at least.
-        max_features: share of the features that a split may look at.
-    """
-
-    trees: int = 200
-    minimum_leaf: int = 1
-    max_features: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +76,7 @@ def fit(
     they came all the same.
     """
     own, besides = apart(parameters)
-    balanced = balance_rows(target, besides["balance"], rng=rng.spawn(1)[0]) if "balance" in besides else None
+    balanced = _balanced(target, besides.get("balance", "none"), rng)
     weights = None
     if balanced is not None:
         matrix, target, weights = matrix[balanced.rows], target[balanced.rows], balanced.weights
@@ -118,6 +85,10 @@ def fit(
     elif algorithm == "extra_trees":
         told = ExtraTreesParameters(**own)
         fitted = fit_extra_trees(matrix, target, task=task, parameters=told, weights=weights, rng=rng)
+    elif algorithm == "lightgbm":
+        grown, seed = BoostingParameters(**own), int(rng.integers(2**31 - 1))
+        estimator, made = fit_light(matrix, target, task=task, parameters=grown, weights=weights, seed=seed)
+        fitted = Fitted(estimator, task, light_parameters(grown, made, seed))
     else:
         fitted = fit_boosting(
             matrix, target, task=task, parameters=BoostingParameters(**own), exactly=True, weights=weights, rng=rng
@@ -245,11 +216,44 @@ def stopped_boosting(
         (iterations, loss): the log loss in nats, or the root of the mean squared error.
     """
     with threadpool_limits(limits=1, user_api="openmp"):
-        balanced = None if balance == "none" else balance_rows(target, balance, rng=rng.spawn(1)[0])
+        balanced = _balanced(target, balance, rng)
         seed = int(rng.integers(2**31 - 1))
         iterations, loss = _stopped(matrix, target, validation, task, parameters, seed, balanced)
     # scikit-learn's loss is half of the squared error.
     return iterations, float((2.0 * loss) ** 0.5) if task == "regression" else loss
+
+
+def stopped_light(
+    matrix: FloatArray,
+    target: FloatArray,
+    validation: tuple[FloatArray, FloatArray],
+    *,
+    task: Task,
+    parameters: BoostingParameters,
+    balance: Balance = "none",
+    rng: np.random.Generator,
+) -> tuple[int, float]:
+    """As `stopped_boosting`, of LightGBM."""
+    balanced = _balanced(target, balance, rng)
+    judged, truth = validation
+    weights = judged_weights = None
+    if balanced is not None:
+        matrix, target, weights = matrix[balanced.rows], target[balanced.rows], balanced.weights
+        judged_weights = balanced.factors[truth.astype(np.int64)]
+    estimator, iterations = fit_light(
+        matrix,
+        target,
+        task=task,
+        parameters=parameters,
+        weights=weights,
+        validation=(judged, truth, judged_weights),
+        seed=int(rng.integers(2**31 - 1)),
+    )
+    if balanced is not None:
+        restore_rates(estimator, balanced.factors, task)
+    ask = estimator.predict if task == "regression" else estimator.decision_function
+    outputs = np.asarray(ask(judged), dtype=np.float64).reshape(len(judged), -1)
+    return iterations, score(row_losses(outputs, truth, task), task)
 
 
 def fit_extra_trees(
@@ -340,6 +344,10 @@ def _boosting(task: Task, told: BoostingParameters, iterations: int, seed: int) 
         early_stopping=False,
         random_state=seed,
     )
+
+
+def _balanced(target: FloatArray, kind: Balance, rng: np.random.Generator) -> Balanced | None:
+    return None if kind == "none" else balance_rows(target, kind, rng=rng.spawn(1)[0])
 
 
 def _typed(target: FloatArray, task: Task) -> NDArray[Any]:

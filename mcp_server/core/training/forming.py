@@ -79,7 +79,7 @@ def blend_form(
 
 def estimator_part(fitted: Fitted) -> dict[str, Any]:
     """The `estimator` of a serving form. Raises TrainingRefused where a coefficient isn't finite."""
-    read_out = {"linear": _linear, "boosting": _trees, "extra_trees": _averaged}
+    read_out = {"linear": _linear, "boosting": _trees, "lightgbm": _trees, "extra_trees": _averaged}
     return read_out[fitted.parameters["algorithm"]](fitted.estimator)
 
 

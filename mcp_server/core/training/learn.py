@@ -11,17 +11,9 @@ import polars as pl
 
 from mcp_server.core.contract import Contract
 from mcp_server.core.training.calibrate import LEVEL, calibrate
-from mcp_server.core.training.estimators import (
-    Algorithm,
-    BoostingParameters,
-    ExtraTreesParameters,
-    Fitted,
-    fit,
-    fit_boosting,
-    fit_extra_trees,
-    fit_linear,
-)
+from mcp_server.core.training.estimators import Algorithm, Fitted, fit, fit_boosting, fit_extra_trees, fit_linear
 from mcp_server.core.training.forming import blend_form, to_form
+from mcp_server.core.training.parameters import BoostingParameters, ExtraTreesParameters
 from mcp_server.core.training.prepare import STYLES, Preparation, Style, prepare, style_of
 from mcp_server.core.training.split import Split
 from mcp_server.core.training.target import Target, target_values

@@ -29,7 +29,7 @@ Style = Literal["linear", "trees", "ranked"]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-STYLES: dict[str, Style] = {"linear": "linear", "boosting": "trees", "extra_trees": "trees"}
+STYLES: dict[str, Style] = {"linear": "linear", "boosting": "trees", "lightgbm": "trees", "extra_trees": "trees"}
 """Algorithm to the style of encoding that it learns from, unless its parameters say otherwise."""
 
 CATEGORIES = ("named", "ranked")

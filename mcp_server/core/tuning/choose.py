@@ -17,8 +17,9 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from mcp_server.core.comparison import compare_predictions
 from mcp_server.core.metrics import Task, log_losses
 from mcp_server.core.training.calibrate import LEVEL, choose_calibration, conformal_half_width
-from mcp_server.core.training.estimators import Algorithm, BoostingParameters, ExtraTreesParameters, apart, fit
+from mcp_server.core.training.estimators import Algorithm, apart, fit
 from mcp_server.core.training.outputs import score
+from mcp_server.core.training.parameters import BoostingParameters, ExtraTreesParameters
 from mcp_server.core.tuning.blending import Combination, blend, cross_fitted
 from mcp_server.core.tuning.curve import learning_curve
 from mcp_server.core.tuning.search import best

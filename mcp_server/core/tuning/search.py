@@ -20,7 +20,13 @@ from mcp_server.core.training.estimators import Algorithm
 from mcp_server.core.tuning.spaces import first_trials, space
 from mcp_server.core.tuning.trials import FoldedTable, run_trial
 
-_DRAWN = {"linear": 4, "extra_trees": 6, "boosting": 8}  # trials before the sampler goes by what they found
+# Trials before the sampler goes by what they found.
+_DRAWN = {
+    "linear": 4,
+    "extra_trees": 6,
+    "boosting": 8,
+    "lightgbm": 8,
+}
 _STATES = {
     "complete": optuna.trial.TrialState.COMPLETE,
     "pruned": optuna.trial.TrialState.PRUNED,

@@ -8,7 +8,8 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from mcp_server.core.training.balance import BALANCES
-from mcp_server.core.training.estimators import MAX_NODES, Algorithm, BoostingParameters, ExtraTreesParameters
+from mcp_server.core.training.estimators import MAX_NODES, Algorithm
+from mcp_server.core.training.parameters import BoostingParameters, ExtraTreesParameters
 from mcp_server.core.training.prepare import CATEGORIES
 
 _MOST_ITERATIONS = 600

@@ -14,15 +14,9 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from mcp_server.core.contract import Contract
 from mcp_server.core.training.balance import imbalanced
 from mcp_server.core.training.calibrate import fit_temperature
-from mcp_server.core.training.estimators import (
-    Algorithm,
-    BoostingParameters,
-    Fitted,
-    apart,
-    fit,
-    stopped_boosting,
-)
+from mcp_server.core.training.estimators import Algorithm, Fitted, apart, fit, stopped_boosting, stopped_light
 from mcp_server.core.training.outputs import averaged_outputs, row_losses, score
+from mcp_server.core.training.parameters import BoostingParameters
 from mcp_server.core.training.prepare import Style, default_features, prepare, style_of
 from mcp_server.core.training.target import Target, target_values
 from mcp_server.core.tuning.folds import Fold
@@ -35,6 +29,7 @@ IntArray = NDArray[np.int64]
 _SURE = 4  # complete trials that a fold's loss is compared with, at least
 _SEEN = 2  # folds of a trial before it may be given up
 
+STOPPED = {"boosting": stopped_boosting, "lightgbm": stopped_light}
 State = Literal["complete", "pruned", "failed"]
 
 
@@ -169,9 +164,9 @@ def run_trial(
                 break
             rng = np.random.default_rng(list(seed))
             try:
-                if algorithm == "boosting":
+                if algorithm in STOPPED:
                     own, besides = apart(parameters)
-                    made, loss = stopped_boosting(
+                    made, loss = STOPPED[algorithm](
                         part.matrix,
                         part.target,
                         (part.judged, part.judged_target),

@@ -9,15 +9,10 @@ import pytest
 from core.training.tables import a_mixed_table, from_scikit_learn
 from mcp_server.core.canonical import digest
 from mcp_server.core.predictor.batch import compile_batch
-from mcp_server.core.training.estimators import (
-    Algorithm,
-    BoostingParameters,
-    ExtraTreesParameters,
-    fit_boosting,
-    fit_linear,
-)
+from mcp_server.core.training.estimators import Algorithm, fit_boosting, fit_linear
 from mcp_server.core.training.evaluate import evaluate
 from mcp_server.core.training.learn import learn
+from mcp_server.core.training.parameters import BoostingParameters, ExtraTreesParameters
 from mcp_server.core.training.parity import parity, require_parity
 from mcp_server.core.training.split import plan_split
 from mcp_server.core.training.target import describe_target
