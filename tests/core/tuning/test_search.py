@@ -12,7 +12,7 @@ from mcp_server.core.training.split import plan_split
 from mcp_server.core.training.target import describe_target
 from mcp_server.core.tuning.folds import plan_folds
 from mcp_server.core.tuning.search import best, run_batch
-from mcp_server.core.tuning.spaces import defaults, most_iterations, space
+from mcp_server.core.tuning.spaces import defaults, first_trials, most_iterations, space
 from mcp_server.core.tuning.trials import FoldedTable
 
 
@@ -64,3 +64,12 @@ def test_more_classes_and_larger_trees_leave_fewer_iterations() -> None:
     sizes = [most_iterations({"leaves": leaves}, outputs) for leaves, outputs in ((15, 1), (63, 10), (63, 50))]
     assert sizes == [600, 238, 47]
     assert all(2 * 63 * outputs * most_iterations({"leaves": 63}, outputs) <= 300_000 for outputs in (1, 10, 50))
+
+
+@pytest.mark.parametrize("algorithm", ["linear", "boosting", "lightgbm", "extra_trees"])
+def test_what_is_tried_first_lies_in_the_ranges(algorithm: Algorithm) -> None:
+    for imbalanced, rankable, rows in ((False, False, 100), (True, True, 100_000)):
+        ranges = space(algorithm, rows, imbalanced=imbalanced, rankable=rankable)
+        for told in first_trials(algorithm, ranges):
+            assert told.keys() == ranges.keys()
+            assert all(ranges[name]._contains(ranges[name].to_internal_repr(value)) for name, value in told.items())
