@@ -62,10 +62,7 @@ def _coverage(model: str, interval: dict[str, Any] | None) -> list[str]:
 def account_lines(account: dict[str, Any]) -> list[str]:
     """What tuning tried, what won, by how much and at what cost, in sentences."""
     tried = ", ".join(f"{one['algorithm']} {one['trials']} ({one['pruned']} pruned)" for one in account["tried"])
-    members = " + ".join(
-        f"{member['weight']:.2f} {member['algorithm']} {'tuned' if member['tuned'] else 'by default'}"
-        for member in account["members"]
-    )
+    members = " + ".join(map(_member, account["members"]))
     told = [
         f"Tuned with {account['trials']} trials in {account['seconds']:g} s, ended by {account['ended_by']}: {tried}.",
         f"Chosen on {account['folds']} folds of the training rows ({account['rows']:,} rows judged): {members}, "
@@ -73,9 +70,36 @@ def account_lines(account: dict[str, Any]) -> list[str]:
         f"{number(account['gap']['test'])} on the test rows.",
     ]
     told += [f"- against {one['what']}: {gain(one)}" for one in account["against"]]
-    if account["blend"] and not account["blend"]["taken"]:
-        told.append("Blending didn't help beyond noise.")
+    if account.get("absent"):
+        told.append("LightGBM took no part: it comes with the extra boost, which isn't installed.")
+    if account.get("curve"):
+        told.append(_curve(account["curve"]))
+    together = [account.get("blend"), account.get("stack")]
+    if any(together) and not any(one["taken"] for one in together if one):
+        told.append("Blending and stacking didn't help beyond noise.")
     return told
+
+
+def _curve(curve: dict[str, Any]) -> str:
+    """The learning curve in a sentence."""
+    points = curve["points"]
+    shown = "; ".join(f"{one['rows']:,} rows {number(one['folds'])} ({number(one['train'])})" for one in points)
+    gain = points[-2]["folds"] - points[-1]["folds"]
+    more = (
+        "more rows would probably help" if gain > 0.02 * abs(points[-1]["folds"]) else "more rows would change little"
+    )
+    return f"Learning curve of {curve['algorithm']}, loss on the folds (on the rows learned from): {shown}: {more}."
+
+
+def _member(member: dict[str, Any]) -> str:
+    told = [f"{member['weight']:.2f} {member['algorithm']} {'tuned' if member['tuned'] else 'by default'}"]
+    if "iterations" in member:
+        told.append(f"stopped after {member['iterations']} iterations")
+    if member.get("balance", "none") != "none":
+        told.append("weights for rare classes" if member["balance"] == "weights" else "fewer rows of frequent classes")
+    if member.get("categories") == "ranked":
+        told.append("categories by outcome")
+    return ", ".join(told)
 
 
 def removed_lines(result: dict[str, Any]) -> list[str]:

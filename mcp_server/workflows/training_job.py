@@ -24,7 +24,7 @@ from mcp_server.storage.records import DatasetVersion, ModelVersion
 from mcp_server.workflows.describing import genuine
 from mcp_server.workflows.examining import check_files, completed, verdict_of
 from mcp_server.workflows.reply import Apart, counted
-from mcp_server.workflows.tuning import CANDIDATES, TUNED, Tuning
+from mcp_server.workflows.tuning import CANDIDATES, EXTRA, TUNED, Tuning
 
 ALGORITHMS = {
     "both": ("linear", "boosting"),
@@ -81,7 +81,9 @@ class TrainingJob:
         )
         chosen: dict[str, Any] | None = None
         if self.tuned:
-            tuning = Tuning(run, self.candidates, **self.budget)
+            # As planning found it: a job that goes on elsewhere keeps its candidates.
+            light = plan["light"] and self.candidates == CANDIDATES
+            tuning = Tuning(run, (*self.candidates, EXTRA) if light else self.candidates, **self.budget)
             told = {"path": table, "plan": str(run.scratch / "plan.json"), **self._request()}
             chosen = await tuning.chosen(told, share=(0.1, 0.6))
         ancestors = await self._ancestors(data)
@@ -132,7 +134,8 @@ class TrainingJob:
             metric, judged = PRIMARY[plan["task"]], trained[TUNED]["metrics"]
             # How much was learned by heart: the loss on the rows learned from, on the folds and on the test rows.
             gap = {"train": judged["train"][metric], "test": judged["test"][metric]["value"]}
-            account = {**chosen["account"], "gap": {**gap, "folds": chosen["account"]["loss"]}}
+            absent = [] if plan["light"] or self.candidates != CANDIDATES else [EXTRA]
+            account = {**chosen["account"], "absent": absent, "gap": {**gap, "folds": chosen["account"]["loss"]}}
         notes = [needed_said(needed)] if needed else []
         if filled := filled_in(from_dict(data.contract), plan["target"], ancestors):
             notes.append(filled_said(filled))

@@ -13,11 +13,13 @@ from mcp_server.jobs.steps import JobRun
 
 TUNED = "tuned"
 CANDIDATES = ("linear", "boosting", "extra_trees")
+EXTRA = "lightgbm"
+"""One more, where the extra `boost` is installed."""
 TRIALS = 30  # where neither bound is stated
 MOST_TRIALS = 500
 BATCH = 4
 # Boosting has the most to tune, a linear model one number.
-_TURNS = ("linear", "boosting", "extra_trees", "boosting", "extra_trees", "boosting")
+_TURNS = ("linear", "boosting", "lightgbm", "extra_trees", "boosting", "lightgbm", "extra_trees", "boosting")
 _LINEAR_TRIALS = 12
 
 

@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 
 from acceptance.processes import environment
+from acceptance.worker_kills import WorkerKills
 from mcp_server import settings
 from mcp_server.context import SystemClock
 from mcp_server.storage import open_storage
 from performance.wire_clients import request
 
 KILLS = int(os.environ.get("KILLS", "25"))
-KILLS_OF_A_JOB = 5
+KILLS_OF_WORKERS = int(os.environ.get("KILLS", "6"))
+KILLS_OF_A_JOB = 3 if KILLS_OF_WORKERS < 10 else 10
 WAITING = ("queued", "running")
 EARLY = str(Path(__file__).parent / "early_acknowledgement.py")
 SERVER = ["-m", "mcp_server", "serve"]
@@ -225,10 +227,9 @@ def test_the_control_that_acknowledges_an_import_before_the_commit_fails_the_sam
 
 
 @pytest.mark.fault
-def test_a_killed_worker_still_ends_with_one_version_of_each_algorithm(trained):
-    env, chance, kills, jobs = trained, random.Random(13), 0, []
-    lock = Path(env["COURTSIDE_DATA_DIR"]) / "worker.lock"
-    server = Doomed(SERVER, env)
+def test_a_killed_worker_still_ends_with_one_version_of_each_algorithm_and_the_same_digests(trained):
+    workers, kills, jobs = WorkerKills(trained, seed=13, longest=2.5), 0, []
+    server = Doomed(SERVER, trained)
 
     def state(job: str, wait: float) -> str:
         before = len(server.answers)
@@ -236,15 +237,16 @@ def test_a_killed_worker_still_ends_with_one_version_of_each_algorithm(trained):
         server.until(before + 1)
         return server.answers[-1]["structuredContent"]["state"]
 
-    while kills < KILLS:
+    while kills < KILLS_OF_WORKERS:
         before = len(server.answers)
-        server.send("train_model", {"model": f"again{len(jobs)}", "dataset": "table@1", "seed": len(jobs)})
+        server.send("train_model", {"model": f"again{len(jobs)}", "dataset": "table@1"})
         server.until(before + 1)
         jobs.append(server.answers[-1]["structuredContent"]["job"])
         for _ in range(KILLS_OF_A_JOB):
-            if state(jobs[-1], round(chance.uniform(0.0, 1.5), 2)) not in WAITING:
+            workers.kill()
+            if state(jobs[-1], 0) not in WAITING:
                 break
-            kills += kill_worker(lock)
+            kills += 1
         assert next(ended for _ in range(6) if (ended := state(jobs[-1], 50)) not in WAITING) == "succeeded"
     server.kill()
 
@@ -252,18 +254,10 @@ def test_a_killed_worker_still_ends_with_one_version_of_each_algorithm(trained):
         from mcp_server.storage import models
 
         async with storage.database.reading() as tx:
-            return [
-                [one.version for one in (await models.list_page(tx, name=f"again{n}")).items] for n in range(len(jobs))
-            ]
+            pages = [await models.list_page(tx, name=name) for name in ["y", *(f"again{n}" for n in range(len(jobs)))]]
+            return [{one.version: one.digest for one in page.items} for page in pages]
 
-    assert [sorted(found) for found in look(env, versions)] == [[1, 2]] * len(jobs)
-
-
-def kill_worker(lock: Path) -> bool:
-    """Whether there was one to kill."""
-    try:
-        pid = json.loads(lock.read_text())["pid"]
-        os.kill(pid, signal.SIGKILL)
-    except (OSError, ValueError, KeyError):
-        return False
-    return True
+    undisturbed, *found = look(trained, versions)
+    assert [sorted(one) for one in found] == [[1, 2]] * len(jobs)
+    assert [one[1] for one in found] == [undisturbed[1]] * len(jobs)
+    assert len({one[2] for one in found}) == 1

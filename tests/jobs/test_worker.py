@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from jobs.waiting import in_loop, is_running, text_of, until
 from jobs.workplace import workplace
+from mcp_server.jobs.versions import RUNTIME_VERSION
 
 
 async def ended_of(place, ids):
@@ -385,7 +386,9 @@ async def test_a_job_that_kills_its_worker_each_time_is_given_up(tmp_path):
 @pytest.mark.fault
 @in_loop
 async def test_a_job_that_another_runtime_version_began_starts_again_from_its_first_step(tmp_path):
-    older = PATCHED.format("versions.ACCEPTED = ('0', '1'); versions.RUNTIME_VERSION = durable.RUNTIME_VERSION = '0'")
+    older = PATCHED.format(
+        f"versions.ACCEPTED = ('0', '{RUNTIME_VERSION}'); versions.RUNTIME_VERSION = durable.RUNTIME_VERSION = '0'"
+    )
     async with workplace(tmp_path) as place:
         worker = await place.start_worker(program=("-c", older))
         job_id = await place.enqueue("in_steps", names=["first", "second"], seconds=0.5)

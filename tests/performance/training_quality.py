@@ -157,7 +157,7 @@ def winner(path: Path, contract: Contract, folder: Path, seconds: int, seed: int
     operations.plan_training({**told, "out": told["plan"]}, lambda fraction, message: None)
     tuning = Tuning(Steps(), CANDIDATES, seconds=seconds, trials=None)  # type: ignore[arg-type]
     chosen = asyncio.run(tuning.chosen(told, share=(0.0, 1.0)))
-    made = {**told, "algorithm": TUNED, "chosen": chosen, "out": str(folder / TUNED)}
+    made = {**told, "algorithm": TUNED, "chosen": chosen, "embeddings": [], "out": str(folder / TUNED)}
     operations.train_algorithm(made, lambda fraction, message: None)
     return chosen["account"], orjson.loads((folder / TUNED / "form.json").read_bytes())["form"]
 
@@ -186,6 +186,7 @@ def judge(name: str, seconds: int, seed: int) -> str:
     gap = f"{first.difference:+.4f} [{first.low:+.4f}, {first.high:+.4f}]"
     beaten = sum(found.verdict == "better" for found in compared.values())
     members = " + ".join(f"{one['weight']:.2f} {one['algorithm']}" for one in account["members"])
+    members = f"{account['winner']}: {members}" if len(account["members"]) > 1 else members
     return (
         f"| {name} | {len(judged):,} | {members} | {account['trials']} / {took:.0f} | {first.first:.4f} | "
         f"{first.second:.4f} ({rival}) | {gap} {first.verdict} | "

@@ -134,8 +134,14 @@ def calibrated(outputs: FloatArray, calibration: Calibration) -> FloatArray:
             odds = calibration.a * odds + calibration.b
         second = np.interp(odds, calibration.x, calibration.y) if isinstance(calibration, Isotonic) else expit(odds)
         return np.column_stack([1.0 - second, second])
-    if isinstance(calibration, Temperature):
-        outputs = outputs / calibration.t
+    return shares_of(outputs / calibration.t if isinstance(calibration, Temperature) else outputs)
+
+
+def shares_of(outputs: FloatArray) -> FloatArray:
+    """Probabilities without calibration, shape (n, classes), of outputs, shape (n, 1) for two classes."""
+    if outputs.shape[1] == 1:
+        second = expit(outputs[:, 0])
+        return np.column_stack([1.0 - second, second])
     powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     shares: FloatArray = powers / powers.sum(axis=1, keepdims=True)
     return shares
@@ -154,8 +160,10 @@ def _scorer(form: Form) -> Callable[[FloatArray], FloatArray]:
         return _part(form, estimator, form.width)
     members = [(member, _part(form, member.estimator, member.width)) for member in estimator.members]
 
+    begin = np.array(estimator.intercepts or [0.0] * form.outputs)
+
     def score(matrix: FloatArray) -> FloatArray:
-        total = np.zeros((len(matrix), form.outputs))
+        total = np.tile(begin, (len(matrix), 1))
         for member, part in members:
             total += member.weight * part(matrix[:, member.start : member.start + member.width])
         return total

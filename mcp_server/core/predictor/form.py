@@ -8,7 +8,7 @@ A form is a JSON object (`format` is `courtside.model/1`). Its pieces:
 - `estimator`: `linear` (one row of coefficients for each output), `trees` (tree `j` adds to output
   `j % len(base)`; a binary model has one output, the log-odds of the second class), `averaged` (trees whose leaves
   are rows of shares or values, averaged) or `blend` (a weighted sum of the outputs of several, each on its slice of
-  the vector).
+  the vector, from `intercepts` on where there are any).
 - `calibration`: from outputs to probabilities. Platt: `expit(a * output + b)`; isotonic: straight lines between
   points (log-odds, probability); temperature: `softmax(outputs / t)`.
 - `interval`: the half width around a regression's value.
@@ -179,7 +179,7 @@ class Averaged(_Part):
 class Member(_Part):
     """One estimator of a blend, on `width` numbers of the vector from `start` on."""
 
-    weight: Annotated[float, Field(gt=0.0, le=1.0)]
+    weight: Annotated[float, Field(gt=0.0, le=1_000.0)]
     start: Annotated[int, Field(ge=0)]
     width: Annotated[int, Field(ge=1)]
     estimator: Annotated[Linear | Trees | Averaged, Field(discriminator="kind")]
@@ -188,6 +188,7 @@ class Member(_Part):
 class Blend(_Part):
     kind: Literal["blend"]
     members: Annotated[list[Member], Field(min_length=2, max_length=MAX_MEMBERS)]
+    intercepts: Annotated[list[float], Field(min_length=1, max_length=MAX_CLASSES)] | None = None
 
 
 Estimator = Linear | Trees | Averaged | Blend
@@ -382,6 +383,8 @@ def _check_estimator(form: Form) -> None:
     if not isinstance(estimator, Blend):
         _check_part(form, estimator, form.encoder, "estimator")
         return
+    if estimator.intercepts is not None and len(estimator.intercepts) != form.outputs:
+        raise malformed("estimator.intercepts")
     for index, member in enumerate(estimator.members):
         place = f"estimator.members.{index}"
         _check_part(form, member.estimator, _slice(form.encoder, member, place), place)

@@ -115,9 +115,10 @@ def _blend(form: Form, estimator: Blend) -> Score:
         for member in estimator.members
     ]
     outputs = range(form.outputs)
+    begin = estimator.intercepts or [0.0] * form.outputs
 
     def score(vector: list[float], has_missing: bool) -> list[float]:
-        totals = [0.0] * len(outputs)
+        totals = list(begin)
         for weight, start, end, member in members:
             found = member(vector[start:end], has_missing)
             for at in outputs:

@@ -7,7 +7,7 @@ Geurts, Ernst & Wehenkel (2006), Machine Learning 63(1), for extra trees.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,55 +23,27 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from mcp_server.core.metrics import Task
+from mcp_server.core.metrics import Task, log_losses
+from mcp_server.core.predictor.batch import shares_of
 from mcp_server.core.predictor.scoring import LARGEST_SINGLE
+from mcp_server.core.training.balance import Balance, Balanced, balance_rows, restore_rates
+from mcp_server.core.training.light import fit_light, light_parameters
+from mcp_server.core.training.outputs import row_losses, score
+from mcp_server.core.training.parameters import BoostingParameters, ExtraTreesParameters
 from mcp_server.errors import TrainingRefused
 
 FloatArray = NDArray[np.float64]
 
-Algorithm = Literal["linear", "boosting", "extra_trees"]
+Algorithm = Literal["linear", "boosting", "lightgbm", "extra_trees"]
 
 MAX_NODES = 300_000
 """Of all trees of a model together: a serving form of about 15 MB."""
 
+BESIDES = ("balance", "categories")
+"""Of an algorithm's parameters, what isn't the estimator's own: how rows and columns reach it."""
+
 _LARGEST = 1e100  # squares of larger numbers, which the scaler takes, leave the range of a double
 _NEWTON_CELLS = 1_000  # coefficients up to which Newton's method, which converges to the last digits, is cheap
-
-
-@dataclass(frozen=True, slots=True)
-class BoostingParameters:
-    """What boosting is told; recorded with the model.
-
-    Args:
-        learning_rate: share of each tree that is added.
-        iterations: at most this many trees for each output; fewer where validation rows say so.
-        leaves: of a tree, at most.
-        l2: penalty on a leaf's value.
-        minimum_leaf: rows in a leaf, at least.
-        max_features: share of the features that a split may look at.
-    """
-
-    learning_rate: float = 0.05
-    iterations: int = 300
-    leaves: int = 15
-    l2: float = 1.0
-    minimum_leaf: int = 20
-    max_features: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class ExtraTreesParameters:
-    """What extra trees are told; recorded with the model.
-
-    Args:
-        trees: how many.
-        minimum_leaf: rows in a leaf, at least.
-        max_features: share of the features that a split may look at.
-    """
-
-    trees: int = 200
-    minimum_leaf: int = 1
-    max_features: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +70,54 @@ def fit(
     parameters: Mapping[str, Any],
     rng: np.random.Generator,
 ) -> Fitted:
-    """Fit with given parameters; of boosting they name the iterations."""
+    """Fit with given parameters; of boosting they name the iterations.
+
+    Where they name a `balance`, rare classes count for more while learning; the probabilities are those of the rows as
+    they came all the same.
+    """
+    own, besides = apart(parameters)
+    balanced = _balanced(target, besides.get("balance", "none"), rng)
+    weights = None
+    if balanced is not None:
+        matrix, target, weights = matrix[balanced.rows], target[balanced.rows], balanced.weights
     if algorithm == "linear":
-        return fit_linear(matrix, target, task=task, **parameters)
-    if algorithm == "extra_trees":
-        return fit_extra_trees(matrix, target, task=task, parameters=ExtraTreesParameters(**parameters), rng=rng)
-    told = BoostingParameters(**parameters)
-    return fit_boosting(matrix, target, task=task, parameters=told, exactly=True, rng=rng)
+        fitted = fit_linear(matrix, target, task=task, weights=weights, **own)
+    elif algorithm == "extra_trees":
+        told = ExtraTreesParameters(**own)
+        fitted = fit_extra_trees(matrix, target, task=task, parameters=told, weights=weights, rng=rng)
+    elif algorithm == "lightgbm":
+        grown, seed = BoostingParameters(**own), int(rng.integers(2**31 - 1))
+        estimator, made = fit_light(matrix, target, task=task, parameters=grown, weights=weights, seed=seed)
+        fitted = Fitted(estimator, task, light_parameters(grown, made, seed))
+    else:
+        fitted = fit_boosting(
+            matrix, target, task=task, parameters=BoostingParameters(**own), exactly=True, weights=weights, rng=rng
+        )
+    if balanced is not None:
+        restore_rates(fitted.estimator, balanced.factors, task)
+    return replace(fitted, parameters={**fitted.parameters, **besides})
 
 
-def fit_linear(matrix: FloatArray, target: FloatArray, *, task: Task, penalty: float = 1.0) -> Fitted:
+def apart(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """An estimator's own parameters, and those besides.
+
+    >>> apart({"penalty": 1.0, "balance": "weights"})
+    ({'penalty': 1.0}, {'balance': 'weights'})
+    """
+    besides = {name: parameters[name] for name in BESIDES if name in parameters}
+    return {name: value for name, value in parameters.items() if name not in BESIDES}, besides
+
+
+def fit_linear(
+    matrix: FloatArray, target: FloatArray, *, task: Task, penalty: float = 1.0, weights: FloatArray | None = None
+) -> Fitted:
     """Logistic regression, or ridge regression for numbers, on standardised columns.
 
     Args:
         matrix: shape (n, width), finite, of a `linear` preparation.
         target: shape (n,), class indexes, each at least once, or numbers.
         penalty: of the squared coefficients of the standardised columns, at least 0.
+        weights: of the rows, shape (n,).
     Returns:
         the same for the same input: one thread, a method that converges to the last digits where that's affordable.
     Raises:
@@ -136,7 +140,7 @@ def fit_linear(matrix: FloatArray, target: FloatArray, *, task: Task, penalty: f
     estimator = Pipeline([("scale", StandardScaler()), ("model", model)])
     # Threads would add the same products in another order.
     with threadpool_limits(limits=1, user_api="blas"):
-        estimator.fit(matrix, target)
+        estimator.fit(matrix, target, **({} if weights is None else {"model__sample_weight": weights}))
     return Fitted(estimator, task, {"algorithm": "linear", "penalty": penalty})
 
 
@@ -148,6 +152,7 @@ def fit_boosting(
     validation: tuple[FloatArray, FloatArray] | None = None,
     parameters: BoostingParameters | None = None,
     exactly: bool = False,
+    weights: FloatArray | None = None,
     threads: int = 1,
     rng: np.random.Generator,
 ) -> Fitted:
@@ -160,6 +165,7 @@ def fit_boosting(
             iterations with the least loss on them is taken, and all rows are learned from with it. Without them, or
             where their classes aren't all in `target`, a third of the iterations are made.
         exactly: make the iterations that the parameters say, without validation rows.
+        weights: of the rows, shape (n,), without validation rows.
         threads: to compute with; the result doesn't depend on it. On a busy machine more than one is many times
             slower, because they wait for each other at every step.
         rng: seeds the choice of features at a split, where `max_features` is below 1.
@@ -178,7 +184,7 @@ def fit_boosting(
             matrix = np.concatenate([matrix, validation[0]])
             target = np.concatenate([target, validation[1]])
         estimator = _boosting(task, told, iterations, seed)
-        estimator.fit(matrix, _typed(target, task))
+        estimator.fit(matrix, _typed(target, task), sample_weight=weights)
     # Needed while fitting only; without it the stored form holds no random generator to rebuild.
     estimator._feature_subsample_rng = None
     made = {
@@ -198,20 +204,56 @@ def stopped_boosting(
     *,
     task: Task,
     parameters: BoostingParameters,
+    balance: Balance = "none",
     rng: np.random.Generator,
 ) -> tuple[int, float]:
     """How many iterations are best on validation rows, and the loss there with so many.
 
     Args:
         as for `fit_boosting`; every class of the validation rows is in `target`.
+        balance: of the rows that are learned from; those of the validation are judged as they come.
     Returns:
         (iterations, loss): the log loss in nats, or the root of the mean squared error.
     """
     with threadpool_limits(limits=1, user_api="openmp"):
+        balanced = _balanced(target, balance, rng)
         seed = int(rng.integers(2**31 - 1))
-        iterations, loss = _stopped(matrix, target, validation, task, parameters, seed)
+        iterations, loss = _stopped(matrix, target, validation, task, parameters, seed, balanced)
     # scikit-learn's loss is half of the squared error.
     return iterations, float((2.0 * loss) ** 0.5) if task == "regression" else loss
+
+
+def stopped_light(
+    matrix: FloatArray,
+    target: FloatArray,
+    validation: tuple[FloatArray, FloatArray],
+    *,
+    task: Task,
+    parameters: BoostingParameters,
+    balance: Balance = "none",
+    rng: np.random.Generator,
+) -> tuple[int, float]:
+    """As `stopped_boosting`, of LightGBM."""
+    balanced = _balanced(target, balance, rng)
+    judged, truth = validation
+    weights = judged_weights = None
+    if balanced is not None:
+        matrix, target, weights = matrix[balanced.rows], target[balanced.rows], balanced.weights
+        judged_weights = balanced.factors[truth.astype(np.int64)]
+    estimator, iterations = fit_light(
+        matrix,
+        target,
+        task=task,
+        parameters=parameters,
+        weights=weights,
+        validation=(judged, truth, judged_weights),
+        seed=int(rng.integers(2**31 - 1)),
+    )
+    if balanced is not None:
+        restore_rates(estimator, balanced.factors, task)
+    ask = estimator.predict if task == "regression" else estimator.decision_function
+    outputs = np.asarray(ask(judged), dtype=np.float64).reshape(len(judged), -1)
+    return iterations, score(row_losses(outputs, truth, task), task)
 
 
 def fit_extra_trees(
@@ -220,6 +262,7 @@ def fit_extra_trees(
     *,
     task: Task,
     parameters: ExtraTreesParameters | None = None,
+    weights: FloatArray | None = None,
     rng: np.random.Generator,
 ) -> Fitted:
     """Extra trees, on numbers in single precision, no deeper than 40 and with at most `MAX_NODES` nodes in all.
@@ -227,6 +270,7 @@ def fit_extra_trees(
     Args:
         matrix: shape (n, width), of a `trees` preparation; NaN where missing.
         target: shape (n,), class indexes, each at least once, or numbers.
+        weights: of the rows, shape (n,).
         rng: seeds the thresholds and the choice of features.
     Returns:
         the same for the same input and seed.
@@ -247,7 +291,7 @@ def fit_extra_trees(
         n_jobs=1,
         random_state=seed,
     )
-    estimator.fit(matrix, _typed(target, task))
+    estimator.fit(matrix, _typed(target, task), sample_weight=weights)
     return Fitted(estimator, task, {"algorithm": "extra_trees", **asdict(told), "seed": seed})
 
 
@@ -258,13 +302,33 @@ def _stopped(
     task: Task,
     told: BoostingParameters,
     seed: int,
+    balanced: Balanced | None = None,
 ) -> tuple[int, float]:
     trial = _boosting(task, told, told.iterations, seed)
     trial.set_params(early_stopping=True, n_iter_no_change=20, tol=0.0, scoring="loss")
-    trial.fit(matrix, _typed(target, task), X_val=validation[0], y_val=_typed(validation[1], task))
-    # The first score is of the constant forecast, before any tree.
-    best = max(1, int(np.argmax(trial.validation_score_)))
-    return best, -float(trial.validation_score_[best])
+    judged, truth = validation
+    if balanced is None:
+        trial.fit(matrix, _typed(target, task), X_val=judged, y_val=_typed(truth, task))
+        # The first score is of the constant forecast, before any tree.
+        best = max(1, int(np.argmax(trial.validation_score_)))
+        return best, -float(trial.validation_score_[best])
+    classes = truth.astype(np.int64)
+    trial.fit(
+        matrix[balanced.rows],
+        _typed(target[balanced.rows], task),
+        sample_weight=balanced.weights,
+        X_val=judged,
+        y_val=classes,
+        sample_weight_val=balanced.factors[classes],
+    )
+    # It stopped by the balanced loss; what decides is the loss of the rows as they come.
+    restore_rates(trial, balanced.factors, task)
+    losses = [
+        float(log_losses(classes, shares_of(outputs.reshape(len(classes), -1))).mean())
+        for outputs in trial.staged_decision_function(judged)
+    ]
+    best = int(np.argmin(losses))
+    return best + 1, losses[best]
 
 
 def _boosting(task: Task, told: BoostingParameters, iterations: int, seed: int) -> Any:
@@ -280,6 +344,10 @@ def _boosting(task: Task, told: BoostingParameters, iterations: int, seed: int) 
         early_stopping=False,
         random_state=seed,
     )
+
+
+def _balanced(target: FloatArray, kind: Balance, rng: np.random.Generator) -> Balanced | None:
+    return None if kind == "none" else balance_rows(target, kind, rng=rng.spawn(1)[0])
 
 
 def _typed(target: FloatArray, task: Task) -> NDArray[Any]:

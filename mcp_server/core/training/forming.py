@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mcp_server.core.predictor import FORMAT, read_form
 from mcp_server.core.training.estimators import Fitted
-from mcp_server.core.training.prepare import STYLES, Preparation, Style
+from mcp_server.core.training.prepare import Preparation, Style, style_of
 from mcp_server.core.training.target import Target
 from mcp_server.errors import TrainingRefused
 
@@ -42,13 +42,18 @@ def to_form(fitted: Fitted, preparation: Preparation, target: Target) -> dict[st
 
 
 def blend_form(
-    members: Sequence[tuple[float, Fitted]], preparations: Mapping[Style, Preparation], target: Target
+    members: Sequence[tuple[float, Fitted]],
+    preparations: Mapping[Style, Preparation],
+    target: Target,
+    *,
+    intercepts: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """Write the serving form of a weighted sum of outputs, without calibration or interval.
 
     Args:
         members: weight and estimator of each, on the matrix of the preparation of its style.
         preparations: of each style that a member has; they differ in how the same columns are encoded.
+        intercepts: of a stack, one for each output.
     Raises:
         TrainingRefused: as `to_form`.
     """
@@ -60,19 +65,26 @@ def blend_form(
         encoder += preparation.to_dict()["encoder"]
     parts = []
     for weight, fitted in members:
-        start, width = slices[STYLES[fitted.parameters["algorithm"]]]
+        start, width = slices[_style(fitted)]
         parts.append({"weight": weight, "start": start, "width": width, "estimator": estimator_part(fitted)})
     shared = next(iter(preparations.values()))
-    form = to_form(members[0][1], preparations[STYLES[members[0][1].parameters["algorithm"]]], target)
-    form |= {**shared.to_dict(), "encoder": encoder, "estimator": {"kind": "blend", "members": parts}}
+    form = to_form(members[0][1], preparations[_style(members[0][1])], target)
+    estimator: dict[str, Any] = {"kind": "blend", "members": parts}
+    if intercepts is not None:
+        estimator["intercepts"] = list(intercepts)
+    form |= {**shared.to_dict(), "encoder": encoder, "estimator": estimator}
     read_form(form)
     return form
 
 
 def estimator_part(fitted: Fitted) -> dict[str, Any]:
     """The `estimator` of a serving form. Raises TrainingRefused where a coefficient isn't finite."""
-    read_out = {"linear": _linear, "boosting": _trees, "extra_trees": _averaged}
+    read_out = {"linear": _linear, "boosting": _trees, "lightgbm": _trees, "extra_trees": _averaged}
     return read_out[fitted.parameters["algorithm"]](fitted.estimator)
+
+
+def _style(fitted: Fitted) -> Style:
+    return style_of(fitted.parameters["algorithm"], fitted.parameters)
 
 
 def _linear(pipeline: Any) -> dict[str, Any]:

@@ -11,17 +11,10 @@ import polars as pl
 
 from mcp_server.core.contract import Contract
 from mcp_server.core.training.calibrate import LEVEL, calibrate
-from mcp_server.core.training.estimators import (
-    Algorithm,
-    BoostingParameters,
-    Fitted,
-    fit,
-    fit_boosting,
-    fit_extra_trees,
-    fit_linear,
-)
+from mcp_server.core.training.estimators import Algorithm, Fitted, fit, fit_boosting, fit_extra_trees, fit_linear
 from mcp_server.core.training.forming import blend_form, to_form
-from mcp_server.core.training.prepare import STYLES, Preparation, Style, prepare
+from mcp_server.core.training.parameters import BoostingParameters, ExtraTreesParameters
+from mcp_server.core.training.prepare import STYLES, Preparation, Style, prepare, style_of
 from mcp_server.core.training.split import Split
 from mcp_server.core.training.target import Target, target_values
 
@@ -54,7 +47,7 @@ def learn(
     algorithm: Algorithm,
     features: Sequence[str] | None = None,
     allow_leaks: bool = False,
-    parameters: BoostingParameters | None = None,
+    parameters: BoostingParameters | ExtraTreesParameters | None = None,
     threads: int = 1,
     rng: np.random.Generator,
 ) -> Learned:
@@ -64,7 +57,8 @@ def learn(
         frame: the table of the contract, shape (n, columns).
         features: columns to learn from; None for all numbers, true/false and categories with the role feature.
         allow_leaks: whether a column that is known only after the event may be a feature.
-        parameters, threads: of boosting.
+        parameters: of boosting or extra trees, whichever it is; None for the defaults.
+        threads: of boosting.
     Returns:
         the same form for the same table, split and seed.
     Raises:
@@ -78,7 +72,8 @@ def learn(
     if algorithm == "linear":
         fitted = fit_linear(matrix[train], values[train], task=target.task)
     elif algorithm == "extra_trees":
-        fitted = fit_extra_trees(matrix[train], values[train], task=target.task, rng=rng)
+        told = parameters if isinstance(parameters, ExtraTreesParameters) else None
+        fitted = fit_extra_trees(matrix[train], values[train], task=target.task, parameters=told, rng=rng)
     else:
         fit, validation = split.fit, split.validation
         fitted = fit_boosting(
@@ -86,7 +81,7 @@ def learn(
             values[fit],
             task=target.task,
             validation=(matrix[validation], values[validation]) if len(validation) else None,
-            parameters=parameters,
+            parameters=parameters if isinstance(parameters, BoostingParameters) else None,
             threads=threads,
             rng=rng,
         )
@@ -104,6 +99,7 @@ def learn_chosen(
     members: Sequence[Mapping[str, Any]],
     calibration: Mapping[str, Any],
     half_width: float | None,
+    intercepts: Sequence[float] | None = None,
     features: Sequence[str] | None = None,
     allow_leaks: bool = False,
     rng: np.random.Generator,
@@ -114,33 +110,34 @@ def learn_chosen(
         frame, contract, target, split, features, allow_leaks: as for `learn`.
         members: algorithm, parameters and weight of each; several make a blend.
         calibration, half_width: from the folds.
+        intercepts: of a stack, one for each output.
     Returns:
         the same form for the same table, split, choice and seed.
     """
     train = split.train
-    values = target_values(frame, contract, target)[train]
+    outcomes = target_values(frame, contract, target)
+    styles = [style_of(member["algorithm"], member["parameters"]) for member in members]
     preparations: dict[Style, Preparation] = {}
     matrices = {}
-    for style in dict.fromkeys(STYLES[member["algorithm"]] for member in members):
-        prepared = prepare(frame, contract, features, rows=train, style=style, allow_leaks=allow_leaks)
+    for style in dict.fromkeys(styles):
+        prepared = prepare(
+            frame, contract, features, rows=train, style=style, outcomes=outcomes, allow_leaks=allow_leaks
+        )
         encoder = prepared.table_encoder()
         preparations[style], matrices[style] = prepared, encoder.encode(encoder.columns(frame[train.tolist()]))
-    weighted = [
-        (
-            float(member["weight"]),
-            fit(
-                member["algorithm"],
-                matrices[STYLES[member["algorithm"]]],
-                values,
-                task=target.task,
-                parameters=member["parameters"],
-                rng=own,
-            ),
+    weighted = []
+    for member, style, own in zip(members, styles, rng.spawn(len(members)), strict=True):
+        fitted = fit(
+            member["algorithm"],
+            matrices[style],
+            outcomes[train],
+            task=target.task,
+            parameters=member["parameters"],
+            rng=own,
         )
-        for member, own in zip(members, rng.spawn(len(members)), strict=True)
-    ]
+        weighted.append((float(member["weight"]), fitted))
     if len(weighted) > 1:
-        form = blend_form(weighted, preparations, target)
+        form = blend_form(weighted, preparations, target, intercepts=intercepts)
     else:
         form = to_form(weighted[0][1], next(iter(preparations.values())), target)
     form["calibration"] = dict(calibration)

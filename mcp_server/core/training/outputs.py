@@ -23,7 +23,7 @@ def estimator_outputs(estimator: Any, part: Estimator, matrix: FloatArray, task:
         matrix: encoded rows, shape (n, form.width).
     """
     if isinstance(part, Blend):
-        total: FloatArray = np.zeros(1)
+        total: FloatArray = np.array(part.intercepts or [0.0])
         for one, member in zip(estimator, part.members, strict=True):
             columns = matrix[:, member.start : member.start + member.width]
             total = total + member.weight * estimator_outputs(one, member.estimator, columns, task)

@@ -5,7 +5,8 @@ Source: Caruana et al. (2004), ICML, "Ensemble selection from libraries of model
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,21 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 ROUNDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Combination:
+    """How several models make one: the weight of each, and the intercept of each output, None for none."""
+
+    weights: list[float]
+    intercepts: list[float] | None = None
+
+    def __call__(self, outputs: Sequence[FloatArray]) -> FloatArray:
+        """The outputs of the one, shape (n, outputs)."""
+        total: FloatArray = np.zeros_like(outputs[0]) + np.array(self.intercepts or [0.0])
+        for one, weight in zip(outputs, self.weights, strict=True):
+            total = total + weight * one
+        return total
 
 
 def blend_weights(outputs: Sequence[FloatArray], target: FloatArray, task: Task) -> list[float]:
@@ -41,19 +57,22 @@ def blend_weights(outputs: Sequence[FloatArray], target: FloatArray, task: Task)
     return [count / sum(counts) for count in counts]
 
 
-def blended(outputs: Sequence[FloatArray], weights: Sequence[float]) -> FloatArray:
-    """The weighted sum, shape (n, outputs)."""
-    total: FloatArray = np.zeros_like(outputs[0])
-    for one, weight in zip(outputs, weights, strict=True):
-        total = total + weight * one
-    return total
+def blend(outputs: Sequence[FloatArray], target: FloatArray, task: Task) -> Combination:
+    """The weights of `blend_weights` as a combination."""
+    return Combination(blend_weights(outputs, target, task))
 
 
-def cross_fitted(outputs: Sequence[FloatArray], target: FloatArray, parts: IntArray, task: Task) -> FloatArray:
-    """The blend's outputs of each part with the weights that the other parts choose: an honest forecast of its loss."""
+def cross_fitted(
+    outputs: Sequence[FloatArray],
+    target: FloatArray,
+    parts: IntArray,
+    task: Task,
+    combine: Callable[[Sequence[FloatArray], FloatArray, Task], Combination] = blend,
+) -> FloatArray:
+    """The combination's outputs of each part, as the other parts make it: an honest forecast of its loss."""
     made = np.empty_like(outputs[0])
     for part in np.unique(parts):
         inside = parts == part
-        weights = blend_weights([one[~inside] for one in outputs], target[~inside], task)
-        made[inside] = blended([one[inside] for one in outputs], weights)
+        combination = combine([one[~inside] for one in outputs], target[~inside], task)
+        made[inside] = combination([one[inside] for one in outputs])
     return made

@@ -15,16 +15,22 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mcp_server.core.comparison import compare_predictions
-from mcp_server.core.metrics import log_losses
+from mcp_server.core.metrics import Task, log_losses
 from mcp_server.core.training.calibrate import LEVEL, choose_calibration, conformal_half_width
-from mcp_server.core.training.estimators import Algorithm, BoostingParameters, ExtraTreesParameters, fit
-from mcp_server.core.training.outputs import row_losses, score
-from mcp_server.core.tuning.blending import blend_weights, blended, cross_fitted
+from mcp_server.core.training.estimators import Algorithm, apart, fit
+from mcp_server.core.training.outputs import score
+from mcp_server.core.training.parameters import BoostingParameters, ExtraTreesParameters
+from mcp_server.core.tuning.blending import Combination, blend, cross_fitted
+from mcp_server.core.tuning.curve import learning_curve
 from mcp_server.core.tuning.search import best
+from mcp_server.core.tuning.stacking import stack
 from mcp_server.core.tuning.trials import FoldedTable, outputs_of
 from mcp_server.errors import TrainingRefused
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+COMBINATIONS = {"blend": blend, "stack": stack}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +51,15 @@ class Choice:
     """What is to be fitted to all rows that are learned from.
 
     Args:
-        members: each with its weight; several make a blend.
+        members: each with its weight; several make a blend or a stack.
+        intercepts: of a stack, one for each output.
         calibration: the form's part.
         half_width: of a regression's interval, from the errors on the folds; None for classes.
         account: JSON: how it came about, for a person.
     """
 
     members: list[dict[str, Any]]
+    intercepts: list[float] | None
     calibration: dict[str, Any]
     half_width: float | None
     account: dict[str, Any]
@@ -68,8 +76,8 @@ def choose(
         seed: of the fits and of the intervals.
         threads: fits at once; the result doesn't depend on it.
     Returns:
-        the best candidate by its loss over the folds; or a blend where its loss, with weights that other folds chose,
-        is lower and the interval of the difference leaves 0 out.
+        the best candidate by its loss over the folds, calibrated; or a blend or a stack where its loss, as the other
+        folds made it, is lower and the interval of the difference leaves 0 out.
     Raises:
         TrainingRefused: no trial is complete.
     """
@@ -80,54 +88,89 @@ def choose(
     parts = np.repeat(np.arange(len(table.folds)), [len(fold.judge) for fold in table.folds])
     rng = np.random.default_rng([seed, 1])
 
-    losses = [row_losses(one, target, task) for one in outputs]
-    at = min(range(len(candidates)), key=lambda index: float(losses[index].mean()))
-    weights = [float(index == at) for index in range(len(candidates))]
-    honest, made, blend = outputs[at], outputs[at], None
+    # Calibration follows whatever is chosen, so everything is judged with it.
+    singles = [_judged(one, target, parts, task) for one in outputs]
+    at = min(range(len(candidates)), key=lambda index: float(singles[index].losses.mean()))
+    taken, judged = Combination([float(index == at) for index in range(len(candidates))]), singles[at]
+    kind, together = "single", {}
     if len(candidates) > 1:
-        together = cross_fitted(outputs, target, parts, task)
-        gain = _paired(row_losses(together, target, task) - losses[at])
-        found = blend_weights(outputs, target, task)
-        better = gain["high"] < 0.0 and sum(weight > 0.0 for weight in found) > 1
-        blend = {**gain, "taken": better}
-        if better:
-            weights, honest, made = found, together, blended(outputs, found)
+        least = float(judged.losses.mean())
+        for name, combine in COMBINATIONS.items():
+            whole = combine(outputs, target, task)
+            # Combined by the other folds: its own rows would flatter it.
+            honest = _judged(cross_fitted(outputs, target, parts, task, combine), target, parts, task)
+            gain = _paired(honest.losses - singles[at].losses)
+            better = gain["high"] < 0.0 and sum(weight > 0.0 for weight in whole.weights) > 1
+            together[name] = {**gain, "taken": False}
+            if better and float(honest.losses.mean()) < least:
+                kind, taken, judged, least = name, whole, honest, float(honest.losses.mean())
+        if kind != "single":
+            together[kind]["taken"] = True
 
     half_width: float | None = None
-    tried: dict[str, float] = {}
     calibration: dict[str, Any] = {"kind": "none"}
-    forecast = honest[:, 0] if task == "regression" else _shares(honest)
     if task == "regression":
-        half_width = conformal_half_width(np.abs(target - honest[:, 0]), level=LEVEL)
+        half_width = conformal_half_width(np.abs(target - judged.forecast), level=LEVEL)
     else:
-        calibration, forecast, tried = choose_calibration(made, target, parts, task)
-        if blend is not None and blend["taken"]:
-            # The weights of the blend were chosen with these rows: its forecasts are judged without.
-            forecast = choose_calibration(honest, target, parts, task)[1]
-    taken = [one for one, weight in zip(candidates, weights, strict=True) if weight > 0.0]
+        calibration = choose_calibration(taken(outputs), target, parts, task)[0]
+    alone = [one for one, weight in zip(candidates, taken.weights, strict=True) if weight > 0.0]
     members = [
         {"algorithm": one.algorithm, "parameters": one.parameters, "weight": weight, "tuned": one.tuned}
-        for one, weight in zip(candidates, weights, strict=True)
+        for one, weight in zip(candidates, taken.weights, strict=True)
         if weight > 0.0
     ]
     account = {
-        "winner": "blend" if len(members) > 1 else members[0]["algorithm"],
-        "members": [{name: one[name] for name in ("algorithm", "weight", "tuned")} for one in members],
+        "winner": members[0]["algorithm"] if kind == "single" else kind,
+        "members": [_shown(one, sum(taken.weights)) for one in members],
         "rows": len(target),
         "folds": len(table.folds),
-        "loss": score(_losses(forecast, target, task), task),
+        "loss": score(judged.losses, task),
         "candidates": [
-            {"name": one.name, "loss": score(rows, task)} for one, rows in zip(candidates, losses, strict=True)
+            {"name": one.name, "loss": score(found.losses, task)}
+            for one, found in zip(candidates, singles, strict=True)
         ],
-        "blend": blend,
-        "calibrations": tried,
+        **{name: together.get(name) for name in COMBINATIONS},
+        "calibrations": judged.tried,
+        "curve": _curve(table, members, seed, threads),
         "against": [
-            {"what": one.name, **_difference(target, forecast, other, task, rng)}
-            for one, other in zip(candidates, outputs, strict=True)
-            if not one.tuned and [one] != taken
+            {"what": one.name, **_difference(target, judged.forecast, found.forecast, task, rng)}
+            for one, found in zip(candidates, singles, strict=True)
+            if not one.tuned and [one] != alone
         ],
     }
-    return Choice(members, calibration, half_width, account)
+    return Choice(members, taken.intercepts, calibration, half_width, account)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Judged:
+    """Forecasts of the folds' rows, calibrated by the other folds, with their losses and those of each calibration."""
+
+    forecast: FloatArray
+    losses: FloatArray
+    tried: dict[str, float]
+
+
+def _judged(outputs: FloatArray, target: FloatArray, parts: IntArray, task: Task) -> _Judged:
+    if task == "regression":
+        return _Judged(outputs[:, 0], (outputs[:, 0] - target) ** 2, {})
+    _, forecast, tried = choose_calibration(outputs, target, parts, task)
+    return _Judged(forecast, log_losses(target.astype(np.int64), forecast), tried)
+
+
+def _shown(member: Mapping[str, Any], total: float) -> dict[str, Any]:
+    """A member for the account: its share of the weights, the iterations that the folds stopped boosting at, and how it
+    treats rare classes and categories."""
+    shown = {name: member[name] for name in ("algorithm", "tuned")}
+    own, besides = apart(member["parameters"])
+    stopped = {"iterations": own["iterations"]} if "iterations" in own else {}
+    return {**shown, "weight": member["weight"] / total, **stopped, **besides}
+
+
+def _curve(table: FoldedTable, members: Sequence[Mapping[str, Any]], seed: int, threads: int) -> dict[str, Any] | None:
+    """The learning curve of the member that weighs most."""
+    most = max(members, key=lambda member: float(member["weight"]))
+    points = learning_curve(table, most["algorithm"], most["parameters"], seed=seed, threads=threads)
+    return {"algorithm": most["algorithm"], "points": points} if len(points) > 1 else None
 
 
 def _candidates(histories: Mapping[Algorithm, Sequence[Mapping[str, Any]]]) -> list[Candidate]:
@@ -151,22 +194,24 @@ def _candidates(histories: Mapping[Algorithm, Sequence[Mapping[str, Any]]]) -> l
 
 
 def _told(algorithm: Algorithm, trial: Mapping[str, Any]) -> dict[str, Any]:
+    own, besides = apart(trial["parameters"])
     if algorithm == "linear":
-        return dict(trial["parameters"])
+        return own | besides
     if algorithm == "extra_trees":
-        return asdict(ExtraTreesParameters(**trial["parameters"]))
+        return asdict(ExtraTreesParameters(**own)) | besides
     # The iterations that the folds stopped at.
-    return asdict(BoostingParameters(**trial["parameters"], iterations=max(1, round(np.mean(trial["iterations"])))))
+    iterations = max(1, round(float(np.mean(trial["iterations"]))))
+    return asdict(BoostingParameters(**own, iterations=iterations)) | besides
 
 
 def _out_of_fold(table: FoldedTable, candidates: Sequence[Candidate], seed: int, threads: int) -> list[FloatArray]:
     """The outputs of each candidate for the rows that the folds judge, fold after fold."""
     for one in candidates:
-        table.parts(one.algorithm)
+        table.parts(one.algorithm, one.parameters)
 
     def run(pair: tuple[Candidate, int]) -> FloatArray:
         one, fold = pair
-        part = table.parts(one.algorithm)[fold]
+        part = table.parts(one.algorithm, one.parameters)[fold]
         with threadpool_limits(limits=1):
             fitted = fit(
                 one.algorithm,
@@ -185,25 +230,9 @@ def _out_of_fold(table: FoldedTable, candidates: Sequence[Candidate], seed: int,
     return [np.concatenate(made[at * count : (at + 1) * count]) for at in range(len(candidates))]
 
 
-def _shares(outputs: FloatArray) -> FloatArray:
-    """Uncalibrated probabilities of each class."""
-    logits = np.column_stack([np.zeros(len(outputs)), outputs]) if outputs.shape[1] == 1 else outputs
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: FloatArray = powers / powers.sum(axis=1, keepdims=True)
-    return shares
-
-
-def _losses(forecast: FloatArray, target: FloatArray, task: str) -> FloatArray:
-    if task == "regression":
-        squares: FloatArray = (forecast - target) ** 2
-        return squares
-    return log_losses(target.astype(np.int64), forecast)
-
-
 def _difference(
-    target: FloatArray, ours: FloatArray, outputs: FloatArray, task: Any, rng: np.random.Generator
+    target: FloatArray, ours: FloatArray, theirs: FloatArray, task: Task, rng: np.random.Generator
 ) -> dict[str, Any]:
-    theirs = outputs[:, 0] if task == "regression" else _shares(outputs)
     if task == "binary":
         ours, theirs = ours[:, 1], theirs[:, 1]
     found = compare_predictions(target, ours, theirs, task=task, rng=rng, resamples=1_000).primary

@@ -17,10 +17,16 @@ import optuna
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mcp_server.core.training.estimators import Algorithm
-from mcp_server.core.tuning.spaces import defaults, space
+from mcp_server.core.tuning.spaces import first_trials, space
 from mcp_server.core.tuning.trials import FoldedTable, run_trial
 
-_DRAWN = {"linear": 4, "extra_trees": 6, "boosting": 8}  # trials before the sampler goes by what they found
+# Trials before the sampler goes by what they found.
+_DRAWN = {
+    "linear": 4,
+    "extra_trees": 6,
+    "boosting": 8,
+    "lightgbm": 8,
+}
 _STATES = {
     "complete": optuna.trial.TrialState.COMPLETE,
     "pruned": optuna.trial.TrialState.PRUNED,
@@ -50,7 +56,7 @@ def run_batch(
         trials as `run_trial` gives them, without those that were stopped.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    ranges = space(algorithm, table.rows)
+    ranges = space(algorithm, table.rows, imbalanced=table.imbalanced, rankable=table.rankable)
     sampler = optuna.samplers.TPESampler(
         seed=int(np.random.default_rng([seed, len(history)]).integers(2**31 - 1)),
         n_startup_trials=_DRAWN[algorithm],
@@ -60,9 +66,11 @@ def run_batch(
     for trial in history:
         study.add_trial(_frozen(trial, ranges))
     if not history:
-        study.enqueue_trial(defaults(algorithm))
+        for told in first_trials(algorithm, ranges):
+            study.enqueue_trial(told)
     asked = [study.ask(ranges).params for _ in range(size)]
-    table.parts(algorithm)  # encoded before the threads share it
+    for told in asked:
+        table.parts(algorithm, told)  # encoded before the threads share it
 
     def run(at: int) -> dict[str, Any] | None:
         first = not history and at == 0

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from mcp_server.core.training.estimators import MAX_NODES, Algorithm, BoostingParameters, ExtraTreesParameters
+from mcp_server.core.training.balance import BALANCES
+from mcp_server.core.training.estimators import MAX_NODES, Algorithm
+from mcp_server.core.training.parameters import BoostingParameters, ExtraTreesParameters
+from mcp_server.core.training.prepare import CATEGORIES
 
 _MOST_ITERATIONS = 600
 _MOST_TREES = 3_000  # of all classes together
 
 
-def space(algorithm: Algorithm, rows: int) -> dict[str, BaseDistribution]:
+def space(
+    algorithm: Algorithm, rows: int, *, imbalanced: bool = False, rankable: bool = False
+) -> dict[str, BaseDistribution]:
     """The ranges of an algorithm's parameters.
 
     Args:
         rows: that are learned from in a fold; a leaf may hold a tenth of them at most.
+        imbalanced: whether a class is rare, so that balancing the classes is worth trials.
+        rankable: whether there are categories that trees could order by the outcome.
     """
-    largest = max(30, min(200, rows // 10))
+    ranges = _own_space(algorithm, max(30, min(200, rows // 10)))
+    if imbalanced:
+        ranges["balance"] = CategoricalDistribution(BALANCES)
+    if rankable and algorithm != "linear":
+        ranges["categories"] = CategoricalDistribution(CATEGORIES)
+    return ranges
+
+
+def _own_space(algorithm: Algorithm, largest: int) -> dict[str, BaseDistribution]:
     if algorithm == "linear":
         return {"penalty": FloatDistribution(1e-3, 1e3, log=True)}
     if algorithm == "extra_trees":
@@ -35,8 +51,30 @@ def space(algorithm: Algorithm, rows: int) -> dict[str, BaseDistribution]:
     }
 
 
-def defaults(algorithm: Algorithm) -> dict[str, float]:
+def defaults(algorithm: Algorithm, ranges: Mapping[str, BaseDistribution]) -> dict[str, Any]:
     """What the algorithm is told without tuning, in the names of its space."""
+    besides = {"balance": BALANCES[0], "categories": CATEGORIES[0]}
+    return {**_own_defaults(algorithm), **{name: told for name, told in besides.items() if name in ranges}}
+
+
+def first_trials(algorithm: Algorithm, ranges: Mapping[str, BaseDistribution]) -> list[dict[str, Any]]:
+    """What is tried before anything is drawn: the defaults, then what does well where they don't.
+
+    That is boosting of the smallest trees, which add columns up rather than combine them; extra trees that look at
+    more features, with more rows in a leaf; a linear model held shorter; categories by the outcome.
+    """
+    other: dict[str, Any]
+    if algorithm == "linear":
+        other = {"penalty": 30.0}
+    elif algorithm == "extra_trees":
+        other = {"minimum_leaf": 5, "max_features": 0.8}
+    else:
+        other = {"learning_rate": 0.08, "leaves": 4, "l2": 1.0, "minimum_leaf": 10, "max_features": 0.6}
+    besides = {"balance": BALANCES[0], "categories": CATEGORIES[-1]}
+    return [defaults(algorithm, ranges), {**other, **{name: told for name, told in besides.items() if name in ranges}}]
+
+
+def _own_defaults(algorithm: Algorithm) -> dict[str, Any]:
     if algorithm == "linear":
         return {"penalty": 1.0}
     if algorithm == "extra_trees":

@@ -12,25 +12,24 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mcp_server.core.contract import Contract
-from mcp_server.core.training.estimators import (
-    Algorithm,
-    BoostingParameters,
-    Fitted,
-    fit,
-    stopped_boosting,
-)
+from mcp_server.core.training.balance import imbalanced
+from mcp_server.core.training.calibrate import fit_temperature
+from mcp_server.core.training.estimators import Algorithm, Fitted, apart, fit, stopped_boosting, stopped_light
 from mcp_server.core.training.outputs import averaged_outputs, row_losses, score
-from mcp_server.core.training.prepare import STYLES, Style, prepare
+from mcp_server.core.training.parameters import BoostingParameters
+from mcp_server.core.training.prepare import Style, default_features, prepare, style_of
 from mcp_server.core.training.target import Target, target_values
 from mcp_server.core.tuning.folds import Fold
 from mcp_server.core.tuning.spaces import most_iterations
 from mcp_server.errors import TrainingRefused
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 _SURE = 4  # complete trials that a fold's loss is compared with, at least
 _SEEN = 2  # folds of a trial before it may be given up
 
+STOPPED = {"boosting": stopped_boosting, "lightgbm": stopped_light}
 State = Literal["complete", "pruned", "failed"]
 
 
@@ -79,16 +78,46 @@ class FoldedTable:
         """That the smallest fold learns from."""
         return min(len(fold.fit) for fold in self.folds)
 
-    def parts(self, algorithm: Algorithm) -> list[Part]:
-        """Each fold as an algorithm learns from it; encoded once."""
-        style = STYLES[algorithm]
+    @property
+    def imbalanced(self) -> bool:
+        """Whether a class is rare among the rows that are learned from."""
+        classes = self.target.classes
+        return classes is not None and imbalanced(self.values[self._learned], len(classes))
+
+    @property
+    def rankable(self) -> bool:
+        """Whether a feature has three categories or more, and outcomes have an order to put them in."""
+        if self.target.task == "multiclass":
+            return False
+        names = default_features(self._contract) if self._features is None else self._features
+        kinds = {column.name: column.kind for column in self._contract.columns}
+        learned = self._frame[self._learned.tolist()]
+        return any(
+            kinds[name] == "category" and learned[name].drop_nulls().n_unique() > 2
+            for name in names
+            if name in learned.columns
+        )
+
+    @property
+    def _learned(self) -> IntArray:
+        return np.unique(np.concatenate([fold.fit for fold in self.folds]))
+
+    def parts(self, algorithm: Algorithm, parameters: Mapping[str, Any] | None = None) -> list[Part]:
+        """Each fold as an algorithm with these parameters learns from it; encoded once."""
+        style = style_of(algorithm, parameters or {})
         if style not in self._parts:
             self._parts[style] = [self._part(fold, style) for fold in self.folds]
         return self._parts[style]
 
     def _part(self, fold: Fold, style: Style) -> Part:
         preparation = prepare(
-            self._frame, self._contract, self._features, rows=fold.fit, style=style, allow_leaks=self._allow_leaks
+            self._frame,
+            self._contract,
+            self._features,
+            rows=fold.fit,
+            style=style,
+            outcomes=self.values,
+            allow_leaks=self._allow_leaks,
         )
         encoder = preparation.table_encoder()
         fit, judge = (encoder.encode(encoder.columns(self._frame[rows.tolist()])) for rows in (fold.fit, fold.judge))
@@ -127,7 +156,7 @@ def run_trial(
     iterations: list[int] = []
     state: State = "complete"
     with threadpool_limits(limits=1):
-        for part in table.parts(algorithm):
+        for part in table.parts(algorithm, parameters):
             if stop():
                 return None
             if hopeless(losses, history):
@@ -135,21 +164,35 @@ def run_trial(
                 break
             rng = np.random.default_rng(list(seed))
             try:
-                if algorithm == "boosting":
-                    told = BoostingParameters(**parameters, iterations=most_iterations(parameters, table.outputs))
-                    validation = (part.judged, part.judged_target)
-                    made, loss = stopped_boosting(
-                        part.matrix, part.target, validation, task=task, parameters=told, rng=rng
+                if algorithm in STOPPED:
+                    own, besides = apart(parameters)
+                    made, loss = STOPPED[algorithm](
+                        part.matrix,
+                        part.target,
+                        (part.judged, part.judged_target),
+                        task=task,
+                        parameters=BoostingParameters(**own, iterations=most_iterations(own, table.outputs)),
+                        balance=besides.get("balance", "none"),
+                        rng=rng,
                     )
                     iterations.append(made)
                 else:
                     fitted = fit(algorithm, part.matrix, part.target, task=task, parameters=parameters, rng=rng)
-                    loss = score(row_losses(outputs_of(fitted, part.judged), part.judged_target, task), task)
+                    loss = suited_loss(fitted, part.judged, part.judged_target)
             except TrainingRefused:
                 state = "failed"
                 break
             losses.append(loss)
     return {"parameters": parameters, "folds": losses, "iterations": iterations, "state": state}
+
+
+def suited_loss(fitted: Fitted, matrix: FloatArray, target: FloatArray) -> float:
+    """The loss on rows; of averaged shares, which are far too unsure, after the temperature that suits these rows."""
+    outputs = outputs_of(fitted, matrix)
+    if fitted.parameters["algorithm"] == "extra_trees" and fitted.task != "regression":
+        logits = outputs if outputs.shape[1] > 1 else np.column_stack([np.zeros(len(outputs)), outputs])
+        outputs = outputs / fit_temperature(logits, target.astype(np.int64))
+    return score(row_losses(outputs, target, fitted.task), fitted.task)
 
 
 def hopeless(losses: Sequence[float], history: Sequence[Mapping[str, Any]]) -> bool:

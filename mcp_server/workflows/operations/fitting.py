@@ -22,6 +22,7 @@ from mcp_server.core.predictor.batch import compile_batch
 from mcp_server.core.training.embedded import carry_embeddings
 from mcp_server.core.training.evaluate import constant_forecast, evaluate, golden_rows
 from mcp_server.core.training.learn import Learned, learn, learn_chosen
+from mcp_server.core.training.light import is_installed
 from mcp_server.core.training.parity import parity, require_parity
 from mcp_server.core.training.prepare import default_features
 from mcp_server.core.training.split import Split, plan_split, split_rng
@@ -46,7 +47,8 @@ def plan_training(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         arguments: path, contract, target, features, test, seed, allow_leaks, tuned (whether folds calibrate), costs
             (of the two errors, or None), and out for the plan.
     Returns:
-        task, target, features, left_out (columns with the role feature that aren't learned from), split (a sentence).
+        task, target, features, left_out (columns with the role feature that aren't learned from), split (a sentence),
+        light (whether LightGBM is installed).
     Raises:
         LeakFound: a feature gives the target away.
         BadTarget, TrainingRefused, InvalidInput: as training says.
@@ -81,6 +83,7 @@ def plan_training(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         "features": features,
         "left_out": left_out[:MOST_NAMED],
         "split": split.how,
+        "light": is_installed(),
     }
 
 
@@ -151,8 +154,13 @@ def train_algorithm(arguments: dict[str, Any], report: Report) -> dict[str, Any]
         "notes": list(learned.notes),
         "needed": needed[:MOST_NAMED],
         "parity": {"largest": found.largest, "rows": found.held_out + found.adversarial, "vectors": found.vectors},
-        "environment": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        "environment": {"python": platform.python_version(), **{name: version(name) for name in _libraries(learned)}},
     }
+
+
+def _libraries(learned: Learned) -> tuple[str, ...]:
+    light = any(fitted.parameters["algorithm"] == "lightgbm" for fitted in learned.fitted)
+    return (*LIBRARIES, "lightgbm") if light else LIBRARIES
 
 
 def planned(arguments: dict[str, Any]) -> tuple[pl.DataFrame, Contract, Target, Split]:
@@ -177,6 +185,7 @@ def _learned(
             members=chosen["members"],
             calibration=chosen["calibration"],
             half_width=chosen["half_width"],
+            intercepts=chosen["intercepts"],
             rng=rng,
             **told,
         )

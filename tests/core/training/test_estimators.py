@@ -9,18 +9,22 @@ import pytest
 from core.training.tables import a_mixed_table, from_scikit_learn
 from mcp_server.core.canonical import digest
 from mcp_server.core.predictor.batch import compile_batch
-from mcp_server.core.training.estimators import Algorithm, BoostingParameters, fit_boosting, fit_linear
+from mcp_server.core.training.estimators import Algorithm, fit_boosting, fit_linear
 from mcp_server.core.training.evaluate import evaluate
 from mcp_server.core.training.learn import learn
+from mcp_server.core.training.parameters import BoostingParameters, ExtraTreesParameters
 from mcp_server.core.training.parity import parity, require_parity
 from mcp_server.core.training.split import plan_split
 from mcp_server.core.training.target import describe_target
 from mcp_server.errors import TrainingRefused
 
 ALGORITHMS: list[Algorithm] = ["linear", "boosting", "extra_trees"]
+SMALL = ExtraTreesParameters(trees=20)
 
 
 def trained(frame: Any, contract: Any, algorithm: Algorithm, seed: int = 0, **options: Any) -> Any:
+    if algorithm == "extra_trees":
+        options = {"parameters": SMALL, **options}
     rng = np.random.default_rng(seed)
     target = describe_target(frame, contract)
     split = plan_split(frame, contract, target, rng=rng)
@@ -70,7 +74,7 @@ def test_a_mixed_table_is_learned_and_its_serving_form_is_exact(task: str, algor
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_same_seed_and_data_give_the_same_digest(algorithm: Algorithm) -> None:
-    frame, contract = a_mixed_table(1_800)
+    frame, contract = a_mixed_table(900)
     first, second = (trained(frame, contract, algorithm, seed=7)[2] for _ in range(2))
     assert digest(first.form) == digest(second.form)
     assert first.fitted[0].parameters == second.fitted[0].parameters
@@ -79,7 +83,7 @@ def test_the_same_seed_and_data_give_the_same_digest(algorithm: Algorithm) -> No
 
 
 def test_neither_threads_nor_a_choice_of_features_make_the_digest_waver() -> None:
-    frame, contract = a_mixed_table(1_800)
+    frame, contract = a_mixed_table(900)
     options = {"parameters": BoostingParameters(iterations=12, max_features=0.5)}
     one, two = (trained(frame, contract, "boosting", threads=count, **options)[2] for count in (1, 2))
     assert digest(one.form) == digest(two.form)

@@ -115,3 +115,24 @@ def test_a_column_of_another_role_or_none_at_all_is_refused() -> None:
     with pytest.raises(InvalidInput) as refusal:
         prepare(frame, contract, ["xx"], rows=np.arange(2), style="trees")
     assert "'x'" in refusal.value.hint or "describe_data" in refusal.value.hint
+
+
+def test_ranked_categories_stand_by_the_outcomes_of_the_rows_learned_from_and_of_no_other() -> None:
+    rates = {"a": 0.9, "b": 0.1, "c": 0.5}
+    frame = pl.DataFrame(
+        {
+            "colour": [name for name in rates for _ in range(100)] * 2 + ["rare"] * 2,
+            "y": [int(row < 100 * rate) for rate in rates.values() for row in range(100)] * 2 + [1, 1],
+        }
+    )
+    contract = a_contract(frame, {"y": "target"})
+    outcomes = frame["y"].to_numpy().astype(float)
+    rows = np.r_[0:300, 600:602]
+    told = {"rows": rows, "style": "ranked"}
+    made = prepare(frame, contract, None, outcomes=outcomes, **told)
+    # Two rows of 1.0 beside ten of the overall half: not above what a hundred rows say.
+    assert made.to_dict()["encoder"] == [{"column": "colour", "as": "ordinal", "values": ["b", "c", "rare", "a"]}]
+    spoilt = outcomes.copy()
+    spoilt[300:600] = 1.0 - spoilt[300:600]
+    assert prepare(frame, contract, None, outcomes=spoilt, **told) == made
+    assert prepare(frame, contract, None, outcomes=1.0 - outcomes, **told) != made, "the control"

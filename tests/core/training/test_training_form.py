@@ -15,13 +15,8 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mcp_server.core.training.estimators import (
-    BoostingParameters,
-    ExtraTreesParameters,
-    fit_boosting,
-    fit_extra_trees,
-    fit_linear,
-)
+from mcp_server.core.training.estimators import fit_boosting, fit_extra_trees, fit_linear
+from mcp_server.core.training.parameters import BoostingParameters, ExtraTreesParameters
 from mcp_server.core.training.training_form import audit_training_form, load_training_form, training_form_bytes
 from mcp_server.errors import CorruptArtefact
 

@@ -19,7 +19,7 @@ from mcp_server.core.training.parity import parity, require_parity
 from mcp_server.core.training.split import Split, plan_split
 from mcp_server.core.training.target import Target, describe_target
 from mcp_server.core.training.training_form import load_training_form, training_form_bytes
-from mcp_server.core.tuning.blending import blend_weights, blended, cross_fitted
+from mcp_server.core.tuning.blending import Combination, blend_weights, cross_fitted
 from mcp_server.core.tuning.choose import Choice, choose
 from mcp_server.core.tuning.folds import plan_folds
 from mcp_server.core.tuning.search import run_batch
@@ -33,12 +33,13 @@ def tuned(
     test: str | None = None,
     algorithms: Any = ("linear", "boosting"),
     size: int = 2,
+    folds: int = 5,
 ) -> tuple[Target, Split, Choice, Learned]:
     """From a table to a model as a job goes about it."""
     target = describe_target(frame, contract)
     split = plan_split(frame, contract, target, test=test, calibrated_on_folds=True, rng=np.random.default_rng(0))
-    folds = plan_folds(frame, contract, target, split, rng=np.random.default_rng(1))
-    table = FoldedTable(frame, contract, target, folds, features=None, allow_leaks=False)
+    planned = plan_folds(frame, contract, target, split, rng=np.random.default_rng(1))[-folds:]
+    table = FoldedTable(frame, contract, target, planned, features=None, allow_leaks=False)
     histories = {algorithm: run_batch(table, algorithm, [], size=size, seed=0) for algorithm in algorithms}
     choice = choose(table, histories, seed=0)
     learned = learn_chosen(
@@ -49,6 +50,7 @@ def tuned(
         members=choice.members,
         calibration=choice.calibration,
         half_width=choice.half_width,
+        intercepts=choice.intercepts,
         rng=np.random.default_rng(2),
     )
     return target, split, choice, learned
@@ -72,18 +74,18 @@ def test_nothing_of_the_test_rows_reaches_the_model(task: str) -> None:
     spoilt = frame.with_columns(
         pl.when(late).then(values).otherwise(pl.col(name)).alias(name) for name, values in scrambled.items()
     )
-    forms = [tuned(table, contract, test="late")[3].form for table in (frame, spoilt)]
+    forms = [tuned(table, contract, test="late", folds=2)[3].form for table in (frame, spoilt)]
     assert digest(forms[0]) == digest(forms[1])
     # The control: what is learned from does reach it.
     early = frame.with_columns(size=pl.when(late).then(pl.col("size")).otherwise(pl.col("size") + 1.0))
-    assert digest(tuned(early, contract, test="late")[3].form) != digest(forms[0])
+    assert digest(tuned(early, contract, test="late", folds=2)[3].form) != digest(forms[0])
 
 
 def test_what_was_chosen_is_accounted_for_and_serves_exactly() -> None:
     frame, contract = from_scikit_learn("wine")
     target, split, choice, learned = tuned(frame, contract, algorithms=("linear", "extra_trees"))
     account = choice.account
-    assert account["winner"] in ("linear", "extra_trees", "blend")
+    assert account["winner"] in ("linear", "extra_trees", "blend", "stack")
     assert account["rows"] == len(split.train)
     assert {one["name"] for one in account["candidates"]} >= {"linear by default", "extra_trees by default"}
     assert account["loss"] <= min(one["loss"] for one in account["candidates"]) + 1e-9
@@ -141,7 +143,7 @@ def test_a_blend_is_no_worse_than_the_best_on_the_rows_that_chose_it(seed: int, 
     assert sum(weights) == pytest.approx(1.0)
     assert min(weights) >= 0.0
     losses = [row_losses(one, target, "binary").mean() for one in outputs]
-    assert row_losses(blended(outputs, weights), target, "binary").mean() <= min(losses) + 1e-12
+    assert row_losses(Combination(weights)(outputs), target, "binary").mean() <= min(losses) + 1e-12
 
 
 def test_models_that_err_apart_are_blended_and_one_that_errs_like_another_is_not() -> None:
