@@ -10,7 +10,7 @@ from mcp_server.context import CallContext
 from mcp_server.guard.spec import ADDS, CHECKS, READ_ONLY
 from mcp_server.tools.params import Cell, Column, Cursor, DatasetRef, Expression, Limit, ModelRef, NewName
 from mcp_server.tools.toolset import Toolset
-from mcp_server.workflows import comparing, explaining, searching, training, verifying
+from mcp_server.workflows import comparing, experiments, explaining, searching, training, verifying
 from mcp_server.workflows.app import App
 from mcp_server.workflows.comparison_answers import Compared
 from mcp_server.workflows.explanation_answers import Explained
@@ -127,12 +127,15 @@ async def explain_model(
 @toolset.tool(title="Search models", scope="read", hints=READ_ONLY)
 async def search_models(
     app: App,
-    query: Annotated[str | None, Field(max_length=128)] = None,
+    query: Annotated[str | None, Field(max_length=256)] = None,
     limit: Limit = 20,
     cursor: Cursor | None = None,
+    runs: bool = False,
 ) -> Models:
-    """List model versions by name or prediction id, newest first, with data, metrics and verification.
+    """Find name@version by name or prediction id, newest first, or runs by "model=m sort=rmse".
 
-    Use to find the name@version others take. Next: predict, compare_models.
+    Next: predict.
     """
+    if runs:
+        return await experiments.search(app, query, limit, cursor)
     return await searching.search(app, query, limit, cursor)
