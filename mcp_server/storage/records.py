@@ -220,11 +220,12 @@ class Run:
 
     Args:
         dataset: `name@version` that was learned from; empty where another system ran it and named none.
-        metrics: `test` (name to value, low and high) and what else the training measured.
+        metrics: `test` (name to value, low and high) and what else the training measured; of a run of another system
+            `reported`.
         algorithm, target: what it was asked to fit; None where that isn't known.
         facts: what was noted beside: `data` (its digest and rows), `environment` (library to version), `cost`
-            (`seconds` and `trials`), `artefacts` (name to digest), `curve` (loss by iteration) and, of a run of another
-            system, `source`.
+            (`seconds` and `trials`), `artefacts` (name to digest), `curve` (loss by iteration), `mlflow` (whether
+            it was copied there) and, of a run of another system, `source` and `registered` (what its model files are).
     """
 
     id: str

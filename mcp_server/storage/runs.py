@@ -194,6 +194,22 @@ async def models(tx: Transaction, prefix: str, *, limit: int = 100) -> list[str]
     return list((await tx.execute(query.order_by(runs.c.model).limit(limit))).scalars())
 
 
+async def of_job(tx: Transaction, job: str) -> list[Run]:
+    """The runs of a job."""
+    query = select(runs).where(runs.c.job_id == job).order_by(runs.c.id)
+    return [Run(**row) for row in (await tx.execute(query)).mappings()]
+
+
+async def note_fact(tx: Transaction, id: str, name: str, value: Any) -> None:
+    """Note something of a run that came to be known after its end.
+
+    Raises:
+        NotFound: there's no such run.
+    """
+    run = await get(tx, id)
+    await tx.execute(update(runs).where(runs.c.id == id).values(facts={**(run.facts or {}), name: value}))
+
+
 async def remove(tx: Transaction, id: str) -> None:
     """Delete a run; that it was there stays known."""
     await tx.execute(delete(run_metrics).where(run_metrics.c.run_id == id))
@@ -202,19 +218,23 @@ async def remove(tx: Transaction, id: str) -> None:
 
 
 def figures(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """What runs are sorted by: the finite values of the metrics on test rows.
+    """What runs are sorted by: the finite values of the metrics on test rows, or that another system reported.
 
     >>> figures({"test": {"rmse": {"value": 2.5, "low": 2.0, "high": 3.0}, "r2": {"value": float("nan")}}})
     {'rmse': 2.5}
     """
-    test = metrics.get("test")
-    found = {} if not isinstance(test, Mapping) else test
-    values = {name: one.get("value") for name, one in found.items() if isinstance(one, Mapping)}
+    values = {name: one.get("value") for name, one in measured(metrics).items() if isinstance(one, Mapping)}
     return {
         name[:LONGEST_METRIC]: float(value)
         for name, value in values.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }
+
+
+def measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics on test rows, and those that another system reported without saying of which rows."""
+    parts = (metrics.get("reported"), metrics.get("test"))
+    return {name: one for part in parts if isinstance(part, Mapping) for name, one in part.items()}
 
 
 async def _note_metrics(tx: Transaction, id: str, metrics: Json) -> None:

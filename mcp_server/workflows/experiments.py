@@ -25,7 +25,7 @@ MOST_ITEMS = 10
 MOST_SHOWN = 6
 DRAWING_SECONDS = 30.0
 OURS = ("seed", "algorithm", "allow_leaks", "seconds", "trials")
-FIGURES = ("test", "train", "baseline", "rows", "calibration", "interval", "error")
+FIGURES = ("test", "reported", "train", "baseline", "rows", "calibration", "interval", "error")
 NOTED = ("data", "environment", "cost", "artefacts", "curve")
 FIRST_CHOICE = ("log_loss", "rmse")
 
@@ -108,10 +108,10 @@ async def compare(app: App, ids: str) -> dict[str, Any]:
 def side_by_side(runs: Sequence[Run]) -> dict[str, Any]:
     """The document of a comparison; no verdict is given where the runs weren't judged on the same rows."""
     apart = Apart()
-    names = list(dict.fromkeys(name for run in runs for name in run.metrics.get("test", {})))
+    measured = {run.id: _measured(run) for run in runs}
     metrics = {}
-    for name in names:
-        estimates = {run.id: run.metrics.get("test", {}).get(name) for run in runs}
+    for name in dict.fromkeys(name for one in measured.values() for name in one):
+        estimates = {id: one.get(name) for id, one in measured.items()}
         values = {id: _estimate(one) for id, one in estimates.items()}
         there = [(one[0], id) for id, one in values.items() if one is not None and one[0] is not None]
         best = (min if lower_is_better(name) else max)(there)[1] if len(there) > 1 else None
@@ -182,6 +182,7 @@ def _in_short(run: Run, *, metrics: bool = True) -> dict[str, Any]:
         "status": run.status,
         "algorithm": token(str(run.metrics.get("algorithm") or run.algorithm or "unknown"), "see the run"),
         "dataset": run.dataset or None,
+        "source": "mlflow" if (run.facts or {}).get("source", {}).get("kind") == "mlflow" else None,
         "target": None if run.target is None else token(run.target, "see the run"),
         "started_at": run.started_at.isoformat(timespec="seconds"),
         "seconds": cost.get("seconds", _seconds(run)),
@@ -189,8 +190,8 @@ def _in_short(run: Run, *, metrics: bool = True) -> dict[str, Any]:
         "error": run.metrics.get("error"),
     }
     if metrics:
-        test = list(run.metrics.get("test", {}).items())[:MOST_SHOWN]
-        shown["metrics"] = {name: six_digits(_estimate(one)) for name, one in test}
+        first = list(_measured(run).items())[:MOST_SHOWN]
+        shown["metrics"] = {name: six_digits(_estimate(one)) for name, one in first}
     return {name: value for name, value in shown.items() if value is not None}
 
 
@@ -236,6 +237,12 @@ def _untrusted(run: Run) -> dict[str, Any]:
 
 def _part(values: dict[str, Any], names: Sequence[str], *, inside: bool = True) -> dict[str, Any]:
     return {name: value for name, value in values.items() if (name in names) is inside}
+
+
+def _measured(run: Run) -> dict[str, Any]:
+    from mcp_server.storage.runs import measured
+
+    return measured(run.metrics)
 
 
 def _seconds(run: Run) -> float | None:

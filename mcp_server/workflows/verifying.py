@@ -96,7 +96,7 @@ async def _verify_file(app: App, call: CallContext, text: str) -> Verified:
 
     async with app.scratch() as folder:
         file = await _brought(app, call, text, folder)
-        found = await _read(app, call, file)
+        found = await look_into(app, call, file)
     answer = _told(found)
     storage = await app.storage()
     async with storage.database.transaction(call) as tx:
@@ -140,7 +140,14 @@ async def _brought(app: App, call: CallContext, text: str, folder: Path) -> Path
     return target
 
 
-async def _read(app: App, call: CallContext, file: Path) -> dict[str, Any]:
+async def look_into(app: App, call: CallContext, file: Path) -> dict[str, Any]:
+    """What a file is, by a process of its own that can read it and nothing else; it's never loaded.
+
+    Returns:
+        as the operation `read_model`.
+    Raises:
+        DataRejected: the process ended before it was through.
+    """
     try:
         return await (await app.compute()).run(
             "read_model", {"path": str(file)}, timeout=call.remaining(), fresh=True, reads=[file.parent]
