@@ -108,6 +108,7 @@ class _Import:
             clock=app.clock,
         )
         self._outcome = Outcome()
+        self._seen: set[str] = set()
 
     async def all(self, wanted: list[str]) -> Outcome:
         listed = await self._there.experiments()
@@ -134,6 +135,9 @@ class _Import:
                 continue
             made = versions.get(run.id, [])
             record = as_record(run, experiment, made)
+            if record.id in self._seen:
+                continue  # a list that changes meanwhile can tell a run twice
+            self._seen.add(record.id)
             if await self._is_known(run, record):
                 self._outcome.known += 1
                 continue
