@@ -212,7 +212,10 @@ def _document(
 
 
 def _row(run: Run, figures: Sequence[str], *, whole: bool) -> dict[str, Any]:
-    noted = _part(run.facts or {}, NOTED if whole else ("cost",))
+    facts = run.facts or {}
+    noted = _part(facts, NOTED if whole else ("cost",))
+    if whole and "registered" in facts:
+        noted["registered"] = [_part(one, ("verdict", "kind", "digest", "codes")) for one in facts["registered"]]
     return {
         "id": run.id,
         "model": run.model,

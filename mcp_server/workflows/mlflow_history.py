@@ -6,7 +6,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,7 @@ BESIDE = frozenset(
 
 
 @dataclass
-class Outcome:
+class Transfer:
     """What an import or an export did.
 
     Args:
@@ -84,7 +84,7 @@ async def server(settings: Settings) -> AsyncIterator[Mlflow]:
 # From there --------------------------------------------------------------------------------------------------------
 
 
-async def import_here(settings: Settings, experiments: list[str]) -> Outcome:
+async def import_here(settings: Settings, experiments: list[str]) -> Transfer:
     """Bring runs, and what their registered models' files are; a file is looked into before its run is recorded.
 
     Args:
@@ -107,10 +107,10 @@ class _Import:
             tool="cli:mlflow",
             clock=app.clock,
         )
-        self._outcome = Outcome()
+        self._done = Transfer()
         self._seen: set[str] = set()
 
-    async def all(self, wanted: list[str]) -> Outcome:
+    async def all(self, wanted: list[str]) -> Transfer:
         listed = await self._there.experiments()
         if missing := set(wanted) - {one.name for one in listed}:
             raise NotFound(
@@ -118,30 +118,36 @@ class _Import:
             )
         versions: dict[str, list[ForeignVersion]] = {}
         async for version in self._there.versions():
-            if version.run is None:
-                self._outcome.refuse(f"{version.name}/{version.version}: no run made it")
-            else:
+            if version.run is None and not wanted:
+                self._done.refuse(f"{version.name}/{version.version}: no run made it")
+            elif version.run is not None:
                 versions.setdefault(version.run, []).append(version)
         for experiment in listed:
             if not wanted or experiment.name in wanted:
                 await self._experiment(experiment, versions)
-        return self._outcome
+        return self._done
 
     async def _experiment(self, experiment: Experiment, versions: dict[str, list[ForeignVersion]]) -> None:
         part: list[Run] = []
         async for run in self._there.runs(experiment.id):
             if run.status is None or run.started_at is None:
-                self._outcome.unfinished += 1
+                self._done.unfinished += 1
                 continue
             made = versions.get(run.id, [])
             record = as_record(run, experiment, made)
             if record.id in self._seen:
                 continue  # a list that changes meanwhile can tell a run twice
             self._seen.add(record.id)
-            if await self._is_known(run, record):
-                self._outcome.known += 1
+            there = await self._recorded(run, record)
+            known = () if there is None else (there.facts or {}).get("registered", ())
+            named = {one["model"] for one in known}
+            fresh = [version for version in made if f"{version.name}/{version.version}" not in named]
+            verified = [one for version in fresh for one in await self._verified(version)]
+            if there is not None:
+                self._done.known += 1
+                if verified:
+                    await self._note(there, [*known, *verified])
                 continue
-            verified = [one for version in made for one in await self._verified(version)]
             if verified:
                 record = replace(record, facts={**(record.facts or {}), "registered": verified})
             part.append(record)
@@ -150,19 +156,25 @@ class _Import:
                 part = []
         await self._record(part)
 
-    async def _is_known(self, run: ForeignRun, record: Run) -> bool:
+    async def _recorded(self, run: ForeignRun, record: Run) -> Run | None:
+        """What is here of a run already: from an earlier import, or because it's ours."""
         from mcp_server.storage import runs
 
         storage = await self._app.storage()
         async with storage.database.reading() as tx:
             for id in (record.id, run.ours):
-                try:
+                with suppress(NotFound):
                     if id is not None:
-                        await runs.get(tx, id)
-                        return True
-                except NotFound:
-                    continue
-        return False
+                        return await runs.get(tx, id)
+        return None
+
+    async def _note(self, there: Run, registered: list[dict[str, Any]]) -> None:
+        from mcp_server.storage import runs
+
+        storage = await self._app.storage()
+        async with storage.database.transaction(self._call) as tx:
+            await runs.note_fact(tx, there.id, "registered", registered)
+            tx.about("mlflow:import", runs=0)
 
     async def _record(self, part: list[Run]) -> None:
         from mcp_server.storage import runs
@@ -174,7 +186,7 @@ class _Import:
             for record in part:
                 await runs.add(tx, record)
             tx.about("mlflow:import", runs=len(part))
-        self._outcome.written += len(part)
+        self._done.written += len(part)
 
     async def _verified(self, version: ForeignVersion) -> list[dict[str, Any]]:
         """What each file of a version is; a version that can't be had is refused by name."""
@@ -183,10 +195,11 @@ class _Import:
             folder, files = await self._there.files(version)
             found = [await self._looked_into(version, folder, name, size) for name, size in files if name not in BESIDE]
         except (DataRejected, NotFound) as refused:
-            self._outcome.refuse(f"{named}: {refused.code} {refused.message}")
+            self._done.refuse(f"{named}: {refused.code} {refused.message}")
             return [{"model": named, "verdict": "not understood", "codes": [refused.code]}]
         if not found:
-            self._outcome.refuse(f"{named}: it has no model file")
+            self._done.refuse(f"{named}: it has no model file")
+            return [{"model": named, "verdict": "not understood", "codes": ["E_EMPTY"]}]
         return found
 
     async def _looked_into(self, version: ForeignVersion, folder: str, name: str, size: int | None) -> dict[str, Any]:
@@ -198,7 +211,7 @@ class _Import:
         most = min(MOST_BYTES, self._app.settings.max_import_mib * MIB)
         if not size or size > most:
             code = "folder" if size is None else "E_SIZE" if size else "E_EMPTY"
-            self._outcome.refuse(f"{line}: not understood ({code})")
+            self._done.refuse(f"{line}: not understood ({code})")
             return {**row, "verdict": "not understood", "codes": [code]}
         async with self._app.scratch() as scratch:
             target = scratch / "fetched"
@@ -207,9 +220,9 @@ class _Import:
         codes = sorted({finding["code"] for finding in found["findings"]})
         row |= {"verdict": found["verdict"], "kind": found["kind"], "digest": found["digest"], "codes": codes}
         if found["verdict"] == "data-only":
-            self._outcome.tell(f"{found['verdict']}  {line} ({found['kind']}, {found['digest'][:19]}…)")
+            self._done.tell(f"{found['verdict']}  {line} ({found['kind']}, {found['digest'][:19]}…)")
             return row
-        self._outcome.refuse(f"{line}: {found['verdict']} ({', '.join(codes)})")
+        self._done.refuse(f"{line}: {found['verdict']} ({', '.join(codes)})")
         storage = await self._app.storage()
         async with storage.database.transaction() as tx:
             subject = f"file:{found['digest'].removeprefix('sha256:')[:16]}"
@@ -259,7 +272,7 @@ def as_record(run: ForeignRun, experiment: Experiment, versions: list[ForeignVer
 # To there ----------------------------------------------------------------------------------------------------------
 
 
-async def export_here(settings: Settings, model: str | None) -> Outcome:
+async def export_here(settings: Settings, model: str | None) -> Transfer:
     """Write every ended run of ours that isn't there yet, with its metrics, intervals, parameters and environment.
 
     Raises:
@@ -269,7 +282,7 @@ async def export_here(settings: Settings, model: str | None) -> Outcome:
     from mcp_server.storage import runs
     from mcp_server.storage.records import RunFilter
 
-    outcome = Outcome()
+    done = Transfer()
     async with server(settings) as there, own_app(settings) as app:
         storage = await app.storage()
         cursor = None
@@ -277,24 +290,24 @@ async def export_here(settings: Settings, model: str | None) -> Outcome:
             async with storage.database.reading() as tx:
                 page = await runs.list_page(tx, wanted=RunFilter(model=model), cursor=cursor, limit=PART)
             for run in page.items:
-                await _export(storage, there, settings, run, outcome)
+                await _export(storage, there, settings, run, done)
             cursor = page.next_cursor
             if cursor is None:
-                return outcome
+                return done
 
 
-async def _export(storage: Storage, there: Mlflow, settings: Settings, run: Run, outcome: Outcome) -> None:
+async def _export(storage: Storage, there: Mlflow, settings: Settings, run: Run, done: Transfer) -> None:
     facts = run.facts or {}
     before = facts.get("mlflow", {})
     if facts.get("source", {}).get("kind") == "mlflow":
         return
     if run.status == "running":
-        outcome.unfinished += 1
+        done.unfinished += 1
     elif before.get("state") == "written" and before.get("server") == _server_mark(storage, settings):
-        outcome.known += 1
+        done.known += 1
     else:
         await write(storage, there, settings, run)
-        outcome.written += 1
+        done.written += 1
 
 
 async def write(storage: Storage, there: Mlflow, settings: Settings, run: Run) -> None:

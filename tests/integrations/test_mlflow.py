@@ -247,6 +247,15 @@ def test_a_model_file_is_looked_into_before_its_run_is_recorded_and_an_unsafe_on
     verdicts = {one["file"]: (one["verdict"], one["digest"][:7]) for one in run.facts["registered"]}
     assert verdicts == {"model.pkl": ("data-only", "sha256:"), "other.pkl": ("unsafe", "sha256:")}
 
+    # A version that was registered since is looked into; what is on record isn't fetched again.
+    more = [{"name": "cancer", "version": number, "run_id": "abc"} for number in ("1", "2")]
+    played = with_files({"model.pkl": honest()}) | {API + "model-versions/search": told({"model_versions": more})}
+    again, loopback, _ = imported(tmp_path, played)
+    assert (again.written, again.known, again.refused) == (0, 1, 0)
+    assert [path for path, _ in loopback.asked].count(API + "model-versions/get-download-uri") == 1
+    (run,) = recorded(settings)
+    assert [one["model"] for one in run.facts["registered"]] == ["cancer/1", "cancer/1", "cancer/2"]
+
     async def refusals():
         async with own_app(settings) as app, (await app.storage()).database.reading() as tx:
             return [(row.action, row.outcome, row.tool) for row in (await audit.list_page(tx)).items]

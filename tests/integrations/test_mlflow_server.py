@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
@@ -135,15 +134,16 @@ def test_new_runs_are_copied_old_ones_exported_and_none_twice(server, tmp_path):
         return trained.id
 
     new = asyncio.run(scene())
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            copied = theirs(url, "courtside/new")
-            if copied and copied[0]["info"]["status"] == "FINISHED":
-                break
-        except urllib.error.HTTPError:
-            pass
+
+    async def copied() -> dict | None:
+        async with own_app(loaded) as app, (await app.storage()).database.reading() as tx:
+            return (await runs.get(tx, new)).facts.get("mlflow")
+
+    deadline = time.monotonic() + 60
+    while (state := asyncio.run(copied())) is None and time.monotonic() < deadline:
         time.sleep(0.3)
+    assert state is not None
+    assert state["state"] == "written"
     for written in ((1, 1), (0, 2)):  # the copy was noted
         outcome = asyncio.run(mlflow_history.export_here(loaded, None))
         assert (outcome.written, outcome.known) == written
