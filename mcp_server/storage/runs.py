@@ -153,23 +153,23 @@ def page_of_ids(wanted: RunFilter, after: str | None = None) -> Select[Any]:
     return query.order_by(*((value.desc(), id.desc()) if wanted.descending else (value, id)))
 
 
-async def with_metric(tx: Transaction, model: str, metric: str, *, limit: int) -> list[tuple[str, float | None]]:
-    """The newest ended runs of a model with a metric of each, oldest first; None where a run has none.
+async def with_metric(tx: Transaction, model: str, metric: str, *, limit: int) -> list[tuple[str, float | None, str]]:
+    """The newest runs of a model that have a metric or failed, oldest first.
 
     Args:
         limit: >= 1.
     Returns:
-        ids and values.
+        the id of each, its value, None where it failed, and its data set.
     """
     measured = and_(run_metrics.c.run_id == runs.c.id, run_metrics.c.name == metric)
     query = (
-        select(runs.c.id, run_metrics.c.value)
+        select(runs.c.id, run_metrics.c.value, runs.c.dataset)
         .outerjoin(run_metrics, measured)
-        .where(runs.c.model == model, runs.c.status != "running")
+        .where(runs.c.model == model, or_(run_metrics.c.value.is_not(None), runs.c.status == "failed"))
         .order_by(runs.c.id.desc())
         .limit(limit)
     )
-    return [(row.id, row.value) for row in (await tx.execute(query)).all()][::-1]
+    return [(row.id, row.value, row.dataset) for row in (await tx.execute(query)).all()][::-1]
 
 
 async def metric_names(tx: Transaction, model: str | None = None) -> list[str]:

@@ -148,10 +148,13 @@ async def picture(app: App, model: str, metric: str | None) -> bytes:
         if shown not in names:
             raise NotFound("No run of the model has that metric.", hint=f"It has {', '.join(names[:MOST_SHOWN])}.")
         found = await runs.with_metric(tx, model, shown, limit=MOST_RUNS)
+    if all(value is None for _, value, _ in found):
+        raise NotFound(f"None of the latest {MOST_RUNS:,} runs has that metric.", hint="Name another metric.")
     arguments = {
         "model": model,
         "metric": shown,
-        "values": [value for _, value in found],
+        "values": [value for _, value, _ in found],
+        "data": len({dataset for _, value, dataset in found if value is not None}),
         "higher_is_better": not lower_is_better(shown),
     }
     drawn = await (await app.compute()).run("draw_history", arguments, timeout=DRAWING_SECONDS)

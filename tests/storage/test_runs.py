@@ -194,10 +194,13 @@ async def test_a_run_ends_with_its_facts_and_its_metrics_can_be_sorted_by(storag
         )
         again = await runs.finish(tx, "r_1", status="failed", metrics={"test": {"rmse": {"value": 9.0}}})
         assert await runs.add(tx, replace(ended, model="other")) == ended
+        await runs.add(tx, replace(ended, id="r_2", metrics={"test": {"log_loss": {"value": 0.5}}}))
+        await runs.add(tx, replace(ended, id="r_3", status="failed", metrics={"error": "E_LEAK"}))
     async with storage.database.reading() as tx:
         page = await runs.list_page(tx, wanted=RunFilter(sort="rmse", bounds=(MetricBound("rmse", "<", 3),)))
-        assert await runs.metric_names(tx, "y") == ["rmse"]
-        assert await runs.with_metric(tx, "y", "rmse", limit=5) == [("r_1", 2.5)]
+        assert await runs.metric_names(tx, "y") == ["log_loss", "rmse"]
+        # One that never had this metric is neither a value nor a failure.
+        assert await runs.with_metric(tx, "y", "rmse", limit=5) == [("r_1", 2.5, "t@1"), ("r_3", None, "t@1")]
     assert page.items == (ended,) == (again,)
     assert ended.facts == {"data": {"rows": 3}, "cost": {"seconds": 1.5}}
 

@@ -36,7 +36,8 @@ def draw_history(arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
     """The runs of a model with the best so far, as a picture.
 
     Args:
-        arguments: model; metric; values, oldest first, None where a run failed; higher_is_better.
+        arguments: model; metric; values, oldest first, None where a run failed; data (how many data sets they learned
+            from); higher_is_better.
     Returns:
         picture: PNG as base64.
     """
@@ -48,7 +49,8 @@ def draw_history(arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
         [history.RunPoint(number, value) for number, value in enumerate(values, start=1)],
         title=f"Best {metric} so far: {plain(best, 4)}, first in run {values.index(best) + 1} of {len(values)}",
         subtitle=f"{arguments['model']} · {'higher' if arguments['higher_is_better'] else 'lower'} is better"
-        + (f" · {failed} without it" if failed else ""),
+        + (f" · on {arguments['data']} versions of data" if arguments["data"] > 1 else "")
+        + (f" · {failed} failed" if failed else ""),
         metric=metric,
         higher_is_better=arguments["higher_is_better"],
     )
