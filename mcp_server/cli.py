@@ -110,6 +110,12 @@ def _parser() -> argparse.ArgumentParser:
     sign.add_argument("--digest", metavar="DIGEST", help="the version's digest, as you noted it elsewhere")
     keys.set_defaults(command=_keys)
 
+    mlflow = commands.add_parser("mlflow", help="bring runs and registered models from an MLflow server, or write ours")
+    mlflow.add_argument("what", choices=["import", "export"], help="from there; or to there")
+    mlflow.add_argument("--experiment", metavar="NAME", action="append", help="import the runs of this one alone")
+    mlflow.add_argument("--model", metavar="NAME", help="export the runs of this one alone")
+    mlflow.set_defaults(command=_mlflow)
+
     tokens = commands.add_parser("tokens", help="what the tools cost in a conversation")
     tokens.set_defaults(command=_tokens)
     return parser
@@ -315,6 +321,32 @@ def _keys(arguments: argparse.Namespace) -> int:
         for path in asyncio.run(signing.export_manifest(loaded, arguments.model, arguments.to)):
             print(path)
     return 0
+
+
+def _mlflow(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from mcp_server import settings
+    from mcp_server.errors import InvalidInput
+    from mcp_server.storage import sqlite_library
+    from mcp_server.workflows import mlflow_history
+
+    loaded = settings.load()
+    importing = arguments.what == "import"
+    if arguments.model is not None if importing else arguments.experiment:
+        raise InvalidInput("That option is of the other direction.", hint="import --experiment, export --model.")
+    sqlite_library.install()
+    if importing:
+        done = asyncio.run(mlflow_history.import_here(loaded, arguments.experiment or []))
+    else:
+        done = asyncio.run(mlflow_history.export_here(loaded, arguments.model))
+    for line in done.told:
+        print(line)
+    print(
+        f"{done.written:,} runs {arguments.what}ed, {done.known:,} known already, {done.unfinished:,} not over, "
+        f"{done.refused:,} refused."
+    )
+    return 1 if done.refused else 0
 
 
 def _tokens(_: argparse.Namespace) -> int:

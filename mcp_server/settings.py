@@ -113,6 +113,14 @@ class Settings(BaseModel):
         description="A collector to which these events are posted, such as http://localhost:5000/api/v1/lineage.",
     )
     openlineage_key: SecretStr | None = Field(None, description="What the collector takes as a bearer token.")
+    mlflow_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$",
+        max_length=2_000,
+        description="An MLflow server, as http://localhost:5000: new runs are copied there, and `courtside mlflow` "
+        "imports from and exports to it.",
+    )
+    mlflow_key: SecretStr | None = Field(None, description="What the MLflow server takes as a bearer token.")
     debug: bool = Field(False, description="Verbose logs and timings; secrets and personal data stay redacted.")
     log_level: str = Field(
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="The least severe level that is logged."
@@ -188,6 +196,8 @@ class Settings(BaseModel):
             problems.append("COURTSIDE_ALLOWED_HOSTS and COURTSIDE_ALLOWED_ORIGINS must not hold *")
         if self.openlineage_key is not None and (self.openlineage_url or "").startswith("http://"):
             problems.append("COURTSIDE_OPENLINEAGE_URL must be https where a key goes along")
+        if self.mlflow_key is not None and (self.mlflow_url or "").startswith("http://"):
+            problems.append("COURTSIDE_MLFLOW_URL must be https where a key goes along")
         if self.rate_per_second > 1_000:
             problems.append("COURTSIDE_RATE_PER_SECOND must be at most 1000")
         if self.api_keys is not None and any(len(key) < 24 for _, _, key in parse_api_keys(self.api_keys)):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mcp_server.jobs.steps import JobRun
     from mcp_server.jobs.supervisor import Supervisor, Workflow
     from mcp_server.storage import Storage
+    from mcp_server.workflows.mlflow_history import Mirror
 
 WORKFLOWS = "mcp_server.workflows.registry:WORKFLOWS"
 OPERATIONS = "mcp_server.workflows.operations"
@@ -110,6 +111,7 @@ async def _serve(
     from mcp_server.storage import idempotency, open_storage, sqlite_file
     from mcp_server.workflows import retention
     from mcp_server.workflows.app import lineage_sink
+    from mcp_server.workflows.mlflow_history import Mirror
 
     clock = SystemClock()
     storage = await open_storage(database_url=settings.database, data_dir=settings.data_dir, clock=clock)
@@ -135,6 +137,9 @@ async def _serve(
         )
 
     sink = lineage_sink(settings)
+    mirror = None if settings.mlflow_url is None else Mirror(storage, settings)
+    if mirror is not None:
+        workflows = _copied(workflows, mirror)
     supervisor = Supervisor(
         storage=storage,
         workflows=workflows if sink is None else _told_outside(workflows, sink),
@@ -162,6 +167,8 @@ async def _serve(
         await durable.close()
         if sink is not None:
             await sink.close()
+        if mirror is not None:
+            await mirror.close()
         await storage.close()
     log.info("worker %s ends", version)
 
@@ -197,6 +204,21 @@ def _told_outside(workflows: Mapping[str, Workflow], sink: Sink) -> Mapping[str,
         return run_told
 
     return {kind: workflow if kind in MAKE_NOTHING else told(workflow) for kind, workflow in workflows.items()}
+
+
+def _copied(workflows: Mapping[str, Workflow], mirror: Mirror) -> Mapping[str, Workflow]:
+    """The workflows; the runs of each are copied to MLflow when it has ended, well or not."""
+
+    def copied(workflow: Workflow) -> Workflow:
+        async def run_copied(run: JobRun, storage: Storage) -> dict[str, Any]:
+            try:
+                return await workflow(run, storage)
+            finally:
+                mirror.tell(run.id)
+
+        return run_copied
+
+    return {kind: workflow if kind in MAKE_NOTHING else copied(workflow) for kind, workflow in workflows.items()}
 
 
 async def _take_folder(places: Places, version: str) -> FolderLock | None:

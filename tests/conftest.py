@@ -49,7 +49,7 @@ def pytest_runtest_makereport(
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Count where the summary is written: tests may run in several processes."""
-    if report.skipped and "services" in report.keywords and isinstance(report.longrepr, tuple | list):
+    if report.skipped and {"services", "mlflow"} & set(report.keywords) and isinstance(report.longrepr, tuple | list):
         _skipped[report.longrepr[2].removeprefix("Skipped: ")] += 1
     if report.when == "call" and "fault" in report.keywords:
         _faults[report.outcome] += 1

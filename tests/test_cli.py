@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -175,3 +177,39 @@ def test_what_was_kept_long_enough_is_counted_and_then_removed(tmp_path):
     assert not loose.exists()
     assert "t@1: 2 rows" in courtside("call", "describe_data", "dataset=t@1", folder=tmp_path).stdout
     assert "No COURTSIDE_KEEP" in courtside("retention", "--dry-run", folder=tmp_path).stdout
+
+
+def test_runs_are_brought_from_mlflow_and_what_was_refused_gives_exit_code_1(tmp_path):
+    run = {"info": {"run_id": "abc", "status": "FINISHED", "start_time": 1_767_225_600_000}, "data": {}}
+    answers = {
+        "experiments/search": {"experiments": [{"experiment_id": "1", "name": "cancer"}]},
+        "runs/search": {"runs": [run]},
+        "model-versions/search": {"model_versions": [{"name": "m\x1b[31m", "version": "1", "run_id": "abc"}]},
+        "model-versions/get-download-uri": {"artifact_uri": "s3://elsewhere"},
+    }
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            body = json.dumps(answers[self.path.partition("/mlflow/")[2].partition("?")[0]]).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET  # noqa: N815  (the name that the class looks for)
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        done = courtside("mlflow", "import", folder=tmp_path, COURTSIDE_MLFLOW_URL=url)
+        server.shutdown()
+    assert done.returncode == 1, done.stderr
+    refused, count = done.stdout.splitlines()
+    assert refused.startswith("refused  m\\u{1b}[31m/1: E_PATH")
+    assert count == "1 runs imported, 0 known already, 0 not over, 1 refused."
+    for arguments in (["import"], ["export", "--experiment", "x"]):
+        assert courtside("mlflow", *arguments, folder=tmp_path).returncode == 2

@@ -163,7 +163,7 @@ async def fetch(
     address = guard.read(text)
     context = await asyncio.to_thread(httpx.create_ssl_context) if tls is None else tls
     try:
-        with _kept_if_whole(target) as file:
+        with kept_if_whole(target) as file:
             download = _Download(address, file, guard, context, most_bytes, known, pace, clock)
             attempt = retry_with_backoff(
                 max_retries=RETRIES, base_delay=FIRST_DELAY, exceptions=(_Passing,), sleep=sleep
@@ -177,7 +177,7 @@ async def fetch(
 
 
 @contextmanager
-def _kept_if_whole(target: Path) -> Iterator[BinaryIO]:
+def kept_if_whole(target: Path) -> Iterator[BinaryIO]:
     """A file of this user's alone, open for writing; it's removed where the block fails or writes nothing."""
     with open(target, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         try:

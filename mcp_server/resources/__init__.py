@@ -34,10 +34,8 @@ def register(server: GuardedServer) -> None:
 async def _of_template(server: GuardedServer, uri: str, name: str, value: str) -> list[str]:
     if uri.startswith("runbook://"):
         return [name for name in runbooks.names() if name.startswith(value)]
-    if uri.startswith("experiment://runs/"):
-        return await experiments.run_ids(server.app, value)
     if uri.startswith("experiment://"):
-        return [name for name in await models.names(server.app, value) if "@" not in name]
+        return await experiments.complete(server.app, name, value)
     if uri.startswith("model://"):
         return await models.names(server.app, value)
     if uri.startswith("data://") and name == "form":

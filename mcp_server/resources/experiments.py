@@ -1,98 +1,73 @@
-"""Experiment history: the runs of a model, and one run."""
+"""Experiment history: runs searched, the runs of a model, one run, several side by side, and the best so far, drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, get_args
 
 import orjson
 
-from mcp_server.errors import NotFound
 from mcp_server.guard.server import GuardedServer
+from mcp_server.guard.text import bound_json, clean_json
+from mcp_server.workflows import experiments
 from mcp_server.workflows.app import App
-from mcp_server.workflows.reply import six_digits
 
-if TYPE_CHECKING:
-    from mcp_server.storage.records import Run
-
-MOST_RUNS = 50
+MOST_DOCUMENT = 50_000
+"""Bytes of compact JSON: a page that is cut says so, and `limit` lets it be smaller."""
 
 
 def register(server: GuardedServer) -> None:
-    @server.resource("experiment://{model}/history", title="Experiment history", mime_type="application/json")
-    async def history(model: str) -> str:
-        """The runs of a model, newest first: parameters, data version, metrics with intervals."""
-        from mcp_server.core.names import check_name
-        from mcp_server.storage import runs
+    @server.resource("experiment://runs{?query,cursor,limit}", title="Runs", mime_type="application/json")
+    async def found(query: str | None = None, cursor: str | None = None, limit: str = "20") -> str:
+        """Runs found by a query, as search_models takes it; the next page by its cursor."""
+        size = int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 4 else 0
+        return _text(await experiments.listed(server.app, query, cursor, limit=min(size, experiments.PAGE)))
 
-        storage = await server.app.storage()
-        async with storage.database.reading() as tx:
-            page = await runs.list_page(tx, model=check_name(model), limit=MOST_RUNS)
-        if not page.items:
-            raise NotFound("No model of that name was ever trained.", hint="search_models lists the models.")
-        return _document(page.items, model=model, more=page.next_cursor is not None, exact=False)
+    @server.resource("experiment://{model}/history{?cursor}", title="Experiment history", mime_type="application/json")
+    async def history(model: str, cursor: str | None = None) -> str:
+        """The runs of a model, newest first: parameters, data version, metrics with intervals, cost."""
+        return _text(await experiments.history(server.app, model, cursor))
+
+    @server.resource("experiment://{model}/history.png{?metric}", title="Best so far, drawn", mime_type="image/png")
+    async def picture(model: str, metric: str | None = None) -> bytes:
+        """A metric of a model's runs in the order they ran, with the best so far; failed runs are marked."""
+        return await experiments.picture(server.app, model, metric)
 
     @server.resource("experiment://runs/{id}", title="Training run", mime_type="application/json")
     async def run(id: str) -> str:
-        """One run: parameters, data version, metrics with intervals, status, and what tuning tried."""
-        from mcp_server.storage import runs
+        """One run: parameters, data version, metrics with intervals, what tuning tried, files, environment, cost."""
+        return _text(await experiments.one(server.app, id))
 
-        storage = await server.app.storage()
-        async with storage.database.reading() as tx:
-            return _document([await runs.get(tx, id)], figures=(*FIGURES, "chance", "account"))
+    @server.resource("experiment://compare/{+ids}", title="Runs side by side", mime_type="application/json")
+    async def compare(ids: str) -> str:
+        """2-8 runs, ids with commas between: metrics with intervals, and what went in that isn't the same in all."""
+        return _text(await experiments.compare(server.app, ids))
 
 
-async def run_ids(app: App, start: str) -> list[str]:
-    """Ids of the newest runs that begin so."""
+async def complete(app: App, name: str, start: str) -> list[str]:
+    """Values of a template's variable that begin so."""
     from mcp_server.storage import runs
+    from mcp_server.storage.records import RunStatus
 
     storage = await app.storage()
     async with storage.database.reading() as tx:
-        page = await runs.list_page(tx, limit=100)
-    return [run.id for run in page.items if run.id.startswith(start)]
+        match name:
+            case "id":
+                return await runs.ids(tx, start)
+            case "ids":
+                before, comma, last = start.rpartition(",")
+                taken = before.split(",")
+                return [f"{before}{comma}{id}" for id in await runs.ids(tx, last) if id not in taken]
+            case "model":
+                return await runs.models(tx, start)
+            case "metric":
+                return [metric for metric in await runs.metric_names(tx) if metric.startswith(start)]
+            case "query":
+                offered = [f"status={status}" for status in get_args(RunStatus)]
+                offered += [f"sort={metric}" for metric in await runs.metric_names(tx)]
+                offered += [f"model={model}" for model in await runs.models(tx, start.removeprefix("model="))]
+                return [one for one in offered if one.startswith(start)]
+    return []
 
 
-OURS = ("seed", "algorithm", "allow_leaks")
-FIGURES = ("test", "train", "baseline", "rows", "calibration", "interval", "error")
-
-
-def _document(runs: Sequence[Run], *, figures: Sequence[str] = FIGURES, exact: bool = True, **facts: Any) -> str:
-    """Runs as JSON; what names columns stands under `untrusted`.
-
-    Args:
-        exact: whether figures keep all their digits; else six, as many runs are many figures.
-    """
-    rows = [_row(run, figures) for run in runs]
-    return _json(
-        {
-            **facts,
-            "runs": rows if exact else six_digits(rows),
-            "untrusted": {run.id: {**_part(run.parameters, OURS, inside=False), **_split(run)} for run in runs},
-        }
-    )
-
-
-def _row(run: Run, figures: Sequence[str]) -> dict[str, Any]:
-    return {
-        "id": run.id,
-        "model": run.model,
-        "dataset": run.dataset,
-        "status": run.status,
-        "parameters": _part(run.parameters, OURS),
-        "metrics": _part(run.metrics, figures),
-        "job": run.job_id,
-        "started_at": run.started_at.isoformat(timespec="seconds"),
-        "ended_at": run.ended_at.isoformat(timespec="seconds") if run.ended_at else None,
-    }
-
-
-def _part(values: dict[str, Any], names: Sequence[str], *, inside: bool = True) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if (name in names) is inside}
-
-
-def _split(run: Run) -> dict[str, Any]:
-    return _part(run.metrics, ("split",))
-
-
-def _json(value: object) -> str:
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+def _text(document: dict[str, Any]) -> str:
+    return orjson.dumps(bound_json(clean_json(document), MOST_DOCUMENT), option=orjson.OPT_INDENT_2).decode()

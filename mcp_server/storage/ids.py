@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import threading
 from datetime import datetime
@@ -44,6 +45,21 @@ def new_ids(prefix: str, count: int, now: datetime) -> list[str]:
         content = milliseconds.to_bytes(6, "big") + used.to_bytes(2, "big") + secrets.token_bytes(16)
         ids.append(f"{prefix}_{_written(content)}")
     return ids
+
+
+def derived_id(prefix: str, at: datetime, key: str) -> str:
+    """The id of something that another system made and names by a key: always the same, and in the order of its time.
+
+    Args:
+        prefix: as for `new_ids`.
+        at: aware; when it was made.
+
+    >>> from datetime import UTC
+    >>> derived_id("r", datetime(2026, 3, 1, tzinfo=UTC), "mlflow:1")
+    'r_06eadces000017oarrdckl0pe7s0u5rc6krsqmo'
+    """
+    moment = max(0, int(at.timestamp() * 1000)).to_bytes(6, "big")
+    return f"{prefix}_{_written(moment + bytes(2) + hashlib.sha256(key.encode()).digest()[:16])}"
 
 
 def _written(content: bytes) -> str:

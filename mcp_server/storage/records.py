@@ -264,7 +264,17 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training run: what went in and what came out."""
+    """One training run: what went in and what came out.
+
+    Args:
+        dataset: `name@version` that was learned from; empty where another system ran it and named none.
+        metrics: `test` (name to value, low and high) and what else the training measured; of a run of another system
+            `reported`.
+        algorithm, target: what it was asked to fit; None where that isn't known.
+        facts: what was noted beside: `data` (its digest and rows), `environment` (library to version), `cost`
+            (`seconds` and `trials`), `artefacts` (name to digest), `curve` (loss by iteration), `mlflow` (whether
+            it was copied there) and, of a run of another system, `source` and `registered` (what its model files are).
+    """
 
     id: str
     model: str
@@ -275,6 +285,44 @@ class Run:
     job_id: str | None
     started_at: datetime
     ended_at: datetime | None
+    algorithm: str | None = None
+    target: str | None = None
+    facts: Json | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricBound:
+    """A bound of a run's metric on test rows."""
+
+    metric: str
+    relation: Literal["<", "<=", ">", ">="]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """Which runs are wanted, and in which order.
+
+    Args:
+        part: of the model's name, in any case.
+        model, target, algorithm, status: exactly.
+        dataset: `name@version`, or `name` for all of its versions.
+        since: aware; when they started at the earliest.
+        bounds: all of them hold.
+        sort: a metric; runs without it are left out. None for the newest first.
+        descending: whether the highest of `sort` comes first.
+    """
+
+    part: str | None = None
+    model: str | None = None
+    dataset: str | None = None
+    target: str | None = None
+    algorithm: str | None = None
+    status: RunStatus | None = None
+    since: datetime | None = None
+    bounds: tuple[MetricBound, ...] = ()
+    sort: str | None = None
+    descending: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from sqlalchemy import and_, delete, func, select
 
 from mcp_server.errors import InvalidInput
 from mcp_server.storage.records import FINAL_STATES
-from mcp_server.storage.tables import claims, jobs, models, predictions, runs, validations
+from mcp_server.storage.tables import claims, jobs, models, predictions, run_metrics, runs, validations
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, ColumnElement
@@ -49,6 +49,8 @@ async def remove(tx: Transaction, kind: Kind, before: datetime, *, limit: int = 
     """
     id, old = _old(kind, before)
     first = select(id).where(old).order_by(id).limit(limit)
+    if kind == "runs":
+        await tx.execute(delete(run_metrics).where(run_metrics.c.run_id.in_(first)))
     return (await tx.execute(delete(id.table).where(id.in_(first)))).rowcount
 
 

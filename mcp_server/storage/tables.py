@@ -237,8 +237,22 @@ runs = Table(
     Column("job_id", _id),
     _required("started_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
+    Column("algorithm", String(64)),
+    Column("target", String(256)),
+    Column("facts", _exact_json()),
     Index(None, "model", "id"),
     Index(None, "job_id"),
+    # Everything that runs are filtered by, in the order of a list: any filter reads this index alone.
+    Index(None, "id", "model", "dataset", "target", "algorithm", "status", "started_at"),
+)
+
+run_metrics = Table(
+    "run_metrics",
+    metadata,
+    Column("run_id", _id, primary_key=True),
+    Column("name", String(64), primary_key=True),
+    _required("value", Float(53)),
+    Index(None, "name", "value", "run_id"),
 )
 
 jobs = Table(

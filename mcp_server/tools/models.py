@@ -10,7 +10,7 @@ from mcp_server.context import CallContext
 from mcp_server.guard.spec import ADDS, BRINGS_IN_ONCE, CHECKS, READ_ONLY
 from mcp_server.tools.params import Cell, Column, Cursor, DatasetRef, Expression, Limit, ModelRef, NewName
 from mcp_server.tools.toolset import Toolset
-from mcp_server.workflows import adopting, comparing, explaining, searching, training, verifying
+from mcp_server.workflows import adopting, comparing, experiments, explaining, searching, training, verifying
 from mcp_server.workflows.app import App
 from mcp_server.workflows.comparison_answers import Compared
 from mcp_server.workflows.explanation_answers import Explained
@@ -148,12 +148,16 @@ async def explain_model(
 @toolset.tool(title="Search models", scope="read", hints=READ_ONLY)
 async def search_models(
     app: App,
-    query: Annotated[str | None, Field(max_length=128)] = None,
+    query: Annotated[str | None, Field(max_length=256)] = None,
     limit: Limit = 20,
     cursor: Cursor | None = None,
+    runs: bool = False,
 ) -> Models:
-    """List model versions by name, stage:production, owner:, tag:a=b or prediction id, newest first.
+    """Find name@version by name, stage:production, owner:, tag:a=b or prediction id, newest first; or runs by
+    "model=m sort=rmse".
 
-    Use to find the name@version others take. Next: predict, compare_models.
+    Next: predict.
     """
+    if runs:
+        return await experiments.search(app, query, limit, cursor)
     return await searching.search(app, query, limit, cursor)

@@ -47,6 +47,8 @@ async def report(app: App) -> HealthReport:
     stored = all(part["status"] != "failing" for part in dependencies[:2])
     models = await _models(app, attention) if stored else {"versions": 0, "verified": 0}
     jobs = await _jobs(app, attention) if stored else {}
+    if stored and app.settings.mlflow_url is not None:
+        await _copies(app, attention)
     errors = telemetry.recent_errors(MOST_LISTED)
     disk = await asyncio.to_thread(_disk, app.settings.data_dir)
     if disk["free_mib"] < LOW_DISK_MIB:
@@ -201,6 +203,19 @@ async def _jobs(app: App, attention: list[dict[str, str]]) -> dict[str, Any]:
                 continue  # whoever asked was told what to mend
             attention.append({"what": f"Job {job.id} failed with {code}.", "runbook": _book(code)})
     return counts
+
+
+async def _copies(app: App, attention: list[dict[str, str]]) -> None:
+    """Runs that couldn't be copied to the MLflow server, of the latest."""
+    from mcp_server.storage import runs
+    from mcp_server.workflows.mlflow_history import not_copied
+
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        page = await runs.list_page(tx, limit=MOST_LOOKED_AT)
+    if codes := not_copied(list(page.items)):
+        what = f"{len(codes)} of the latest {len(page.items)} runs aren't on the MLflow server ({codes[0]}); "
+        attention.append({"what": f"{what}`courtside mlflow export` writes them.", "runbook": _book(codes[0])})
 
 
 def _disk(folder: Path) -> dict[str, Any]:

@@ -206,12 +206,16 @@ def _value(one: dict[str, Any]) -> str:
 
 
 class Models(Reply):
-    """A page of models."""
+    """A page of models, or of runs."""
 
     models: list[dict[str, Any]]
+    runs: list[dict[str, Any]] | None = None
     cursor: str | None = None
 
     def lines(self) -> list[str]:
+        more = [f"More with cursor {self.cursor}."] if self.cursor else []
+        if self.runs is not None:
+            return [f"{counted(len(self.runs), 'run')}.", *map(_run_line, self.runs), *more]
         told = [f"{counted(len(self.models), 'model version')}, newest first."]
         told += [
             f"- {one['model']}: {one['algorithm']} for {one['task']} (target {one['target']}), {one['verification']}, "
@@ -220,7 +224,19 @@ class Models(Reply):
             + _standing(one)
             for one in self.models
         ]
-        return told + ([f"More with cursor {self.cursor}."] if self.cursor else [])
+        return told + more
+
+
+def _run_line(one: dict[str, Any]) -> str:
+    on = f", on {one['dataset']}" if "dataset" in one else ""
+    cost = f", {one['seconds']:g} s" if "seconds" in one else ""
+    failed = f" ({one['error']})" if "error" in one else ""
+    metrics = ", ".join(
+        f"{name} {number(value)}{bounds({'low': low, 'high': high})}"
+        for name, (value, low, high) in one.get("metrics", {}).items()
+    )
+    told = f"- {one['run']}: {one['model']}, {one['algorithm']}{on}, {one['status']}{failed}{cost}"
+    return f"{told}: {metrics}" if metrics else told
 
 
 def _standing(one: dict[str, Any]) -> str:

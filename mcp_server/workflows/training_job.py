@@ -72,7 +72,7 @@ class TrainingJob:
         async with self.storage.database.reading() as tx:
             data = genuine(await datasets.resolve(tx, self.arguments["dataset"]))
         table = str(await self.storage.artefacts.local_path(data.artefact))
-        await run.step("begin", self._begin, {})
+        await run.step("begin", self._begin, {"data": {"digest": data.digest, "rows": data.rows}})
         plan = await run.step(
             "plan",
             "plan_training",
@@ -162,7 +162,7 @@ class TrainingJob:
             request["costs"] = self.arguments["costs"]
         return request
 
-    async def _begin(self, _: dict[str, Any]) -> dict[str, Any]:
+    async def _begin(self, given: dict[str, Any]) -> dict[str, Any]:
         async with self.storage.database.transaction(self.run.call) as tx:
             for algorithm in self.algorithms:
                 await runs.start(
@@ -172,6 +172,9 @@ class TrainingJob:
                     dataset=self.arguments["dataset"],
                     parameters={**self._request(), "algorithm": algorithm},
                     job_id=self.run.id,
+                    algorithm=algorithm,
+                    target=self.arguments["target"],
+                    facts={"data": given["data"]},
                 )
         return {}
 
@@ -242,7 +245,8 @@ class TrainingJob:
                 verdict = verdict_of(ready["checks"])
                 checks = sealed(self.storage.keys, version, verdict, ready["checks"])
                 await models.set_verification(tx, version.name, version.version, verdict=verdict, checks=checks)
-                await runs.finish(tx, wanted.run_id, status="succeeded", metrics=trained["metrics"])
+                noted = run_facts(trained, wanted.manifest)
+                await runs.finish(tx, wanted.run_id, status="succeeded", metrics=trained["metrics"], facts=noted)
                 versions.append(
                     {
                         "model": f"{version.name}@{version.version}",
@@ -340,6 +344,18 @@ class TrainingJob:
             **({} if account is None else {"account": account}),
             "next": f"{after}.",
         }
+
+
+def run_facts(trained: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
+    """What the history keeps of a run beside its metrics: environment, artefacts, cost, and the curve of its losses."""
+    account = trained["metrics"].get("account")
+    seconds = trained["seconds"] + (account["seconds"] if account else 0.0)
+    return {
+        "environment": {"courtside": manifest["code"], **trained["environment"]},
+        "artefacts": manifest["files"],
+        "cost": {"seconds": round(seconds, 1), **({"trials": account["trials"]} if account else {})},
+        **({"curve": trained["curve"]} if trained["curve"] else {}),
+    }
 
 
 def needed_said(columns: list[str]) -> str:

@@ -140,7 +140,7 @@ async def _verify_file(app: App, call: CallContext, text: str) -> Verified:
 
     async with app.scratch() as folder:
         file, _ = await brought(app, call, text, folder)
-        found = await computed(app, call, "read_model", {"path": str(file)}, reads=[file.parent])
+        found = await look_into(app, call, file)
     answer = _told(found)
     storage = await app.storage()
     async with storage.database.transaction(call) as tx:
@@ -187,6 +187,17 @@ async def brought(app: App, call: CallContext, text: str, folder: Path) -> tuple
     target = folder / "fetched"
     await fetch(text, target, guard=guard, most_bytes=most, pace=Pace(total=seconds))
     return target, text.partition("?")[0].rstrip("/").rpartition("/")[2]
+
+
+async def look_into(app: App, call: CallContext, file: Path) -> dict[str, Any]:
+    """What a file is, by a process of its own that can read it and nothing else; it's never loaded.
+
+    Returns:
+        as the operation `read_model`.
+    Raises:
+        DataRejected: the process ended before it was through.
+    """
+    return await computed(app, call, "read_model", {"path": str(file)}, reads=[file.parent])
 
 
 async def computed(

@@ -16,7 +16,7 @@ FENCED = re.compile(r"<(untrusted-data-[0-9a-f-]{36})>\n.*?\n</\1>", re.DOTALL)
 ADDRESSES = (
     *("model://h@2/card", "experiment://h/history", "data://h/profile", "data://h@2/contract"),
     *("data://h/contract/pandera", "data://h/contract/great_expectations", "lineage://h@1", "lineage://h3"),
-    "data://h/diff/h3",
+    *("data://h/diff/h3", "experiment://runs?query=model%3Dh"),
 )
 
 

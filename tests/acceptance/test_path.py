@@ -8,6 +8,7 @@ import re
 
 import pytest
 from mcp import Client
+from mcp.types import ResourceTemplateReference
 
 from acceptance.processes import environment, refused, text_of, told
 from mcp_server import settings
@@ -96,6 +97,51 @@ def test_a_prediction_leads_back_to_its_model_and_its_data_by_tools_and_by_a_pic
             assert base64.b64decode(drawn.blob).startswith(b"\x89PNG")
         nothing = (await told(client, "search_models", query="p_nothing")).structured_content
         assert nothing["models"] == []
+
+    in_server(env, scene)
+
+
+def test_runs_are_searched_compared_drawn_and_completed_through_the_server(env):
+    async def scene(client):
+        found = await told(client, "search_models", runs=True, query="model=y status=succeeded sort=log_loss")
+        ids = [one["run"] for one in found.structured_content["runs"]]
+        assert {one["algorithm"] for one in found.structured_content["runs"]} == {"linear", "boosting"}
+        assert "log_loss" in text_of(found)
+        assert (await refused(client, "search_models", runs=True, query="colour=red"))["code"] == "E_ARG"
+
+        async def document(uri: str) -> dict:
+            return json.loads((await client.read_resource(uri)).contents[0].text)
+
+        first = (await document("experiment://runs?query=model%3Dy&limit=1"))["runs"]
+        cursor = (await document("experiment://y/history"))["runs"][0]["id"]
+        assert [one["id"] for one in first] == [cursor]
+        by_id = {id: (await document(f"experiment://runs/{id}"))["runs"][0] for id in ids}
+        for one in by_id.values():
+            assert one["data"]["rows"] == 600
+            assert {"python", "numpy", "scikit-learn", "courtside"} <= one["environment"].keys()
+            assert one["artefacts"]["form.json"].startswith("sha256:")
+            assert one["cost"]["seconds"] >= 0
+        compared = await document(f"experiment://compare/{','.join(ids[:2])}")
+        assert compared["same_test_rows"]
+        assert set(compared["differs"]["algorithm"].values()) == {"linear", "boosting"}
+        (drawn,) = (await client.read_resource("experiment://y/history.png?metric=roc_auc")).contents
+        assert base64.b64decode(drawn.blob).startswith(b"\x89PNG")
+        completed = {}
+        for uri, name, value in (
+            ("experiment://runs/{id}", "id", ids[0][:8]),
+            ("experiment://compare/{+ids}", "ids", f"{ids[0]},"),
+            ("experiment://{model}/history{?cursor}", "model", "y"),
+            ("experiment://{model}/history.png{?metric}", "metric", "log"),
+            ("experiment://runs{?query,cursor,limit}", "query", "sort=roc"),
+        ):
+            ref = ResourceTemplateReference(type="ref/resource", uri=uri)
+            completed[name] = (await client.complete(ref, {"name": name, "value": value})).completion.values
+        assert set(ids) <= set(completed["id"])
+        assert f"{ids[0]},{ids[1]}" in completed["ids"]
+        assert f"{ids[0]},{ids[0]}" not in completed["ids"]
+        assert "y" in completed["model"]
+        assert completed["metric"] == ["log_loss"]
+        assert completed["query"] == ["sort=roc_auc"]
 
     in_server(env, scene)
 

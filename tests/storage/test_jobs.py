@@ -10,7 +10,7 @@ import pytest
 from mcp_server.errors import Conflict, NotFound
 from mcp_server.storage import Storage, jobs, runs
 from mcp_server.storage.ids import new_id
-from mcp_server.storage.records import Job
+from mcp_server.storage.records import Job, RunFilter
 from storage.fixtures import HandClock
 
 pytestmark = pytest.mark.anyio
@@ -175,10 +175,11 @@ async def test_runs_are_listed_latest_first(storage: Storage) -> None:
     async with storage.database.transaction() as tx:
         for model in ("a", "b", "a"):
             await runs.start(tx, id=new_id("r", tx.now), model=model, dataset="games@1", parameters={})
+    wanted = RunFilter(model="a")
     async with storage.database.reading() as tx:
         everything = (await runs.list_page(tx)).items
-        of_a = await runs.list_page(tx, model="a", limit=1)
-        rest = await runs.list_page(tx, model="a", limit=1, cursor=of_a.next_cursor)
+        of_a = await runs.list_page(tx, wanted=wanted, limit=1)
+        rest = await runs.list_page(tx, wanted=wanted, limit=1, cursor=of_a.next_cursor)
     assert [run.model for run in everything] == ["a", "b", "a"]
     assert of_a.items + rest.items == (everything[0], everything[2])
 

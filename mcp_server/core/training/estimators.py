@@ -43,6 +43,7 @@ BESIDES = ("balance", "categories")
 """Of an algorithm's parameters, what isn't the estimator's own: how rows and columns reach it."""
 
 _LARGEST = 1e100  # squares of larger numbers, which the scaler takes, leave the range of a double
+MOST_CURVE_POINTS = 50
 _NEWTON_CELLS = 1_000  # coefficients up to which Newton's method, which converges to the last digits, is cheap
 
 
@@ -54,11 +55,14 @@ class Fitted:
         estimator: `Pipeline` of a scaler and a linear model, a histogram gradient boosting, or extra trees.
         task: of the target.
         parameters: what it was told and what was chosen, as JSON.
+        curve: `iterations` with the loss (`train`, `validation`) after each, evenly thinned, and the one `chosen`; None
+            where none was watched.
     """
 
     estimator: Any
     task: Task
     parameters: dict[str, Any]
+    curve: dict[str, Any] | None = None
 
 
 def fit(
@@ -175,10 +179,10 @@ def fit_boosting(
     told = parameters or BoostingParameters()
     seed = int(rng.integers(2**31 - 1))
     iterations = told.iterations if exactly else max(1, told.iterations // 3)
-    chosen_on = 0
+    chosen_on, curve = 0, None
     with threadpool_limits(limits=threads, user_api="openmp"):
         if validation is not None and len(validation[1]) and _covered(target, validation[1], task):
-            iterations = _stopped(matrix, target, validation, task, told, seed)[0]
+            iterations, _, curve = _stopped(matrix, target, validation, task, told, seed)
             chosen_on = len(validation[1])
         if validation is not None:
             matrix = np.concatenate([matrix, validation[0]])
@@ -194,7 +198,7 @@ def fit_boosting(
         "validation_rows": chosen_on,
         "seed": seed,
     }
-    return Fitted(estimator, task, made)
+    return Fitted(estimator, task, made, curve)
 
 
 def stopped_boosting(
@@ -218,7 +222,7 @@ def stopped_boosting(
     with threadpool_limits(limits=1, user_api="openmp"):
         balanced = _balanced(target, balance, rng)
         seed = int(rng.integers(2**31 - 1))
-        iterations, loss = _stopped(matrix, target, validation, task, parameters, seed, balanced)
+        iterations, loss, _ = _stopped(matrix, target, validation, task, parameters, seed, balanced)
     # scikit-learn's loss is half of the squared error.
     return iterations, float((2.0 * loss) ** 0.5) if task == "regression" else loss
 
@@ -303,7 +307,7 @@ def _stopped(
     told: BoostingParameters,
     seed: int,
     balanced: Balanced | None = None,
-) -> tuple[int, float]:
+) -> tuple[int, float, dict[str, Any] | None]:
     trial = _boosting(task, told, told.iterations, seed)
     trial.set_params(early_stopping=True, n_iter_no_change=20, tol=0.0, scoring="loss")
     judged, truth = validation
@@ -311,7 +315,7 @@ def _stopped(
         trial.fit(matrix, _typed(target, task), X_val=judged, y_val=_typed(truth, task))
         # The first score is of the constant forecast, before any tree.
         best = max(1, int(np.argmax(trial.validation_score_)))
-        return best, -float(trial.validation_score_[best])
+        return best, -float(trial.validation_score_[best]), _curve(trial, best)
     classes = truth.astype(np.int64)
     trial.fit(
         matrix[balanced.rows],
@@ -328,7 +332,18 @@ def _stopped(
         for outputs in trial.staged_decision_function(judged)
     ]
     best = int(np.argmin(losses))
-    return best + 1, losses[best]
+    return best + 1, losses[best], None  # its own scores are of balanced rows
+
+
+def _curve(trial: Any, best: int) -> dict[str, Any]:
+    last = len(trial.validation_score_) - 1
+    shown = np.unique(np.append(np.linspace(0, last, min(last + 1, MOST_CURVE_POINTS)).round().astype(int), best))
+    return {
+        "iterations": shown.tolist(),
+        "train": [round(-float(trial.train_score_[i]), 6) for i in shown],
+        "validation": [round(-float(trial.validation_score_[i]), 6) for i in shown],
+        "chosen": best,
+    }
 
 
 def _boosting(task: Task, told: BoostingParameters, iterations: int, seed: int) -> Any:

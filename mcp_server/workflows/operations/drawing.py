@@ -6,7 +6,8 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-from mcp_server.charts import lineage, render, trend
+from mcp_server.charts import history, lineage, render, trend
+from mcp_server.charts.lettering import plain
 
 Report = Callable[[float, str], None]
 
@@ -27,6 +28,31 @@ def draw_quality(arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
         title=trend.finding(arguments["rules"], arguments["versions"]),
         subtitle=f"{arguments['name']} · {count} {'validation' if count == 1 else 'validations'}, {failed} failed",
         metric="Rows named, or findings without rows",
+    )
+    return {"picture": base64.b64encode(render.render_png(spec)).decode()}
+
+
+def draw_history(arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
+    """The runs of a model with the best so far, as a picture.
+
+    Args:
+        arguments: model; metric; values, oldest first, None where a run failed; data (how many data sets they learned
+            from); higher_is_better.
+    Returns:
+        picture: PNG as base64.
+    """
+    values, metric = arguments["values"], arguments["metric"]
+    there = [value for value in values if value is not None]
+    best = (max if arguments["higher_is_better"] else min)(there)
+    failed = len(values) - len(there)
+    spec = history.history(
+        [history.RunPoint(number, value) for number, value in enumerate(values, start=1)],
+        title=f"Best {metric} so far: {plain(best, 4)}, first in run {values.index(best) + 1} of {len(values)}",
+        subtitle=f"{arguments['model']} · {'higher' if arguments['higher_is_better'] else 'lower'} is better"
+        + (f" · on {arguments['data']} versions of data" if arguments["data"] > 1 else "")
+        + (f" · {failed} failed" if failed else ""),
+        metric=metric,
+        higher_is_better=arguments["higher_is_better"],
     )
     return {"picture": base64.b64encode(render.render_png(spec)).decode()}
 

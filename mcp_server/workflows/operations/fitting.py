@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
@@ -113,11 +114,12 @@ def train_algorithm(arguments: dict[str, Any], report: Report) -> dict[str, Any]
             folder for form.json, estimator.skops, test_rows.json, seen_rows.bin and golden.json.
     Returns:
         digest (of the version), algorithm, metrics, parity, environment, needed (embedded columns and marks of filled
-        ones that predicting goes on to need as they are).
+        ones that predicting goes on to need as they are), curve (loss by iteration, or None), seconds.
     Raises:
         ParityFailed: the serving form doesn't answer as the estimator does.
     """
     report(0.05, f"Fitting {arguments['algorithm']}")
+    begun = time.monotonic()
     frame, contract, target, split = planned(arguments)
     learned = _learned(arguments, frame, contract, target, split)
     learned, needed = _with_embeddings(learned, frame, contract, split, arguments["embeddings"])
@@ -155,6 +157,8 @@ def train_algorithm(arguments: dict[str, Any], report: Report) -> dict[str, Any]
         "needed": needed[:MOST_NAMED],
         "parity": {"largest": found.largest, "rows": found.held_out + found.adversarial, "vectors": found.vectors},
         "environment": {"python": platform.python_version(), **{name: version(name) for name in _libraries(learned)}},
+        "curve": learned.fitted[0].curve,
+        "seconds": round(time.monotonic() - begun, 1),
     }
 
 

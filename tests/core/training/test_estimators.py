@@ -9,7 +9,7 @@ import pytest
 from core.training.tables import a_mixed_table, from_scikit_learn
 from mcp_server.core.canonical import digest
 from mcp_server.core.predictor.batch import compile_batch
-from mcp_server.core.training.estimators import Algorithm, fit_boosting, fit_linear
+from mcp_server.core.training.estimators import MOST_CURVE_POINTS, Algorithm, fit_boosting, fit_linear
 from mcp_server.core.training.evaluate import evaluate
 from mcp_server.core.training.learn import learn
 from mcp_server.core.training.parameters import BoostingParameters, ExtraTreesParameters
@@ -109,6 +109,14 @@ def test_validation_rows_stop_boosting_before_it_overfits() -> None:
     )
     assert 1 <= fitted.parameters["iterations"] < 100
     assert fitted.parameters["validation_rows"] == 500
+    curve = fitted.curve
+    assert curve is not None
+    assert curve["chosen"] == fitted.parameters["iterations"]
+    assert len(curve["iterations"]) == len(curve["train"]) == len(curve["validation"]) <= MOST_CURVE_POINTS + 1
+    # What is learned by heart goes on to fall on the rows that are learned from, and rises on the others.
+    at = curve["iterations"].index(curve["chosen"])
+    assert curve["validation"][at] == min(curve["validation"][1:]) < curve["validation"][-1]
+    assert curve["train"][-1] < curve["train"][at] < curve["train"][0]
     assert len(fitted.estimator._predictors) == fitted.parameters["iterations"]
 
 

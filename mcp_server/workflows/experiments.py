@@ -1,0 +1,324 @@
+"""Experiments: runs listed, looked at, set side by side, and drawn with the best so far."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mcp_server.core.names import check_name
+from mcp_server.errors import InvalidInput, NotFound
+from mcp_server.workflows.app import App
+from mcp_server.workflows.model_answers import Models
+from mcp_server.workflows.reply import Apart, counted, six_digits, token
+from mcp_server.workflows.run_queries import lower_is_better, parse
+
+if TYPE_CHECKING:
+    from mcp_server.storage.records import Page, Run
+
+PAGE = 50
+MOST_RUNS = 2_000
+"""What the chart takes."""
+MOST_COMPARED = 8
+MOST_DIFFERENCES = 60
+MOST_ITEMS = 10
+MOST_SHOWN = 6
+DRAWING_SECONDS = 30.0
+OURS = ("seed", "algorithm", "allow_leaks", "seconds", "trials")
+FIGURES = ("test", "reported", "train", "baseline", "rows", "calibration", "interval", "error")
+NOTED = ("data", "environment", "cost", "artefacts", "curve")
+FIRST_CHOICE = ("log_loss", "rmse")
+
+
+async def search(app: App, query: str | None, limit: int, cursor: str | None) -> Models:
+    """A page of runs for the tool, the newest first or by a metric."""
+    page = await _page(app, query, limit, cursor)
+    rows = [_in_short(run) for run in page.items]
+    ids = [run.id for run in page.items]
+    if query is None and page.next_cursor is not None:
+        after = "Narrow it by a query such as model=games status=succeeded log_loss<0.6 since=2026-01-31 sort=log_loss"
+    elif len(ids) > 1:
+        after = f"Read experiment://compare/{','.join(ids[:2])} for what differs (2-8 runs), experiment://runs/{ids[0]}"
+    elif ids:
+        after = f"Read experiment://runs/{ids[0]}"
+    else:
+        after = "search_models with runs and no query lists every run"
+    return Models(models=[], runs=rows, cursor=page.next_cursor, next=f"{after}.")
+
+
+async def listed(app: App, query: str | None, cursor: str | None, *, limit: int = PAGE) -> dict[str, Any]:
+    """A page of runs with their parameters and metrics; `cursor` leads to the next.
+
+    Raises:
+        InvalidInput: the query or the cursor can't be read.
+    """
+    page = await _page(app, query, limit, cursor)
+    return _document(page.items, cursor=page.next_cursor)
+
+
+async def history(app: App, model: str, cursor: str | None) -> dict[str, Any]:
+    """The runs of a model, the newest first.
+
+    Raises:
+        NotFound: it has none.
+    """
+    page = await _page(app, f"model={check_name(model)}", PAGE, cursor)
+    if not page.items:
+        raise _never_trained()
+    return _document(page.items, model=model, cursor=page.next_cursor)
+
+
+async def one(app: App, id: str) -> dict[str, Any]:
+    """Everything that is known of a run.
+
+    Raises:
+        NotFound: there's no such run.
+    """
+    from mcp_server.storage import models, runs
+
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        run = await runs.get(tx, id)
+        made = await models.of_run(tx, id)
+    return _document([run], figures=(*FIGURES, "chance", "account"), exact=True, versions=made)
+
+
+async def compare(app: App, ids: str) -> dict[str, Any]:
+    """Two to eight runs side by side: metrics with intervals, and what went in that isn't the same in all.
+
+    Args:
+        ids: with commas between.
+    Raises:
+        InvalidInput: they aren't 2 to 8 different ones.
+        NotFound: one isn't there.
+    """
+    from mcp_server.storage import runs
+
+    wanted = ids.split(",")
+    if not 2 <= len(wanted) <= MOST_COMPARED or len(set(wanted)) < len(wanted):
+        raise InvalidInput(
+            f"Two to {MOST_COMPARED} different runs are compared.", hint="Such as experiment://compare/r_one,r_two."
+        )
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        found = [await runs.get(tx, id) for id in wanted]
+    return side_by_side(found)
+
+
+def side_by_side(runs: Sequence[Run]) -> dict[str, Any]:
+    """The document of a comparison; no verdict is given where the runs weren't judged on the same rows."""
+    apart = Apart()
+    measured = {run.id: _measured(run) for run in runs}
+    metrics = {}
+    for name in dict.fromkeys(name for one in measured.values() for name in one):
+        estimates = {id: one.get(name) for id, one in measured.items()}
+        values = {id: _estimate(one) for id, one in estimates.items()}
+        there = [(one[0], id) for id, one in values.items() if one is not None and one[0] is not None]
+        best = (min if lower_is_better(name) else max)(there)[1] if len(there) > 1 else None
+        metrics[name] = {"best": best, "value_low_high": values}
+    judged = {(run.dataset, _digest(run), str(run.metrics.get("split")), str(run.metrics.get("rows"))) for run in runs}
+    same = len(judged) == 1 and "" not in next(iter(judged))[:2]
+    differs = _differences(runs, apart)
+    return {
+        "runs": [_in_short(run, metrics=False) for run in runs],
+        "same_test_rows": same,
+        "sentence": _sentence(runs, metrics, same=same),
+        "metrics": six_digits(metrics),
+        "differs": differs,
+        **({"untrusted": {"names": apart.names}} if apart.names else {}),
+    }
+
+
+async def picture(app: App, model: str, metric: str | None) -> bytes:
+    """The runs of a model in the order in which they ran, with the best so far, as a PNG.
+
+    Args:
+        metric: log_loss or rmse where none is stated and the runs have it; else the one that most of them have.
+    Raises:
+        NotFound: no run of the model has the metric.
+    """
+    from mcp_server.storage import runs
+
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        names = await runs.metric_names(tx, check_name(model))
+        if not names:
+            raise _never_trained()
+        shown = metric or next((name for name in FIRST_CHOICE if name in names), names[0])
+        if shown not in names:
+            raise NotFound("No run of the model has that metric.", hint=f"It has {', '.join(names[:MOST_SHOWN])}.")
+        found = await runs.with_metric(tx, model, shown, limit=MOST_RUNS)
+    if all(value is None for _, value, _ in found):
+        raise NotFound(f"None of the latest {MOST_RUNS:,} runs has that metric.", hint="Name another metric.")
+    arguments = {
+        "model": model,
+        "metric": shown,
+        "values": [value for _, value, _ in found],
+        "data": len({dataset for _, value, dataset in found if value is not None}),
+        "higher_is_better": not lower_is_better(shown),
+    }
+    drawn = await (await app.compute()).run("draw_history", arguments, timeout=DRAWING_SECONDS)
+    return base64.b64decode(drawn["picture"])
+
+
+async def _page(app: App, query: str | None, limit: int, cursor: str | None) -> Page[Run]:
+    from mcp_server.storage import runs
+
+    wanted = parse(query)
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        return await runs.list_page(tx, wanted=wanted, limit=limit, cursor=cursor)
+
+
+def _never_trained() -> NotFound:
+    return NotFound("No model of that name was ever trained.", hint="search_models with runs lists the runs.")
+
+
+# One run ------------------------------------------------------------------------------------------------------------
+
+
+def _in_short(run: Run, *, metrics: bool = True) -> dict[str, Any]:
+    cost = (run.facts or {}).get("cost", {})
+    shown = {
+        "run": run.id,
+        "model": run.model,
+        "status": run.status,
+        "algorithm": token(str(run.metrics.get("algorithm") or run.algorithm or "unknown"), "see the run"),
+        "dataset": run.dataset or None,
+        "source": "mlflow" if (run.facts or {}).get("source", {}).get("kind") == "mlflow" else None,
+        "target": None if run.target is None else token(run.target, "see the run"),
+        "started_at": run.started_at.isoformat(timespec="seconds"),
+        "seconds": cost.get("seconds", _seconds(run)),
+        "trials": cost.get("trials"),
+        "error": run.metrics.get("error"),
+    }
+    if metrics:
+        first = list(_measured(run).items())[:MOST_SHOWN]
+        shown["metrics"] = {name: six_digits(_estimate(one)) for name, one in first}
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def _document(
+    runs: Sequence[Run], *, figures: Sequence[str] = FIGURES, exact: bool = False, **facts: Any
+) -> dict[str, Any]:
+    """Runs with what was noted of them; what names columns, or came from elsewhere, stands under `untrusted`.
+
+    Args:
+        exact: whether figures keep all their digits; else six, as many runs are many figures.
+    """
+    rows = [_row(run, figures, whole=exact) for run in runs]
+    return {
+        **{name: value for name, value in facts.items() if value is not None},
+        "runs": rows if exact else six_digits(rows),
+        "untrusted": {run.id: _untrusted(run) for run in runs},
+    }
+
+
+def _row(run: Run, figures: Sequence[str], *, whole: bool) -> dict[str, Any]:
+    facts = run.facts or {}
+    noted = _part(facts, NOTED if whole else ("cost",))
+    if whole and "registered" in facts:
+        noted["registered"] = [_part(one, ("verdict", "kind", "digest", "codes")) for one in facts["registered"]]
+    return {
+        "id": run.id,
+        "model": run.model,
+        "dataset": run.dataset,
+        "status": run.status,
+        "parameters": _part(run.parameters, OURS),
+        "metrics": _part(run.metrics, figures),
+        "job": run.job_id,
+        "started_at": run.started_at.isoformat(timespec="seconds"),
+        "ended_at": run.ended_at.isoformat(timespec="seconds") if run.ended_at else None,
+        **noted,
+    }
+
+
+def _untrusted(run: Run) -> dict[str, Any]:
+    return {
+        **_part(run.parameters, OURS, inside=False),
+        **_part(run.metrics, ("split",)),
+        **_part(run.facts or {}, NOTED, inside=False),
+    }
+
+
+def _part(values: dict[str, Any], names: Sequence[str], *, inside: bool = True) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if (name in names) is inside}
+
+
+def _measured(run: Run) -> dict[str, Any]:
+    from mcp_server.storage.runs import measured
+
+    return measured(run.metrics)
+
+
+def _seconds(run: Run) -> float | None:
+    return None if run.ended_at is None else round((run.ended_at - run.started_at).total_seconds(), 1)
+
+
+def _digest(run: Run) -> str:
+    return str((run.facts or {}).get("data", {}).get("digest", run.dataset))
+
+
+# Side by side -------------------------------------------------------------------------------------------------------
+
+
+def _estimate(one: Any) -> list[float | None] | None:
+    """Value, low and high."""
+    return None if not isinstance(one, dict) else [one.get("value"), one.get("low"), one.get("high")]
+
+
+def _sentence(runs: Sequence[Run], metrics: dict[str, Any], *, same: bool) -> str:
+    if not same:
+        return (
+            "The runs weren't judged on the same rows for certain, so their metrics can't decide between them; "
+            "compare_models judges their versions on rows that none has seen."
+        )
+    name = next((one for one in (*FIRST_CHOICE, *metrics) if metrics.get(one, {}).get("best")), None)
+    if name is None:
+        return f"None of the {counted(len(runs), 'run')} has a metric in common with another."
+    found = metrics[name]
+    low, high = found["value_low_high"][found["best"]][1:]
+    others = [one for id, one in found["value_low_high"].items() if id != found["best"] and one is not None]
+    known = None not in (low, high) and all(None not in one for one in others)
+    if known and all(one[1] > high or one[2] < low for one in others):
+        return f"{found['best']} has the best {name}, and its 95 % interval is apart from every other."
+    return (
+        f"{found['best']} has the best {name}, but the 95 % intervals overlap: compare_models tests pairs of rows, "
+        "which can tell more."
+    )
+
+
+def _differences(runs: Sequence[Run], apart: Apart) -> dict[str, dict[str, Any]]:
+    """What isn't the same in all of them, by its path."""
+    told: list[dict[str, Any]] = []
+    for run in runs:
+        facts = {name: part for name, part in (run.facts or {}).items() if name in ("data", "environment", "source")}
+        everything = {"dataset": run.dataset, "target": run.target, "algorithm": run.algorithm, **run.parameters}
+        told.append(_flat({**everything, **facts}))
+    paths = list(dict.fromkeys(path for one in told for path in one))
+    differing = [path for path in paths if any(one.get(path) != told[0].get(path) for one in told)]
+    shown = {}
+    for path in differing[:MOST_DIFFERENCES]:
+        values = [one.get(path) for one in told]
+        if any(isinstance(value, list) for value in values):
+            lists = [value if isinstance(value, list) else [] for value in values]
+            common = [item for item in lists[0] if all(item in one for one in lists)]
+            values = [
+                value
+                if not isinstance(value, list)
+                else {"not_in_all": [i for i in value if i not in common][:MOST_ITEMS]}
+                for value in values
+            ]
+        shown[apart.value(path)] = {run.id: apart.value(value) for run, value in zip(runs, values, strict=True)}
+    return shown
+
+
+def _flat(value: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested objects as one, with paths such as `environment.numpy`."""
+    found: dict[str, Any] = {}
+    for name, part in value.items():
+        if isinstance(part, dict):
+            found |= _flat(part, f"{before}{name}.")
+        else:
+            found[f"{before}{name}"] = part
+    return found

@@ -1,0 +1,160 @@
+"""Runs and models go from and to a real MLflow server, in an environment of its own that TEST_MLFLOW names."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mcp import Client
+
+from acceptance.processes import environment, free_port, text_of, told
+from mcp_server import settings as configuration
+from mcp_server.server import build_server
+from mcp_server.storage import runs
+from mcp_server.workflows import mlflow_history
+from mcp_server.workflows.app import own_app
+
+MLFLOW = os.environ.get("TEST_MLFLOW")
+TABLE = "x,z,y\n" + "".join(f"{i % 17},{i % 5},{int((i % 17) + (i * 7919) % 13 > 12)}\n" for i in range(1_600))
+
+pytestmark = [
+    pytest.mark.mlflow,
+    pytest.mark.skipif(MLFLOW is None, reason="TEST_MLFLOW names no mlflow command of an environment that has it"),
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The address of a server with the runs of `mlflow_client_process.py`, and the folder of what they would touch."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    port = free_port()
+    arguments = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--serve-artifacts"]
+    kept = ["--backend-store-uri", f"sqlite:///{folder}/m.db", "--artifacts-destination", str(folder / "artefacts")]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [MLFLOW, "server", *arguments, *kept], stdout=log, stderr=log, cwd=folder, start_new_session=True
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until_healthy(url, process)
+        client = Path(__file__).parent / "mlflow_client_process.py"
+        python = Path(MLFLOW).parent / "python"
+        done = subprocess.run([python, client, url, folder], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2_000:]
+        yield url, folder
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def until_healthy(url: str, process: subprocess.Popen[bytes], seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"mlflow ended with {process.returncode}"
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=1) as page:
+                if page.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.3)
+    raise AssertionError("mlflow didn't come up")
+
+
+def theirs(url: str, experiment: str) -> list[dict]:
+    """The runs of an experiment, as the server tells them."""
+
+    def ask(path: str, body: dict | None = None) -> dict:
+        content = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{url}/api/2.0/mlflow/{path}", content, {"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.loads(answer.read())
+
+    id = ask(f"experiments/get-by-name?experiment_name={experiment}")["experiment"]["experiment_id"]
+    return ask("runs/search", {"experiment_ids": [id], "max_results": 100}).get("runs", [])
+
+
+def test_runs_and_verified_models_come_and_a_hostile_one_is_refused_by_name(server, tmp_path):
+    url, folder = server
+    env = environment(tmp_path, mlflow_url=url)
+    loaded = configuration.load(env)
+    outcome = asyncio.run(mlflow_history.import_here(loaded, ["cancer study"]))
+    assert (outcome.written, outcome.unfinished, outcome.refused) == (3, 120, 1)
+    accepted = [line for line in outcome.told if line.startswith("data-only")]
+    assert any("cancer/1 model.pkl (pickle" in line for line in accepted)
+    assert any("cancer/2 model.skops (skops" in line for line in accepted)
+    assert [line for line in outcome.told if "hostile/1" in line] == [
+        "refused  hostile/1 model.pkl: unsafe (foreign_name)"
+    ]
+    assert not (folder / "marker").exists()
+    again = asyncio.run(mlflow_history.import_here(loaded, []))
+    assert (again.written, again.known) == (0, 3)
+
+    async def kept():
+        async with own_app(loaded) as app, (await app.storage()).database.reading() as tx:
+            return {run.facts["source"]["name"]: run for run in (await runs.list_page(tx)).items}
+
+    found = asyncio.run(kept())
+    assert {name: run.status for name, run in found.items()} == {
+        "honest": "succeeded",
+        "hostile": "succeeded",
+        "failed": "failed",
+    }
+    assert found["honest"].metrics["reported"]["log_loss"]["value"] == pytest.approx(0.1)
+    assert found["honest"].parameters["mlflow"] == {"C": "0.5", "note": "two words"}
+    assert {one["verdict"] for one in found["honest"].facts["registered"]} == {"data-only"}
+    assert {one["verdict"] for one in found["hostile"].facts["registered"]} == {"unsafe"}
+
+
+def test_new_runs_are_copied_old_ones_exported_and_none_twice(server, tmp_path):
+    url, _ = server
+    env = environment(tmp_path, mlflow_url=url, rate_per_second="1000", rate_burst="1000")
+    loaded = configuration.load(env)
+
+    async def scene() -> str:
+        async with Client(build_server(loaded)) as client:
+            await told(client, "import_data", name="table", text=TABLE, target="y")
+            await told(client, "train_model", model="new", dataset="table@1", algorithm="boosting")
+            job = await told(client, "get_job", job="new", wait=50.0)
+            assert job.structured_content["state"] == "succeeded", text_of(job)
+            found = await told(client, "search_models", runs=True, query="model=new")
+            (run,) = found.structured_content["runs"]
+        async with own_app(loaded) as app:
+            storage = await app.storage()
+            async with storage.database.transaction() as tx:
+                trained = await runs.get(tx, run["run"])
+                # As one is that ended before a server was named.
+                facts = {name: part for name, part in trained.facts.items() if name != "mlflow"}
+                await runs.add(tx, replace(trained, id="r_old", model="old", facts=facts))
+        return trained.id
+
+    new = asyncio.run(scene())
+
+    async def copied() -> dict | None:
+        async with own_app(loaded) as app, (await app.storage()).database.reading() as tx:
+            return (await runs.get(tx, new)).facts.get("mlflow")
+
+    deadline = time.monotonic() + 60
+    while (state := asyncio.run(copied())) is None and time.monotonic() < deadline:
+        time.sleep(0.3)
+    assert state is not None
+    assert state["state"] == "written"
+    for written in ((1, 1), (0, 2)):  # the copy was noted
+        outcome = asyncio.run(mlflow_history.export_here(loaded, None))
+        assert (outcome.written, outcome.known) == written
+    for model, id in (("old", "r_old"), ("new", new)):
+        (run,) = theirs(url, f"courtside/{model}")
+        tags = {one["key"]: one["value"] for one in run["data"]["tags"]}
+        assert tags["courtside.run"] == id
+        assert tags.get("courtside.models") == ("new@1" if model == "new" else None)
+        metrics = {one["key"] for one in run["data"]["metrics"]}
+        assert {"log_loss", "log_loss.low", "log_loss.high", "train.log_loss", "curve.validation"} <= metrics
+        parameters = {one["key"]: one["value"] for one in run["data"]["params"]}
+        assert parameters["dataset"] == "table@1"
+        assert "environment.numpy" in parameters
+    assert asyncio.run(mlflow_history.import_here(loaded, ["courtside/new"])).written == 0
