@@ -153,8 +153,7 @@ async def search_models(
     cursor: Cursor | None = None,
     runs: bool = False,
 ) -> Models:
-    """Find name@version by name, stage:production, owner:, tag:a=b or prediction id, newest first; or runs by
-    "model=m sort=rmse".
+    """Find name@version by name, stage:production, owner:, tag:a=b, prediction id; or runs by "model=m sort=rmse".
 
     Next: predict.
     """
