@@ -27,7 +27,7 @@ async def get_job(
 ) -> JobReport:
     """Show a job's state, progress, result or error; by default the newest. `wait` holds the answer till it ends.
 
-    Next: compare_models when it succeeded; its hint when it failed.
+    Next: compare_models; after a failure, its hint.
     """
     return await following.get(app, call, job, wait)
 

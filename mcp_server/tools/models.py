@@ -88,7 +88,7 @@ async def compare_models(
 async def verify_model(app: App, call: CallContext, model: Annotated[str, Field(max_length=2_048)]) -> Verified:
     """Check a version (files, signature, answers), or say what a foreign model file is and whether it's data alone.
 
-    A file (path or https address) is never loaded. Next: predict, or train again.
+    A file (path, https) is never loaded. Next: predict, or train again.
     """
     return await verifying.verify(app, call, model)
 

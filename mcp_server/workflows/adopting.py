@@ -111,7 +111,7 @@ async def _register(
     from mcp_server.serving.seals import sealed
     from mcp_server.storage import models, removal, runs
     from mcp_server.storage.ids import new_id
-    from mcp_server.workflows.examining import Policy, examine, verdict_of
+    from mcp_server.workflows.examining import VerificationPolicy, examine, verdict_of
 
     storage = await app.storage()
     run_id = new_id("r", app.clock.now())
@@ -120,7 +120,7 @@ async def _register(
         return _version(storage, request, found, files, data, target, run_id, number, app, call)
 
     checks = await examine(
-        storage, await app.compute(), version(0), seconds=call.remaining(), policy=Policy.of(app.settings)
+        storage, await app.compute(), version(0), seconds=call.remaining(), policy=VerificationPolicy.of(app.settings)
     )
     verdict = verdict_of(checks)
     if verdict != "passed":

@@ -48,7 +48,7 @@ OVERRIDDEN = "Overridden by COURTSIDE_MEMBERSHIP_OVERRIDES."
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class VerificationPolicy:
     """What is asked of a version beyond being what was trained.
 
     Args:
@@ -62,7 +62,7 @@ class Policy:
     overrides: tuple[str, ...]
 
     @classmethod
-    def of(cls, settings: Settings) -> Policy:
+    def of(cls, settings: Settings) -> VerificationPolicy:
         return cls(settings.model_age_days, settings.membership_block, settings.membership_overrides)
 
 
@@ -77,7 +77,7 @@ async def examine(
     record: ModelVersion,
     *,
     seconds: float | None,
-    policy: Policy,
+    policy: VerificationPolicy,
 ) -> list[dict[str, Any]]:
     """Every check, in order; what an earlier failure makes impossible is `not_done`."""
     checks, paths = await check_files(storage, record)

@@ -122,7 +122,7 @@ async def sign_again(settings: Settings, model: str, digest: str | None) -> Mode
     """
     from mcp_server.serving.seals import sealed
     from mcp_server.storage import models
-    from mcp_server.workflows.examining import Policy, examine, verdict_of
+    from mcp_server.workflows.examining import VerificationPolicy, examine, verdict_of
 
     async with _called(settings) as (app, call):
         storage = await app.storage()
@@ -146,7 +146,7 @@ async def sign_again(settings: Settings, model: str, digest: str | None) -> Mode
             await app.compute(),
             record,
             seconds=settings.job_seconds,
-            policy=Policy.of(settings),
+            policy=VerificationPolicy.of(settings),
         )
         if verdict_of(checks) != "passed":
             names = ", ".join(check["name"] for check in checks if check["state"] in ("failed", "not_done"))

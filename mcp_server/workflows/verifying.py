@@ -82,7 +82,7 @@ async def _verify_version(app: App, call: CallContext, record: ModelVersion) -> 
     """Check a version and store the verdict; a failing one stops answering at once."""
     from mcp_server.serving.seals import sealed
     from mcp_server.storage import models
-    from mcp_server.workflows.examining import OVERRIDDEN, Policy, examine, verdict_of
+    from mcp_server.workflows.examining import OVERRIDDEN, VerificationPolicy, examine, verdict_of
 
     storage = await app.storage()
     checks = await examine(
@@ -90,7 +90,7 @@ async def _verify_version(app: App, call: CallContext, record: ModelVersion) -> 
         await app.compute(),
         record,
         seconds=call.remaining(),
-        policy=Policy.of(app.settings),
+        policy=VerificationPolicy.of(app.settings),
     )
     outcome = verdict_of(checks)
     reference = f"{record.name}@{record.version}"
