@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from mcp_server.storage.records import DatasetVersion, ModelVersion, Verdict
 
 SEED = 0
+TOO_LARGE = (
+    "Fit fewer or shallower trees, or raise COURTSIDE_CHILD_CPU_SECONDS or COURTSIDE_CHILD_MEMORY_MIB; where the file "
+    "is small, don't load it."
+)
 FILES = ("form.json", "estimator.skops", "test_rows.json", "seen_rows.bin", "golden.json")
 
 
@@ -84,7 +88,7 @@ async def adopt(app: App, call: CallContext, request: AdoptionRequest) -> Regist
             "out": str(made),
         }
         try:
-            found = await computed(app, call, "adopt_model", arguments, reads=[file.parent, table])
+            found = await computed(app, call, "adopt_model", arguments, reads=[file.parent, table], hint=TOO_LARGE)
         except Unverified as unsafe:
             await _note_refusal(storage, call, unsafe)
             raise

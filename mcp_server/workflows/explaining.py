@@ -140,6 +140,10 @@ def _method(loaded: Loaded, table: DatasetVersion, found: dict[str, Any]) -> str
         told += f" Calibration then multiplies all log-odds by {number(factor, 3)}, which keeps their order."
     elif form.calibration.kind == "isotonic":
         told += " Calibration then bends the log-odds along a rising curve, which keeps their order."
+    elif form.calibration.kind == "unsmoothed":
+        told += (
+            " They are of its trees' shares with half a tree's vote for each class, which its probability is without."
+        )
     elif form.classes is not None:
         told += " The model isn't calibrated, so they lead to its probability directly."
     return told

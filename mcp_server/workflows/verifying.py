@@ -201,9 +201,18 @@ async def look_into(app: App, call: CallContext, file: Path) -> dict[str, Any]:
 
 
 async def computed(
-    app: App, call: CallContext, operation: str, arguments: dict[str, Any], *, reads: Sequence[Path]
+    app: App,
+    call: CallContext,
+    operation: str,
+    arguments: dict[str, Any],
+    *,
+    reads: Sequence[Path],
+    hint: str = "Don't load it; ask whoever made it for another form, such as skops.",
 ) -> dict[str, Any]:
     """Run an operation on a model file from elsewhere, in a fresh process.
+
+    Args:
+        hint: what to do where the process ends before it's through.
 
     Raises:
         DataRejected: the process ended before it was through.
@@ -219,7 +228,7 @@ async def computed(
         raise DataRejected(
             "E_QUOTA" if failed.details["reason"] != "crashed" else "E_DAMAGED",
             "The process that looked into the file ended before it was through: the file isn't understood.",
-            hint="Don't load it; ask whoever made it for another form, such as skops.",
+            hint=hint,
             details={"reason": failed.details["reason"]},
         ) from None
 

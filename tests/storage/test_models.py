@@ -60,6 +60,14 @@ async def test_the_same_digest_is_the_version_that_is_there(storage: Storage) ->
     assert await add(storage, "winner", 1, run_id="r_other") == first
 
 
+async def test_a_version_is_found_by_its_digest_under_its_name(storage: Storage) -> None:
+    first = await add(storage, "winner")
+    await add(storage, "other", 2)
+    async with storage.database.reading() as tx:
+        assert await models.of_digest(tx, "winner", first.digest) == first
+        assert await models.of_digest(tx, "winner", "sha256:2") is None
+
+
 async def test_a_step_repeated_by_its_run_adds_one_version(storage: Storage) -> None:
     first = await add(storage, "winner")
     assert await add(storage, "winner", digest="sha256:differs", run_id=first.run_id) == first

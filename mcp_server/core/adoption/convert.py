@@ -13,9 +13,6 @@ from mcp_server.core.adoption.described import refused
 from mcp_server.core.adoption.vector import CodedText, FloatArray, RawNumber, VectorEntry, affine, apply
 from mcp_server.core.predictor.trees import MAX_DEPTH, MAX_NODES
 
-FLOOR = 1e-12
-"""Added to shares of forests, which may be 0: their logarithms stay finite, and probabilities as they are to 1e-12."""
-
 LARGEST = float(np.finfo(np.float64).max)
 _STEPS = 64
 Nodes = list[dict[str, Any]]
@@ -98,6 +95,13 @@ def estimator_part(model: Any, features: Sequence[VectorEntry], encoder: Encoder
     return _averaged(model, splits)
 
 
+def calibration_part(estimator: dict[str, Any]) -> dict[str, Any]:
+    """The `calibration` with which a form answers with the model's own probabilities."""
+    if estimator["kind"] == "averaged" and estimator["floor"]:
+        return {"kind": "unsmoothed", "floor": estimator["floor"]}
+    return {"kind": "none"}
+
+
 def _linear(model: Any, features: Sequence[VectorEntry], encoder: Encoder) -> dict[str, Any]:
     weights = np.atleast_2d(np.asarray(model.coef_, dtype=np.float64))
     intercepts = np.atleast_1d(np.asarray(model.intercept_, dtype=np.float64)).copy()
@@ -128,7 +132,8 @@ def _averaged(model: Any, splits: _Splits) -> dict[str, Any]:
 
     members = getattr(model, "estimators_", [model])
     trees = [splits.tree(part.tree_, leaf) for part in members]
-    floor = FLOOR if classes else 0.0
+    # Half a tree's vote for each class, as of trained forests, keeps outputs finite; `calibration_part` takes it away.
+    floor = 0.5 / len(trees) if classes else 0.0
     return {"kind": "averaged", "trees": trees, "leaves": leaves, "floor": floor, "single": False}
 
 

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.utils import get_tags
 
-from mcp_server.core.adoption.convert import Encoder, estimator_part
+from mcp_server.core.adoption.convert import Encoder, calibration_part, estimator_part
 from mcp_server.core.adoption.described import refused
 from mcp_server.core.adoption.rebuild import Rebuilt
 from mcp_server.core.adoption.vector import NAN, CodedText, RawNumber, Vector, VectorEntry, read_vector
@@ -195,7 +195,7 @@ def serving_form(
         "inputs": [_input(model, at, frame, contract) for at in range(len(model.columns))],
         "encoder": encoder.parts,
         "estimator": estimator,
-        "calibration": {"kind": "none"},
+        "calibration": calibration_part(estimator),
         "interval": None,
     }
     try:

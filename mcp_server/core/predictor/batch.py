@@ -25,6 +25,7 @@ from mcp_server.core.predictor.form import (
     Platt,
     Temperature,
     Trees,
+    Unsmoothed,
     read_form,
 )
 from mcp_server.core.predictor.tables import BoolArray, FloatArray, TableEncoder
@@ -133,6 +134,8 @@ def calibrated(outputs: FloatArray, calibration: Calibration) -> FloatArray:
         if isinstance(calibration, Platt):
             odds = calibration.a * odds + calibration.b
         second = np.interp(odds, calibration.x, calibration.y) if isinstance(calibration, Isotonic) else expit(odds)
+        if isinstance(calibration, Unsmoothed):
+            second = _unsmoothed(second, calibration, 2)
         return np.column_stack([1.0 - second, second])
     return shares_of(outputs / calibration.t if isinstance(calibration, Temperature) else outputs)
 
@@ -144,7 +147,13 @@ def shares_of(outputs: FloatArray) -> FloatArray:
         return np.column_stack([1.0 - second, second])
     powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     shares: FloatArray = powers / powers.sum(axis=1, keepdims=True)
-    return shares
+    return _unsmoothed(shares, calibration, shares.shape[1]) if isinstance(calibration, Unsmoothed) else shares
+
+
+def _unsmoothed(shares: FloatArray, calibration: Unsmoothed, classes: int) -> FloatArray:
+    """As `Unsmoothed.share`, elementwise."""
+    result: FloatArray = np.clip(shares * (1.0 + classes * calibration.floor) - calibration.floor, 0.0, 1.0)
+    return result
 
 
 def expit(values: FloatArray) -> FloatArray:

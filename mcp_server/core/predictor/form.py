@@ -10,7 +10,8 @@ A form is a JSON object (`format` is `courtside.model/1`). Its pieces:
   are rows of shares or values, averaged) or `blend` (a weighted sum of the outputs of several, each on its slice of
   the vector, from `intercepts` on where there are any).
 - `calibration`: from outputs to probabilities. Platt: `expit(a * output + b)`; isotonic: straight lines between
-  points (log-odds, probability); temperature: `softmax(outputs / t)`.
+  points (log-odds, probability); temperature: `softmax(outputs / t)`; unsmoothed: the shares of averaged trees
+  themselves, which may be 0.
 - `interval`: the half width around a regression's value.
 - `decision`: where the two kinds of error cost differently, from which probability on the second class is the value.
 """
@@ -213,11 +214,22 @@ class Isotonic(_Part):
     y: Annotated[list[Annotated[float, Field(gt=0.0, lt=1.0)]], Field(min_length=1, max_length=MAX_VALUES)]
 
 
+class Unsmoothed(_Part):
+    """Shares as averaged trees have them: what `floor` added to each of them is taken away again."""
+
+    kind: Literal["unsmoothed"]
+    floor: Annotated[float, Field(gt=0.0, le=1.0)]
+
+    def share(self, smoothed: float, classes: int) -> float:
+        """The share of one class of several."""
+        return min(1.0, max(0.0, smoothed * (1.0 + classes * self.floor) - self.floor))
+
+
 class Uncalibrated(_Part):
     kind: Literal["none"]
 
 
-Calibration = Annotated[Platt | Isotonic | Temperature | Uncalibrated, Field(discriminator="kind")]
+Calibration = Annotated[Platt | Isotonic | Temperature | Unsmoothed | Uncalibrated, Field(discriminator="kind")]
 
 
 class Interval(_Part):
@@ -335,7 +347,11 @@ def _check_task(form: Form) -> None:
     expected = {"binary": count == 2, "multiclass": count > 2, "regression": form.classes is None}
     if not expected[form.task] or (form.classes is not None and len(set(form.classes)) != count):
         raise malformed("classes")
-    fitting = {"binary": ("platt", "isotonic", "none"), "multiclass": ("temperature", "none"), "regression": ("none",)}
+    fitting = {
+        "binary": ("platt", "isotonic", "unsmoothed", "none"),
+        "multiclass": ("temperature", "unsmoothed", "none"),
+        "regression": ("none",),
+    }
     if form.calibration.kind not in fitting[form.task]:
         raise malformed("calibration")
     if isinstance(form.calibration, Isotonic):

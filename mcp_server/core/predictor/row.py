@@ -26,6 +26,7 @@ from mcp_server.core.predictor.form import (
     OneHotEncoding,
     Platt,
     Temperature,
+    Unsmoothed,
     derivations,
     read_form,
 )
@@ -214,6 +215,8 @@ class Predictor:
             if isinstance(calibration, Platt):
                 odds = calibration.a * odds + calibration.b
             second = between(calibration.x, calibration.y, odds) if isinstance(calibration, Isotonic) else expit(odds)
+            if isinstance(calibration, Unsmoothed):
+                second = calibration.share(second, 2)
             first = 1.0 - second
             probabilities = {classes[0]: first, classes[1]: second}
             if second > form.threshold:
@@ -222,6 +225,8 @@ class Predictor:
         if isinstance(calibration, Temperature):
             outputs = [output / calibration.t for output in outputs]
         shares = softmax(outputs)
+        if isinstance(calibration, Unsmoothed):
+            shares = [calibration.share(share, len(shares)) for share in shares]
         best = max(range(len(shares)), key=shares.__getitem__)
         return Answer(classes[best], shares[best], dict(zip(classes, shares, strict=True)), None, found)
 

@@ -137,7 +137,7 @@ def _metrics(
     return {
         "algorithm": f"adopted {type(model.final).__name__}",
         "split": split.how,
-        "calibration": form["calibration"]["kind"],
+        "calibration": "none",
         "test": found["metrics"],
         "train": found["train"],
         "baseline": found["baseline"],

@@ -19,7 +19,7 @@ def adopt_model(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
             test (a condition on rows that it wasn't trained on, or None), seed, and out: the folder for form.json,
             estimator.skops, test_rows.json, seen_rows.bin and golden.json.
     Returns:
-        digest (of the version), task, target, metrics, parity, environment, parameters, notes, adopted.
+        digest (of the version), task, metrics, parity, environment, parameters and notes.
     Raises:
         Unverified: the audit found something; nothing in the file was used.
         AdoptionRefused: a part of the model can't be adopted.

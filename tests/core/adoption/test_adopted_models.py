@@ -58,6 +58,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTre
 
 from core.adoption.owned import WAYS, a_mixed_table, adopt, columns_of, table
 from mcp_server.core.adoption.parity import adopted_parity, require_adopted_parity
+from mcp_server.core.explain import Explainer
 from mcp_server.core.predictor.batch import compile_batch
 
 SMALL: dict[str, Any] = {"n_estimators": 5, "random_state": 0}
@@ -284,3 +285,19 @@ def test_leaves_that_hold_weights_as_older_versions_kept_them_are_shares_here() 
     form, adopted, _, _ = adopt(WAYS["joblib"](model), frame, contract)
     np.testing.assert_allclose(compile_batch(form).answer(frame).probabilities, before, rtol=1e-9, atol=1e-9)
     require_adopted_parity(adopted_parity(form, adopted, frame, rng=np.random.default_rng(0)))
+
+
+@pytest.mark.parametrize("data", ["wine", "breast_cancer"])
+def test_shares_of_nothing_stay_nothing_and_their_contributions_readable(data: str) -> None:
+    """A forest says 0 and 1; log-odds of these would be infinite."""
+    frame, contract, matrix, target = table(data)
+    model = RandomForestClassifier(**SMALL).fit(matrix, target)
+    form, *_ = adopt(WAYS["pickle 5"](model), frame, contract)
+    batch = compile_batch(form)
+    shares, theirs = batch.answer(frame).probabilities, model.predict_proba(matrix)
+    assert (theirs == 0.0).sum() > 30
+    np.testing.assert_allclose(shares, theirs, rtol=0, atol=1e-14)
+    encoded = batch.encode(frame)
+    found = Explainer(batch, encoded[:40]).explain(encoded[:20])
+    assert found.largest_error < 1e-9
+    assert np.abs(found.values).max() < 20.0

@@ -97,6 +97,7 @@ def test_a_blend_and_averaged_leaves_are_sound_before_they_are_spoilt() -> None:
         ("a table with a value twice", with_lookup(values=["a", "a"])),
         ("a table without what another value is", without(with_lookup(), "other")),
         ("a table in a sum that has NaN for another value", summed(with_lookup(other=None))),
+        ("shares of a number", a_linear_form(calibration={"kind": "unsmoothed", "floor": 0.1})),
         ("a table in a sum that has NaN for a missing one", summed(with_lookup(missing=None))),
         ("a place beyond the last", a_form(inputs=[an_input("team", "category")], encoder=[a_hash(4, 4)])),
         ("a hash of a number", a_form(encoder=[{**a_hash(0, 4), "column": "height"}])),
