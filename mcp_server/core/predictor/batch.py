@@ -137,7 +137,8 @@ def calibrated(outputs: FloatArray, calibration: Calibration) -> FloatArray:
         if isinstance(calibration, Unsmoothed):
             second = _unsmoothed(second, calibration, 2)
         return np.column_stack([1.0 - second, second])
-    return shares_of(outputs / calibration.t if isinstance(calibration, Temperature) else outputs)
+    shares = shares_of(outputs / calibration.t if isinstance(calibration, Temperature) else outputs)
+    return _unsmoothed(shares, calibration, shares.shape[1]) if isinstance(calibration, Unsmoothed) else shares
 
 
 def shares_of(outputs: FloatArray) -> FloatArray:
@@ -147,7 +148,7 @@ def shares_of(outputs: FloatArray) -> FloatArray:
         return np.column_stack([1.0 - second, second])
     powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     shares: FloatArray = powers / powers.sum(axis=1, keepdims=True)
-    return _unsmoothed(shares, calibration, shares.shape[1]) if isinstance(calibration, Unsmoothed) else shares
+    return shares
 
 
 def _unsmoothed(shares: FloatArray, calibration: Unsmoothed, classes: int) -> FloatArray:
