@@ -165,7 +165,8 @@ class Settings(BaseModel):
         "data with a personal column, or always all.",
     )
     membership_overrides: Names = Field(
-        (), description="Model versions, as name@version, that may answer all the same; the audit log says so."
+        (),
+        description="Model versions, name@version, that may all the same, into production too; the audit log says so.",
     )
     worker_idle_seconds: float = Field(
         300.0, ge=1, le=86_400, description="How long the worker process waits without a job before it ends."

@@ -14,8 +14,8 @@ SEAL = "seal"
 
 
 def sealed(keys: Keys, record: ModelVersion, verdict: Verdict, checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The checks as they are stored: with this installation's signature over what they say of which version."""
-    signature = keys.sign(_statement(record, verdict))
+    """The checks as they are stored: with this installation's signature over all that they say of which version."""
+    signature = keys.sign(_statement(record, verdict, checks))
     return [*checks, {"name": SEAL, "state": "passed", "detail": signature.hex()}]
 
 
@@ -26,10 +26,17 @@ def genuine(keys: Keys, record: ModelVersion, verification: Verification) -> boo
         signature = bytes.fromhex(found[0]) if len(found) == 1 else b""
     except ValueError:
         return False
-    return bool(signature) and keys.verify(_statement(record, verification.verdict), signature)
+    said = [check for check in verification.checks if check.get("name") != SEAL]
+    return bool(signature) and keys.verify(_statement(record, verification.verdict, said), signature)
 
 
-def _statement(record: ModelVersion, verdict: Verdict) -> bytes:
+def _statement(record: ModelVersion, verdict: Verdict, checks: list[dict[str, Any]]) -> bytes:
     return canonical_bytes(
-        {"model": record.name, "version": record.version, "digest": record.digest, "verdict": verdict}
+        {
+            "model": record.name,
+            "version": record.version,
+            "digest": record.digest,
+            "verdict": verdict,
+            "checks": checks,
+        }
     )

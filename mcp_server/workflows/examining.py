@@ -111,7 +111,7 @@ async def examine(
 
 
 def _overridden(check: dict[str, Any]) -> dict[str, Any]:
-    if check["name"] != OVERRIDABLE or check["state"] != "failed":
+    if check["name"] != OVERRIDABLE or check["state"] not in ("failed", "barred"):
         return check
     return {**check, "state": "warned", "detail": f"{check['detail']} {OVERRIDDEN}"}
 

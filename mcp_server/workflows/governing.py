@@ -78,8 +78,8 @@ async def review(app: App, call: CallContext, asked: Review) -> Reviewed:
         if owner != before.owner:
             await governance.set_standing(tx, record, stage=before.stage, owner=owner, policy=before.policy)
             changed.append(f"owner {owner}")
-        if guarded:
-            await _require(tx, record, guarded, gates)
+        if asked.stage in ("staging", "production"):
+            await _require(tx, record, asked.stage, policy if guarded else None, gates)
         by = guarded[0].digest if guarded else None
         if asked.stage is not None and (asked.stage, by) != (before.stage, before.policy):
             await governance.set_standing(tx, record, stage=asked.stage, owner=owner, policy=by)
@@ -147,14 +147,20 @@ async def _decide(
 
 
 async def _require(
-    tx: Transaction, record: ModelVersion, guarded: tuple[Policy, Approvable], gates: Sequence[Outcome]
+    tx: Transaction, record: ModelVersion, stage: Approvable, policy: Policy | None, gates: Sequence[Outcome]
 ) -> None:
-    from mcp_server.core.governance.judge import judge_version
+    from mcp_server.core.governance.judge import judge_version, not_barred
     from mcp_server.storage import governance
 
-    policy, stage = guarded
     facts = await policies.facts_of(tx, record, await governance.get(tx, record))
-    unmet = [one for one in judge_version(policy.stages[stage], facts, stage, gates) if one.state != "passed"]
+    judged = not_barred(facts, stage) if policy is None else judge_version(policy.stages[stage], facts, stage, gates)
+    unmet = [one for one in judged if one.state != "passed"]
+    if unmet and policy is None:
+        raise PolicyUnmet(
+            f"{facts.reference} can't be in {stage}; nothing was changed. {unmet[0].detail}",
+            hint="verify_model says what is against it; docs/guides/keys.md how membership is overridden.",
+            details={"unmet": [one.gate for one in unmet]},
+        )
     if unmet:
         told = " ".join(f"{one.gate}: {one.detail}" for one in unmet[:MOST_TOLD])
         more = f" And {len(unmet) - MOST_TOLD} more." if len(unmet) > MOST_TOLD else ""

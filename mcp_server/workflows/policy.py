@@ -89,6 +89,9 @@ async def facts_of(tx: Transaction, record: ModelVersion, standing: Standing) ->
         missing=missing_on_card(record, verification, assessment, () if contract is None else contract.sensitive),
         promises=None if contract is None else promises(contract),
         validation=None if validation is None else validation.verdict,
+        barred=None
+        if proven is None
+        else next((one["detail"] for one in proven.checks if one["state"] == "barred"), None),
     )
 
 

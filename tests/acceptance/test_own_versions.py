@@ -8,7 +8,7 @@ import secrets
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,12 @@ from acceptance.processes import refused, told
 from mcp_server import settings
 from mcp_server.context import CallContext, Caller
 from mcp_server.core.canonical import canonical_bytes
-from mcp_server.errors import CorruptArtefact, CourtsideError
+from mcp_server.errors import CorruptArtefact, CourtsideError, PolicyUnmet
 from mcp_server.server import build_server
 from mcp_server.storage import artefacts as artefact_files
 from mcp_server.storage import models, tables, versions
 from mcp_server.storage.keys import Keys
-from mcp_server.workflows import verifying
+from mcp_server.workflows import governing, verifying
 from mcp_server.workflows.app import App, own_app
 from mcp_server.workflows.examining import FILES, REQUIRED_HERE, check_files
 
@@ -339,6 +339,43 @@ def test_a_model_that_knows_people_by_heart_answers_only_where_a_person_said_so(
             assert await place.verified("heart@1") == "failed"
 
     in_app(env, overridden, membership_overrides="heart@1")
+
+
+def test_a_model_that_knows_rows_by_heart_answers_and_comes_into_no_production(env: dict[str, str]) -> None:
+    lines = [line.partition(",")[2] for line in people(300).splitlines()]
+
+    async def train() -> None:
+        async with Client(build_server(settings.load(env))) as client:
+            await told(client, "import_data", name="coins", text="\n".join(lines), target="y")
+            await told(client, "train_model", model="coins", dataset="coins@1", algorithm="extra_trees")
+            job = await told(client, "get_job", job="coins", wait=50.0)
+            (made,) = job.structured_content["result"]["versions"]
+            assert made["verification"] == "passed"
+
+    asyncio.run(train())
+    move = governing.Review(model="coins@1", stage="production")
+
+    async def barred(place: Place) -> None:
+        with pytest.raises(PolicyUnmet, match="whether it was learned from") as refused:
+            await governing.review(place.app, place.call(), move)
+        assert refused.value.details == {"unmet": ["barred"]}
+        assert (await governing.review(place.app, place.call(), replace(move, stage="staging"))).stage == "staging"
+        # Who writes another state into the record has no verdict of ours any more.
+        async with (await place.app.storage()).database.transaction() as tx:
+            found = await models.latest_verification(tx, "coins", 1)
+            said = [check | {"state": "warned"} if check["state"] == "barred" else check for check in found.checks]
+            await models.set_verification(tx, "coins", 1, verdict="passed", checks=said)
+        with pytest.raises(PolicyUnmet, match="didn't pass") as refused:
+            await governing.review(place.app, place.call(), move)
+        assert refused.value.details == {"unmet": ["verified"]}
+
+    in_app(env, barred)
+
+    async def overridden(place: Place) -> None:
+        await verifying.verify(place.app, place.call(), "coins@1")
+        assert (await governing.review(place.app, place.call(), move)).stage == "production"
+
+    in_app(env, overridden, membership_overrides="coins@1")
 
 
 def test_the_child_that_loads_a_version_is_limited_and_has_no_network(env: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ from mcp_server.core.gates.outcome import Outcome, State
 from mcp_server.core.governance.policy import StageRules
 from mcp_server.core.governance.standing import Approvable
 
+_UNVERIFIED = "Its latest verification didn't pass, or there was none."
 _GRAVE = ("pass", "warn", "fail")
 MOST_NAMED = 5
 
@@ -26,6 +27,7 @@ class VersionFacts:
         missing: what its card lacks, in words.
         promises: how many a person made of its data; None where the data is gone.
         validation: the verdict of its data's latest validation, or None.
+        barred: what its latest verification found that keeps it from production, or None.
     """
 
     reference: str
@@ -38,6 +40,7 @@ class VersionFacts:
     missing: tuple[str, ...]
     promises: int | None
     validation: str | None
+    barred: str | None = None
 
 
 def judge_version(
@@ -48,7 +51,17 @@ def judge_version(
     Args:
         gates: what became of the gates that the rules state; left out where they weren't measured.
     """
-    return [*(Outcome(facts.reference, name, *found) for name, found in _judged(rules, facts, stage)), *(gates or ())]
+    judged = (Outcome(facts.reference, name, *found) for name, found in _judged(rules, facts, stage))
+    return [*not_barred(facts, stage), *judged, *(gates or ())]
+
+
+def not_barred(facts: VersionFacts, stage: Approvable) -> list[Outcome]:
+    """What is against a stage whatever a policy asks: empty, or one outcome that failed."""
+    if stage != "production":
+        return []
+    if facts.verified_days is None:
+        return [Outcome(facts.reference, "verified", "failed", _UNVERIFIED)]
+    return [] if facts.barred is None else [Outcome(facts.reference, "barred", "failed", facts.barred)]
 
 
 def _judged(rules: StageRules, facts: VersionFacts, stage: Approvable) -> Iterator[tuple[str, tuple[State, str]]]:
@@ -75,7 +88,7 @@ def _judged(rules: StageRules, facts: VersionFacts, stage: Approvable) -> Iterat
 
 def _verified(days: float | None, most: float) -> tuple[State, str]:
     if days is None:
-        return "failed", "Its latest verification didn't pass, or there was none."
+        return "failed", _UNVERIFIED
     detail = f"It passed its verification {days:.1f} days ago; at most {most:g}."
     return _kept(days <= most, detail, detail)
 

@@ -10,7 +10,7 @@ from mcp_server.core.canonical import digest
 from mcp_server.core.labels import label
 from mcp_server.errors import CourtsideError
 
-State = Literal["passed", "warned", "failed", "not_done"]
+State = Literal["passed", "warned", "barred", "failed", "not_done"]
 Verdict = Literal["passed", "failed"]
 
 REQUIRED = ("digest", "manifest", "signature", "training_form", "golden_rows", "parity")
@@ -23,7 +23,8 @@ class Check:
 
     Args:
         name: stable, such as `digest`.
-        state: `warned` has passed, with something to know; `not_done` is not a pass.
+        state: `warned` has passed, with something to know; `barred` too, but isn't for production; `not_done` is not a
+            pass.
         detail: one sentence: what was found, or why it wasn't done.
     """
 
@@ -102,7 +103,7 @@ def verdict(checks: Iterable[Check], *, required: Iterable[str] = REQUIRED) -> V
         states.setdefault(check.name, set()).add(check.state)
     if any("failed" in found for found in states.values()):
         return "failed"
-    done = all(states.get(name, set()) and states[name] <= {"passed", "warned"} for name in required)
+    done = all(states.get(name, set()) and states[name] <= {"passed", "warned", "barred"} for name in required)
     return "passed" if done else "failed"
 
 

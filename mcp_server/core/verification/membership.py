@@ -83,7 +83,7 @@ def estimate_membership(learned: FloatArray, held_out: FloatArray) -> Membership
 def check_membership(
     form: Mapping[str, Any], contract: Contract, learned: pl.DataFrame, held_out: pl.DataFrame, *, always: bool = False
 ) -> Check:
-    """Warn from an area of .60 on, where the interval lies above .5; fail from .70 on, where rows are about people.
+    """Warn from an area of .60 on, if the interval lies above .5; from .70 on bar, or fail where rows are of people.
 
     Args:
         form: the serving form, as it answers.
@@ -102,8 +102,10 @@ def check_membership(
     told += f", and at 1 % false alarms {found.caught:.0%} of those." if found.caught is not None else "."
     if found.area < WARN or found.low <= 0.5:
         return Check("membership", "passed", told)
-    if found.area >= BLOCK and (always or any(column.personal for column in contract.columns)):
-        return Check("membership", "failed", f"{told} Train again: linear or boosting learn less by heart.")
+    if found.area >= BLOCK:
+        about_people = always or any(column.personal for column in contract.columns)
+        further = "Train again: linear or boosting learn less by heart."
+        return Check("membership", "failed" if about_people else "barred", f"{told} {further}")
     return Check("membership", "warned", f"{told} If its rows are about people, let no stranger ask it.")
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_server.core.gates import Outcome
-from mcp_server.core.governance.judge import VersionFacts, judge_version
+from mcp_server.core.governance.judge import VersionFacts, judge_version, not_barred
 from mcp_server.core.governance.policy import StageRules, read_policy
 from mcp_server.core.governance.standing import check_owner, check_tags, parse_filters
 from mcp_server.errors import InvalidInput
@@ -57,7 +57,7 @@ def test_a_version_that_meets_every_rule_passes_each():
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        ({"verified_days": None}, {"verified_within_days": "failed"}),
+        ({"verified_days": None}, {"verified": "failed", "verified_within_days": "failed"}),
         ({"verified_days": 7.5}, {"verified_within_days": "failed"}),
         ({"approvers": {}}, {"approvals": "failed"}),
         ({"approvers": {"staging": frozenset({"key:bob"})}}, {"approvals": "failed"}),
@@ -75,6 +75,19 @@ def test_a_version_that_meets_every_rule_passes_each():
 )
 def test_each_rule_is_unmet_by_what_it_is_about_and_by_nothing_else(change, found):
     assert unmet(replace(FACTS, **change)) == found
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [({"barred": "It tells."}, "barred"), ({"verified_days": None, "barred": None}, "verified")],
+    ids=["barred", "unverified"],
+)
+def test_production_is_for_verified_versions_that_are_not_barred_whatever_is_asked(change, found):
+    facts = replace(FACTS, **change)
+    assert [(one.gate, one.state) for one in not_barred(facts, "production")] == [(found, "failed")]
+    assert not_barred(facts, "staging") == []
+    assert not_barred(FACTS, "production") == []
+    assert unmet(facts, StageRules(owner=True)) == {found: "failed"}
 
 
 def test_who_trained_it_counts_where_four_eyes_are_not_asked_for():

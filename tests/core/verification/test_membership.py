@@ -123,7 +123,7 @@ def test_a_model_that_learns_labels_of_chance_by_heart_fails_where_rows_are_abou
     found = check_membership(form, personal(table[1]), *parts(table))
     assert found.state == "failed"
     assert float(found.detail.split("area of ")[1][:4]) > 0.85
-    assert check_membership(form, table[1], *parts(table)).state == "warned"
+    assert check_membership(form, table[1], *parts(table)).state == "barred"
     assert check_membership(form, table[1], *parts(table), always=True).state == "failed"
     # The control: on rows that it never saw, nothing tells one half from the other.
     _, held_out = parts(table)
