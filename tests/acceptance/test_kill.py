@@ -20,8 +20,7 @@ from mcp_server.storage import open_storage
 from performance.wire_clients import request
 
 KILLS = int(os.environ.get("KILLS", "25"))
-KILLS_OF_WORKERS = int(os.environ.get("KILLS", "6"))
-KILLS_OF_A_JOB = 3 if KILLS_OF_WORKERS < 10 else 10
+KILLS_OF_A_JOB = 10
 WAITING = ("queued", "running")
 EARLY = str(Path(__file__).parent / "early_acknowledgement.py")
 SERVER = ["-m", "mcp_server", "serve"]
@@ -237,7 +236,7 @@ def test_a_killed_worker_still_ends_with_one_version_of_each_algorithm_and_the_s
         server.until(before + 1)
         return server.answers[-1]["structuredContent"]["state"]
 
-    while kills < KILLS_OF_WORKERS:
+    while kills < KILLS:
         before = len(server.answers)
         server.send("train_model", {"model": f"again{len(jobs)}", "dataset": "table@1"})
         server.until(before + 1)
