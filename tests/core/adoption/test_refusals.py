@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sklearn
 import skops.io
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
@@ -168,7 +169,7 @@ def test_scalers_that_make_a_coefficient_infinite_are_refused() -> None:
         adopt(pickle.dumps(model), frame, contract)
 
 
-@pytest.mark.parametrize("told", [{"solver": "liblinear"}, {"multi_class": "ovr"}])
+@pytest.mark.parametrize("told", [{"solver": "liblinear"}, {"multi_class": "ovr"}, {"multi_class": "warn"}])
 def test_classes_told_apart_one_by_one_are_refused(told: dict[str, str]) -> None:
     """scikit-learn of today has lost the parameter, and would answer such a file by a softmax."""
     frame, contract, _, _ = table("wine")
@@ -177,6 +178,17 @@ def test_classes_told_apart_one_by_one_are_refused(told: dict[str, str]) -> None
         setattr(model.steps[1][1], attribute, value)
     with pytest.raises(AdoptionRefused, match="from the rest"):
         adopt(pickle.dumps(model), frame, contract)
+
+
+def test_a_solver_that_knew_no_softmax_when_it_wrote_the_file_is_refused() -> None:
+    """Up to 1.5 newton-cholesky told each class from the rest, though the file only says `auto`."""
+    frame, contract, _, _ = table("wine")
+    model = fitted(make_pipeline(StandardScaler(), LogisticRegression(solver="newton-cholesky")), "wine")
+    model.steps[1][1].multi_class = "auto"
+    today = sklearn.__version__.encode()
+    assert adopt(pickle.dumps(model), frame, contract)[0]["estimator"]["kind"] == "linear"
+    with pytest.raises(AdoptionRefused, match="from the rest"):
+        adopt(pickle.dumps(model).replace(today, b"1.5.2"), frame, contract)
 
 
 def test_a_scale_of_nothing_or_below_is_refused() -> None:
