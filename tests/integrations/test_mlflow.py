@@ -1,6 +1,7 @@
 """What an MLflow server says is never trusted, and what it does never costs more than the copy of a run."""
 
 import asyncio
+import gzip
 import io
 import json
 import pickle
@@ -98,6 +99,8 @@ BROKEN = {
     "deep": (answer(b"[" * 900_000), "E_FORMAT"),
     "not a number": (answer(b'{"runs": [{"value": NaN}]}'), "E_FORMAT"),
     "large": (answer(b'{"a": "' + b"x" * 3_000_000 + b'"}'), "E_SIZE"),
+    "packed twice": (answer(gzip.compress(gzip.compress(b'{"runs": []}')), content_encoding="gzip, gzip"), "E_FORMAT"),
+    "more than was asked": (told({"runs": [{}] * (mlflow.PAGE + 1)}), "E_SIZE"),
     "larger than it says": (raw(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{}", cut=True), "E_TRANSIENT"),
     "not HTTP": (raw(b"SSH-2.0-x\r\n"), "E_TRANSIENT"),
     "silence": (silent, "E_TRANSIENT"),
@@ -181,6 +184,13 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(FIELDS), inner),
     max_leaves=30,
 )
+
+
+@pytest.mark.parametrize("moment", ["\u00b2", "\u0663", "-1", "9" * 14, "9" * 40, True, None, []])
+def test_a_moment_that_isnt_one_is_left_out(moment):
+    found = read_run(a_run(start_time=moment))
+    assert found is not None
+    assert found.started_at is None
 
 
 @given(ANYTHING)
