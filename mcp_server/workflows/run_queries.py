@@ -98,6 +98,6 @@ def _check_status(stated: str | None) -> None:
 def _moment(stated: str) -> datetime:
     try:
         found = datetime.fromisoformat(stated)
-    except ValueError:
+        return (found.replace(tzinfo=UTC) if found.tzinfo is None else found).astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter at either end of the calendar
         raise InvalidInput("since isn't a date.", hint="Write 2026-01-31, or 2026-01-31T18:30:00+00:00.") from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found

@@ -53,6 +53,8 @@ def test_the_best_comes_first_whichever_way_is_up(sort: str, descending: bool):
         ("log_loss<much", "isn't a number"),
         ("log_loss<inf", "isn't a number"),
         ("since=yesterday", "isn't a date"),
+        ("since=0001-01-01T00:00+23:00", "isn't a date"),
+        ("since=9999-12-31T23:59-23:00", "isn't a date"),
         ("model=a model=b", "twice"),
         ("a b", "twice"),
         ("model=", "without a value"),
