@@ -304,7 +304,8 @@ async def connected(url: str, key: str | None) -> AsyncIterator[Mlflow]:
     """
     import httpx
 
-    headers = {"content-type": "application/json", "accept-encoding": "identity"} | ({"authorization": f"Bearer {key}"} if key else {})
+    headers = {"content-type": "application/json", "accept-encoding": "identity"}
+    headers |= {"authorization": f"Bearer {key}"} if key else {}
     timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
     async with httpx.AsyncClient(headers=headers, timeout=timeout, trust_env=False, follow_redirects=False) as client:
         yield Mlflow(url, client)
