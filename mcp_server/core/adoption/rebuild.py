@@ -76,7 +76,11 @@ def rebuild(root: Any) -> Rebuilt:
     Raises:
         AdoptionRefused: a part isn't one that can be adopted, isn't fitted, or doesn't fit the others.
     """
-    return _Builder().model(root)
+    try:
+        return _Builder().model(root)
+    except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError):
+        # A file can hold anything in any place, such as an array for a word: what meets it says so in its own words.
+        raise refused("a part of it holds something else than scikit-learn keeps there.") from None
 
 
 def kept_bytes(rebuilt: Rebuilt) -> bytes:

@@ -16,6 +16,8 @@ from mcp_server.core.adoption.described import Object, named, refused
 from mcp_server.core.labels import label
 from mcp_server.errors import AdoptionRefused
 
+LARGEST_CLASS = 2.0**63
+
 _ALWAYS = frozenset({"_sklearn_version", "n_features_in_", "feature_names_in_", "n_features_"}) | frozenset(
     {"_sklearn_output_config", "_metadata_request", "_doc_link_module", "_doc_link_template"}
 )
@@ -163,6 +165,8 @@ class State:
             raise self.refused("has no classes that can be named: several targets aren't adopted")
         if value.dtype.kind == "O" and not all(isinstance(one, str | int | bool) for one in value.tolist()):
             raise self.refused("has classes of a kind that can't be named")
+        if any(isinstance(one, int | float) and not abs(one) < LARGEST_CLASS for one in value.tolist()):
+            raise self.refused("has a class that is no number to name")
         if not 2 <= len(value) <= 100 or len(set(value.tolist())) != len(value):
             raise self.refused("has fewer than two classes, more than 100, or one twice")
         return value

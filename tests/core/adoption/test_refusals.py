@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import sklearn
 import skops.io
+from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
@@ -189,6 +190,39 @@ def test_a_solver_that_knew_no_softmax_when_it_wrote_the_file_is_refused() -> No
     assert adopt(pickle.dumps(model), frame, contract)[0]["estimator"]["kind"] == "linear"
     with pytest.raises(AdoptionRefused, match="from the rest"):
         adopt(pickle.dumps(model).replace(today, b"1.5.2"), frame, contract)
+
+
+MISPLACED: dict[str, tuple[Any, dict[str, Any]]] = {
+    "an array for a solver": (LogisticRegression(), {"solver": np.array(["lbfgs", "saga"])}),
+    "an array for a loss": (SGDClassifier(loss="log_loss"), {"loss": np.array(["log_loss", "log"])}),
+    "an array for a start": (GradientBoostingClassifier(n_estimators=1), {"init_": np.array([1, 2])}),
+    "an array for a step": (make_pipeline(StandardScaler(), Ridge()), {"steps": [["a", np.array([1, 2])], ["b", 1]]}),
+    "a number without end": (LinearRegression(), {"coef_": 10**400}),
+    "a class without end": (LogisticRegression(), {"classes_": np.array([10**400, 1, 2], dtype=object)}),
+    "a class that is none": (LogisticRegression(), {"classes_": np.array([np.nan, 1.0, 2.0])}),
+}
+
+
+@pytest.mark.parametrize("what", MISPLACED)
+def test_what_stands_where_it_doesnt_belong_is_refused_in_our_words(what: str) -> None:
+    model, misplaced = MISPLACED[what]
+    frame, contract, matrix, target = table("wine")
+    model = clone(model).fit(matrix, target > 0 if what == "an array for a loss" else target)
+    for attribute, value in misplaced.items():
+        setattr(model, attribute, value)
+    with pytest.raises(AdoptionRefused, match="can't be adopted"):
+        adopt(pickle.dumps(model), frame, contract)
+
+
+@pytest.mark.parametrize("columns", [slice(0, 5, 0), list(range(13)) * 20])
+def test_columns_that_no_table_has_are_refused_in_our_words(columns: Any) -> None:
+    frame, contract, matrix, target = table("wine")
+    chosen = ColumnTransformer([("all", StandardScaler(), slice(0, 5))])
+    model = make_pipeline(chosen, LogisticRegression()).fit(matrix, target)
+    name, scaler, _ = chosen.transformers_[0]
+    model.steps[0][1].transformers_ = [(name, scaler, columns)]
+    with pytest.raises(AdoptionRefused, match="can't be adopted"):
+        adopt(pickle.dumps(model), frame, contract)
 
 
 def test_a_scale_of_nothing_or_below_is_refused() -> None:
