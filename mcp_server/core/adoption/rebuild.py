@@ -31,6 +31,7 @@ from mcp_server.core.adoption.steps import TRANSFORMERS
 from mcp_server.core.labels import label
 
 MOST_STEPS = 20
+MOST_PARTS = 1_000  # of all pipelines within each other: a few shared ones could stand for billions
 MOST_COLUMNS = 2_000
 
 _SEARCHES = frozenset({"GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV"})
@@ -125,6 +126,8 @@ class _Builder:
                 value = value.attributes.get("estimator")
             else:
                 self._steps.append(value.name)
+                if len(self._steps) > MOST_PARTS:
+                    raise refused(f"it has more than {MOST_PARTS:,} steps.")
                 return value
         raise refused("its parts are nested too deeply.")
 

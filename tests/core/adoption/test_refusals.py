@@ -30,7 +30,7 @@ from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
     KBinsDiscretizer,
@@ -212,6 +212,16 @@ def test_what_stands_where_it_doesnt_belong_is_refused_in_our_words(what: str) -
         setattr(model, attribute, value)
     with pytest.raises(AdoptionRefused, match="can't be adopted"):
         adopt(pickle.dumps(model), frame, contract)
+
+
+def test_pipelines_that_share_their_steps_are_counted_out_and_refused() -> None:
+    """Nineteen times the same pipeline, of nineteen times the same, eight deep: seventeen billion scalers."""
+    frame, contract, matrix, target = table("wine")
+    step: Any = StandardScaler().fit(matrix)
+    for _ in range(8):
+        step = Pipeline([(f"step{number}", step) for number in range(19)])
+    with pytest.raises(AdoptionRefused, match="more than 1,000 steps"):
+        adopt(pickle.dumps(Pipeline([("scaled", step), ("model", Ridge().fit(matrix, target))])), frame, contract)
 
 
 @pytest.mark.parametrize("columns", [slice(0, 5, 0), list(range(13)) * 20])
