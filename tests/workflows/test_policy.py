@@ -1,4 +1,4 @@
-"""A file in which a person states something is read as far as it can be one, and no further."""
+"""A policy is read as far as a file can be one, and holds for every version in a stage."""
 
 import tracemalloc
 from pathlib import Path
@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 
 from mcp_server.errors import InvalidInput
-from mcp_server.workflows import policy
+from mcp_server.settings import Settings
+from mcp_server.storage import governance
+from mcp_server.workflows import gating, policy
+from mcp_server.workflows.app import own_app
+from storage.test_models import add as add_model
 
 
 def test_a_file_that_is_too_large_is_refused_without_being_read_as_a_whole(tmp_path: Path):
@@ -21,3 +25,21 @@ def test_a_file_that_is_too_large_is_refused_without_being_read_as_a_whole(tmp_p
     finally:
         tracemalloc.stop()
     assert most < 32 * 2**20
+
+
+@pytest.mark.anyio
+async def test_a_check_of_more_versions_than_it_looks_at_doesnt_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    stated = tmp_path / "policy.yaml"
+    stated.write_text("stages: {production: {owner: true}}")
+    settings = Settings(data_dir=tmp_path / "data")
+    async with own_app(settings) as app:
+        storage = await app.storage()
+        for number in (1, 2):
+            record = await add_model(storage, "games", number)
+            async with storage.database.transaction() as tx:
+                await governance.set_standing(tx, record, stage="production", owner="local", policy=None)
+    outcomes = await gating.check(settings, None, stated)
+    assert [one.state for one in outcomes] == ["passed", "passed"]
+    monkeypatch.setattr(gating, "MOST_VERSIONS", 1)
+    with pytest.raises(InvalidInput, match="not all can be held"):
+        await gating.check(settings, None, stated)
