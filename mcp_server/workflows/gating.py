@@ -159,6 +159,7 @@ async def hold(app: App, call: CallContext, model: str, gates: VersionGates) -> 
             test=record.metrics["test"],
             train=record.metrics.get("train", {}),
             age_days=policies.days(app.clock.now(), record.created_at),
+            unseen=record.manifest.get("adopted", {}).get("held_out") is not False,
             latency_ms=await _latency(app, record) if passed and gates.latency_ms is not None else None,
             **(await _groups(app, call, verified.model, gates) if passed else {}),
         )

@@ -1,6 +1,7 @@
 """A policy is read as far as a file can be one, and holds for every version in a stage."""
 
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from mcp_server.settings import Settings
 from mcp_server.storage import governance
 from mcp_server.workflows import gating, policy
 from mcp_server.workflows.app import own_app
+from mcp_server.workflows.cards import missing_on_card
 from storage.test_models import add as add_model
 
 
@@ -43,3 +45,14 @@ async def test_a_check_of_more_versions_than_it_looks_at_doesnt_pass(tmp_path: P
     monkeypatch.setattr(gating, "MOST_VERSIONS", 1)
     with pytest.raises(InvalidInput, match="not all can be held"):
         await gating.check(settings, None, stated)
+
+
+@pytest.mark.anyio
+async def test_a_card_that_doesnt_say_what_a_model_was_trained_on_is_incomplete(tmp_path: Path):
+    async with own_app(Settings(data_dir=tmp_path)) as app:
+        record = await add_model(await app.storage(), "games")
+    said = "rows that it wasn't trained on"
+    assert said not in missing_on_card(record, None, None, ())
+    for held_out in (True, False):
+        adopted = replace(record, manifest={**record.manifest, "adopted": {"held_out": held_out}})
+        assert (said in missing_on_card(adopted, None, None, ())) is not held_out
