@@ -47,6 +47,8 @@ def parse(text: str | None) -> RunFilter:
     """
     from mcp_server.storage.records import MetricBound, RunFilter
 
+    if "\0" in (text or ""):
+        raise InvalidInput("The query holds a character that no name has.", hint=_HINT)
     try:
         parts = shlex.split(text or "")
     except ValueError:

@@ -55,6 +55,7 @@ def test_the_best_comes_first_whichever_way_is_up(sort: str, descending: bool):
         ("since=yesterday", "isn't a date"),
         ("since=0001-01-01T00:00+23:00", "isn't a date"),
         ("since=9999-12-31T23:59-23:00", "isn't a date"),
+        ("model=a\0b", "no name has"),
         ("model=a model=b", "twice"),
         ("a b", "twice"),
         ("model=", "without a value"),
