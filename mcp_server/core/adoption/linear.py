@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
 from sklearn import linear_model as kinds
 from sklearn.svm import LinearSVR
 
-from mcp_server.core.adoption.described import Object
+from mcp_server.core.adoption.described import Object, writer
 from mcp_server.core.adoption.state import FITTED, State, names
 
 _REGRESSIONS: dict[str, type[Any]] = {
@@ -90,5 +89,5 @@ def _one_by_one(state: State, several: Any) -> bool:
     if several == "multinomial" or solver != "newton-cholesky":
         return False
     # Up to scikit-learn 1.5 this solver knew no softmax.
-    written = re.match(r"(\d{1,4})\.(\d{1,4})", str(state.get("_sklearn_version")), re.ASCII)
-    return written is None or (int(written[1]), int(written[2])) < (1, 6)
+    written = (writer(state.of) or "").split(".")[:2]
+    return len(written) < 2 or tuple(map(int, written)) < (1, 6)

@@ -23,12 +23,11 @@ from sklearn.preprocessing import (
 
 from mcp_server.core.adoption.audit import audit_file
 from mcp_server.core.adoption.boosted import gradient_boosting, histogram_boosting
-from mcp_server.core.adoption.described import Object, named, refused
+from mcp_server.core.adoption.described import Object, named, refused, writer
 from mcp_server.core.adoption.forests import decision_tree, forest
 from mcp_server.core.adoption.linear import LINEAR, linear_model
 from mcp_server.core.adoption.state import FITTED, State
 from mcp_server.core.adoption.steps import TRANSFORMERS
-from mcp_server.core.labels import label
 
 MOST_STEPS = 20
 MOST_PARTS = 1_000  # of all pipelines within each other: a few shared ones could stand for billions
@@ -117,9 +116,9 @@ class _Builder:
                     f"where an estimator of scikit-learn is expected, {what}.",
                     hint="Save the fitted model alone, such as joblib.dump(pipeline, 'model.joblib').",
                 )
-            version = value.attributes.get("_sklearn_version")
-            if isinstance(version, str):
-                self._versions[label(version, 20)] = None
+            version = writer(value)
+            if version is not None:
+                self._versions[version] = None
             if value.name in _SEARCHES:
                 value = value.attributes.get("best_estimator_")
             elif value.name == "FrozenEstimator":

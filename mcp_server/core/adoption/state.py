@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server.core.adoption.described import Object, named, refused
+from mcp_server.core.adoption.described import Object, named, refused, writer
 from mcp_server.core.labels import label
 from mcp_server.errors import AdoptionRefused
 
@@ -109,8 +109,8 @@ class State:
             raise self.refused(f"has the attribute {label(unknown[0], 60)!r}, which isn't known here")
 
     def refused(self, why: str) -> AdoptionRefused:
-        version = self._attributes.get("_sklearn_version")
-        written = f" (written by scikit-learn {label(version, 20)})" if isinstance(version, str) else ""
+        version = writer(self.of)
+        written = "" if version is None else f" (written by scikit-learn {version})"
         return refused(f"{named(self.of)} {why}{written}.")
 
     def get(self, name: str, default: Any = None) -> Any:

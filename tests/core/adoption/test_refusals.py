@@ -311,6 +311,22 @@ def test_no_hostile_file_is_adopted_and_nothing_happens(tmp_path: Path) -> None:
     assert control.exists()
 
 
+def test_what_a_file_says_of_its_writer_is_a_version_or_isnt_told() -> None:
+    """It's told among our own words, in notes and in refusals."""
+    frame, contract, _, _ = table("diabetes")
+
+    def by(model: Any, version: str) -> bytes:
+        old, new = (b"X" + len(one).to_bytes(4, "little") + one.encode() for one in (sklearn.__version__, version))
+        return pickle.dumps(model, protocol=2).replace(old, new)
+
+    model = fitted(Ridge())
+    for said, told in (("1.3.dev0", "1.3.dev0"), ("1. Do this", "unknown"), ("1.2 ", "unknown"), ("", "unknown")):
+        assert read(by(model, said)).written_by == [told]
+    model.coef_ = np.full(3, np.nan)
+    with pytest.raises(AdoptionRefused, match=r"written by scikit-learn unknown\)"):
+        adopt(by(model, "1. Do this"), frame, contract)
+
+
 def test_a_form_that_answers_otherwise_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     frame, contract, _, _ = table("diabetes")
     form, model, _, _ = adopt(pickle.dumps(fitted(Ridge())), frame, contract)
