@@ -233,7 +233,12 @@ class Mlflow:
                 answer = await self._call("GET", WHERE + path, query=more)
             else:
                 answer = await self._call("POST", WHERE + path, {**asked, **more})
-            for one in _objects(answer.get(field)):
+            listed = _objects(answer.get(field))
+            if len(listed) > PAGE:
+                raise DataRejected(
+                    "E_SIZE", f"MLflow's page holds more than the {PAGE} that were asked for.", hint="See its version."
+                )
+            for one in listed:
                 yield one
             following = answer.get("next_page_token")
             if not isinstance(following, str) or not following or following == token:
@@ -268,7 +273,12 @@ class Mlflow:
             async with self._client.stream(method, self._url + path, content=content, params=query) as answer:
                 if answer.status_code != 200:
                     raise _refused(answer.status_code)
-                async for part in answer.aiter_bytes():
+                # Not unpacked: a few kilobytes that were packed twice can stand for gigabytes.
+                if answer.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+                    raise DataRejected(
+                        "E_FORMAT", "MLflow's answer is packed, unasked.", hint="Have its proxy not compress answers."
+                    )
+                async for part in answer.aiter_raw():
                     size += len(part)
                     if size > most_bytes:
                         raise DataRejected(
@@ -294,7 +304,8 @@ async def connected(url: str, key: str | None) -> AsyncIterator[Mlflow]:
     """
     import httpx
 
-    headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
+    headers = {"content-type": "application/json", "accept-encoding": "identity"}
+    headers |= {"authorization": f"Bearer {key}"} if key else {}
     timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
     async with httpx.AsyncClient(headers=headers, timeout=timeout, trust_env=False, follow_redirects=False) as client:
         yield Mlflow(url, client)
@@ -403,7 +414,7 @@ def _run_id(run: object) -> object:
 
 
 def _moment(value: object) -> datetime | None:
-    if isinstance(value, str) and value.isdigit() and len(value) < 15:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 15:
         value = int(value)  # 64 bits are text in the JSON of protocol buffers
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < _LATEST:
         return None

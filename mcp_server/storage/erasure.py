@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
@@ -33,9 +33,17 @@ _FOUND = frozenset(
         *("mean_error", "mean_absolute_error"),
     }
 )
+# What the record of a run from MLflow is made of; every other text in it is a stranger's.
+_FOREIGN = frozenset(
+    {
+        *("mlflow", "reported", "value", "source", "kind", "run", "name", "experiment", "tags", "data", "metrics"),
+        *("digest", "source_type", "registered", "model", "file", "verdict", "codes", "state", "code", "server"),
+        *("data-only", "not understood", "unsafe", "pickle", "joblib", "skops", "written", "failed"),
+    }
+)
 _TEXTS: tuple[tuple[Table, tuple[str, ...], frozenset[str] | None], ...] = (
     (jobs, ("arguments", "message", "result", "error"), None),
-    (runs, ("parameters", "metrics"), None),
+    (runs, ("parameters", "metrics", "facts"), None),
     (assessments, ("found",), _FOUND),
     (approvals, ("note",), frozenset()),
 )
@@ -100,7 +108,7 @@ def _whole(text: str, words: Collection[str]) -> str:
 
 async def scrub(tx: Transaction, words: Collection[str]) -> int:
     """Replace quoted words in what jobs and runs were asked and answered, and groups that are named by one,
-    and in notes of approvals.
+    and in notes of approvals; also texts of runs from elsewhere that are a word as a whole.
 
     Returns:
         how many records were changed.
@@ -110,11 +118,15 @@ async def scrub(tx: Transaction, words: Collection[str]) -> int:
         columns = [table.c[name] for name in names]
         for row in (await tx.execute(select(table.c.id, *columns))).mappings().all():
             old = {name: row[name] for name in names}
-            new = without(old, words, names=known)
+            new = without(old, words, names=_FOREIGN if _is_foreign(old) else known)
             if new != old:
                 await tx.execute(update(table).where(table.c.id == row["id"]).values(**new))
                 changed += 1
     return changed
+
+
+def _is_foreign(of: Mapping[str, Any]) -> bool:
+    return ((of.get("facts") or {}).get("source") or {}).get("kind") == "mlflow"
 
 
 def stored_forms(keys: Keys, column: str, spellings: Iterable[Any]) -> frozenset[str]:

@@ -97,17 +97,19 @@ async def revoke(tx: Transaction, record: ModelVersion, stage: Approvable, *, by
     Returns:
         how many stood.
     """
-    statement = (
-        update(approvals)
-        .where(
-            approvals.c.name == record.name,
-            approvals.c.version == record.version,
-            approvals.c.stage == stage,
-            approvals.c.revoked_at.is_(None),
-        )
-        .values(revoked_at=tx.now, revoked_by=by)
+    query = select(approvals).where(
+        approvals.c.name == record.name,
+        approvals.c.version == record.version,
+        approvals.c.stage == stage,
+        approvals.c.revoked_at.is_(None),
     )
-    return int((await tx.execute(statement)).rowcount)
+    rows = (await tx.execute(query)).mappings().all()
+    for row in rows:
+        taken = {"revoked_at": tx.now, "revoked_by": by}
+        # In the place of the first signature: emptied by hand, these two fields don't bring the approval back.
+        signature = tx.keys.sign(_statement(record, row, revoked_at=tx.now.isoformat(), revoked_by=by))
+        await tx.execute(update(approvals).where(approvals.c.id == row["id"]).values(**taken, signature=signature))
+    return len(rows)
 
 
 async def in_stage(
@@ -153,8 +155,12 @@ async def _approvals(tx: Transaction, record: ModelVersion) -> list[Approval]:
     ]
 
 
-def _statement(record: ModelVersion, row: Mapping[Any, Any]) -> bytes:
-    """What is signed: not the note, which an erasure may change."""
+def _statement(record: ModelVersion, row: Mapping[Any, Any], **revoked: str) -> bytes:
+    """What is signed: not the note, which an erasure may change.
+
+    Args:
+        revoked: when and by whom, where it's taken back.
+    """
     return canonical_bytes(
         {
             "approves": f"{record.name}@{record.version}",
@@ -162,5 +168,6 @@ def _statement(record: ModelVersion, row: Mapping[Any, Any]) -> bytes:
             "stage": row["stage"],
             "approver": row["approver"],
             "at": row["at"].isoformat(),
+            **revoked,
         }
     )

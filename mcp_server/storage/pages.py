@@ -80,6 +80,8 @@ def _decode(cursor: str | None) -> str | int | None:
         raise _bad_cursor()
     try:
         key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if isinstance(key, str) and b"\0" in key.encode():  # half of a surrogate pair isn't text either
+            raise ValueError("no database takes it")
     except (ValueError, binascii.Error, RecursionError):
         raise _bad_cursor() from None
     if isinstance(key, bool) or not isinstance(key, str | int):

@@ -42,6 +42,7 @@ def missing_on_card(
     ]
     lacking += [] if record.metrics.get("test") else ["figures on test rows"]
     lacking += [] if record.metrics.get("baseline") else ["a baseline"]
+    lacking += ["rows that it wasn't trained on"] if _unknown_training(record.manifest.get("adopted")) else []
     compared = set() if assessment is None else {one["column"] for one in assessment.found["columns"]}
     apart = len(set(sensitive) - compared)
     return (*lacking, *([f"a comparison of the groups of {counted(apart, 'sensitive column')}"] if apart else []))

@@ -71,7 +71,8 @@ async def check(settings: Settings, gates: Gates | None, policy: Path | None = N
         gates: None to hold every version in a guarded stage to the policy.
         policy: a file in place of the one that the settings name.
     Raises:
-        InvalidInput: there is neither gates nor policy, or a stage is named and no policy.
+        InvalidInput: there is neither gates nor policy, or a stage is named and no policy; or more versions are in a
+            stage than can be held to it.
         BadConfiguration: the policy of the settings can't be used.
     """
     rules = await policies.stated(settings) if policy is None else policies.read(policy)
@@ -97,13 +98,18 @@ def _asked(gates: Gates) -> list[tuple[str, Approvable]]:
 
 
 async def _staged(app: App, rules: Policy) -> list[tuple[str, Approvable]]:
-    """Every version in a stage that the policy guards."""
+    """Every version in a stage that the policy guards; raises InvalidInput where there are too many."""
     from mcp_server.storage import governance
 
     found: list[tuple[str, Approvable]] = []
     async with (await app.storage()).database.reading() as tx:
         for stage in sorted(rules.stages):
-            there = await governance.in_stage(tx, [stage], limit=MOST_VERSIONS)
+            there = await governance.in_stage(tx, [stage], limit=MOST_VERSIONS + 1)
+            if len(there) > MOST_VERSIONS:
+                raise InvalidInput(
+                    f"More than {MOST_VERSIONS:,} versions are in {stage}: not all can be held to the policy.",
+                    hint="Move those that nobody uses to archived with review_model.",
+                )
             found += [(f"{name}@{version}", stage) for name, version, _ in there]
     return found
 
@@ -153,6 +159,7 @@ async def hold(app: App, call: CallContext, model: str, gates: VersionGates) -> 
             test=record.metrics["test"],
             train=record.metrics.get("train", {}),
             age_days=policies.days(app.clock.now(), record.created_at),
+            unseen=record.manifest.get("adopted", {}).get("held_out") is not False,
             latency_ms=await _latency(app, record) if passed and gates.latency_ms is not None else None,
             **(await _groups(app, call, verified.model, gates) if passed else {}),
         )

@@ -39,13 +39,16 @@ def read(path: Path) -> Policy:
 
 
 def text_of(path: Path) -> str:
-    """The text of a file in which a person states something.
+    """The text of a file in which a person states something; of one that is too large, as much as tells that.
 
     Raises:
         InvalidInput: it can't be read.
     """
+    from mcp_server.core.stated_document import MOST_BYTES
+
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            return file.read(MOST_BYTES + 1).decode("utf-8")
     except (OSError, UnicodeDecodeError):
         raise InvalidInput(f"{str(path)!r} can't be read.", hint="Name a file of YAML in UTF-8.") from None
 

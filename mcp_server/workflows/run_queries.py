@@ -47,6 +47,8 @@ def parse(text: str | None) -> RunFilter:
     """
     from mcp_server.storage.records import MetricBound, RunFilter
 
+    if "\0" in (text or ""):
+        raise InvalidInput("The query holds a character that no name has.", hint=_HINT)
     try:
         parts = shlex.split(text or "")
     except ValueError:
@@ -98,6 +100,6 @@ def _check_status(stated: str | None) -> None:
 def _moment(stated: str) -> datetime:
     try:
         found = datetime.fromisoformat(stated)
-    except ValueError:
+        return (found.replace(tzinfo=UTC) if found.tzinfo is None else found).astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter at either end of the calendar
         raise InvalidInput("since isn't a date.", hint="Write 2026-01-31, or 2026-01-31T18:30:00+00:00.") from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found

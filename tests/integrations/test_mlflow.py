@@ -1,6 +1,7 @@
 """What an MLflow server says is never trusted, and what it does never costs more than the copy of a run."""
 
 import asyncio
+import gzip
 import io
 import json
 import pickle
@@ -21,7 +22,7 @@ from mcp_server.guard.text import clean_json
 from mcp_server.integrations import mlflow
 from mcp_server.integrations.mlflow import Experiment, Mlflow, read_run
 from mcp_server.settings import Settings
-from mcp_server.storage import audit, runs
+from mcp_server.storage import audit, erasure, runs
 from mcp_server.storage.records import Run
 from mcp_server.workflows import experiments, health, mlflow_history
 from mcp_server.workflows.app import App, own_app
@@ -98,6 +99,8 @@ BROKEN = {
     "deep": (answer(b"[" * 900_000), "E_FORMAT"),
     "not a number": (answer(b'{"runs": [{"value": NaN}]}'), "E_FORMAT"),
     "large": (answer(b'{"a": "' + b"x" * 3_000_000 + b'"}'), "E_SIZE"),
+    "packed twice": (answer(gzip.compress(gzip.compress(b'{"runs": []}')), content_encoding="gzip, gzip"), "E_FORMAT"),
+    "more than was asked": (told({"runs": [{}] * (mlflow.PAGE + 1)}), "E_SIZE"),
     "larger than it says": (raw(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{}", cut=True), "E_TRANSIENT"),
     "not HTTP": (raw(b"SSH-2.0-x\r\n"), "E_TRANSIENT"),
     "silence": (silent, "E_TRANSIENT"),
@@ -181,6 +184,31 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(FIELDS), inner),
     max_leaves=30,
 )
+
+
+def test_an_erased_person_is_taken_out_of_what_came_from_there(tmp_path):
+    told_of = a_run()
+    told_of["data"]["params"] += [{"key": "mail", "value": "ann@example.org"}]
+    told_of["data"]["tags"] += [{"key": "ann@example.org", "value": "ann@example.org"}]
+    _, _, settings = imported(tmp_path, scripts([told_of]))
+
+    async def erase():
+        async with own_app(settings) as app, (await app.storage()).database.transaction() as tx:
+            return await erasure.scrub(tx, {"ann@example.org", "mlflow", "source"})
+
+    (before,) = recorded(settings)
+    assert asyncio.run(erase()) == 1
+    (run,) = recorded(settings)
+    assert "ann@example.org" not in json.dumps([run.parameters, run.metrics, run.facts])
+    assert run.facts["source"]["run"] == before.facts["source"]["run"], "what says where it came from stays"
+    assert run.parameters["mlflow"] == before.parameters["mlflow"] | {"mail": erasure.ERASED}
+
+
+@pytest.mark.parametrize("moment", ["\u00b2", "\u0663", "-1", "9" * 14, "9" * 40, True, None, []])
+def test_a_moment_that_isnt_one_is_left_out(moment):
+    found = read_run(a_run(start_time=moment))
+    assert found is not None
+    assert found.started_at is None
 
 
 @given(ANYTHING)

@@ -85,6 +85,18 @@ async def test_an_approval_that_was_written_by_hand_does_not_count(storage: Stor
     assert (await standing(storage, other)).approvals == ()
 
 
+async def test_an_approval_that_was_taken_back_is_not_brought_back_by_hand(storage: Storage) -> None:
+    record = await add_model(storage, "games")
+    async with storage.database.transaction() as tx:
+        await governance.approve(tx, record, "production", approver="key:ann", note="Looked at it.")
+        await governance.revoke(tx, record, "production", by="key:ann")
+        await tx.execute(update(approvals).values(revoked_at=None, revoked_by=None))
+    assert (await standing(storage, record)).approvals == ()
+    async with storage.database.transaction() as tx:
+        assert await governance.approve(tx, record, "production", approver="key:ann", note="Looked again.")
+    assert len((await standing(storage, record)).approvals) == 1
+
+
 async def test_a_note_loses_an_erased_word_and_the_approval_stands(storage: Storage) -> None:
     record = await add_model(storage, "games")
     async with storage.database.transaction() as tx:

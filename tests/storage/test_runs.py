@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import operator
 import random
 from collections.abc import Iterator
@@ -123,6 +124,15 @@ async def test_pages_hold_what_looking_at_every_run_finds_in_its_order(storage: 
             assert found == expected(made, wanted), wanted
             several += pages > 2
     assert several > 5
+
+
+@pytest.mark.parametrize("forged", ['"auc 0.5 \\u0000"', '"\\u0000"', '"auc 0.5 \\ud800"', '"\\udfff"'])
+async def test_a_forged_cursor_that_no_database_takes_is_refused(storage: Storage, forged: str) -> None:
+    cursor = base64.urlsafe_b64encode(forged.encode()).decode().rstrip("=")
+    for wanted in (RunFilter(), RunFilter(sort="auc")):
+        async with storage.database.reading() as tx:
+            with pytest.raises(InvalidInput, match="cursor"):
+                await runs.list_page(tx, wanted=wanted, cursor=cursor)
 
 
 async def test_a_cursor_of_another_order_is_refused(storage: Storage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from mcp_server.core.model_files.values import Gathered, Instance, Listed, Mappe
 from mcp_server.errors import AdoptionRefused
 
 MOST_DEPTH = 40
+
+_VERSION = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,4}){1,3}(?:\.?(?:a|b|rc|dev|post)[0-9]{1,4})*")
 
 SUPPORTED_HINT = (
     "Adopted are linear and logistic regression, decision trees, random forests, extra trees and gradient boosting of "
@@ -126,6 +129,18 @@ def item_dtype(kind: ItemType) -> np.dtype[Any]:
         "itemsize": kind.size,
     }
     return np.dtype(described)  # type: ignore[call-overload,no-any-return]
+
+
+def writer(of: Object) -> str | None:
+    """The version of scikit-learn that an object says wrote it, `unknown` where it isn't one; None where it says none.
+
+    >>> writer(Object("m", "n", {"_sklearn_version": "1.5.2"})), writer(Object("m", "n", {"_sklearn_version": "1. Do"}))
+    ('1.5.2', 'unknown')
+    """
+    version = of.attributes.get("_sklearn_version")
+    if not isinstance(version, str):
+        return None
+    return version if _VERSION.fullmatch(version) else "unknown"
 
 
 def named(made: Object) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn import linear_model as kinds
 from sklearn.svm import LinearSVR
 
-from mcp_server.core.adoption.described import Object
+from mcp_server.core.adoption.described import Object, writer
 from mcp_server.core.adoption.state import FITTED, State, names
 
 _REGRESSIONS: dict[str, type[Any]] = {
@@ -69,14 +69,25 @@ def _classifier(state: State) -> Any:
         made = kinds.SGDClassifier(loss="log_loss")
     else:
         several = state.get("multi_class")
-        # One class against the rest, each by itself: by its name, or by the solver, which does nothing else.
-        one_by_one = several == "ovr" or state.get("solver") == "liblinear"
+        one_by_one = _one_by_one(state, several)
         if (outputs > 1 and one_by_one) or (outputs == 1 and several == "multinomial"):
             told = "tells each class from the rest by itself" if one_by_one else "has a softmax of two classes"
-            raise state.refused(f"{told} (multi_class, or the solver liblinear)")
+            raise state.refused(f"{told} (multi_class, or the solver)")
         state.demand("multi_class", None, "auto", "deprecated", "warn", "multinomial", "ovr")
         made = kinds.LogisticRegression()
     made.coef_ = state.numbers("coef_", (outputs, width))
     made.intercept_ = np.broadcast_to(state.numbers("intercept_", (outputs,), (1,)), (outputs,)).copy()
     made.classes_, made.n_features_in_ = classes, width
     return made
+
+
+def _one_by_one(state: State, several: Any) -> bool:
+    """Whether one class was told from the rest, each by itself: by its name, or by a solver that did nothing else."""
+    solver = state.get("solver")
+    if several in ("ovr", "warn") or solver == "liblinear":
+        return True
+    if several == "multinomial" or solver != "newton-cholesky":
+        return False
+    # Up to scikit-learn 1.5 this solver knew no softmax.
+    written = (writer(state.of) or "").split(".")[:2]
+    return len(written) < 2 or tuple(map(int, written)) < (1, 6)

@@ -23,14 +23,14 @@ from sklearn.preprocessing import (
 
 from mcp_server.core.adoption.audit import audit_file
 from mcp_server.core.adoption.boosted import gradient_boosting, histogram_boosting
-from mcp_server.core.adoption.described import Object, named, refused
+from mcp_server.core.adoption.described import Object, named, refused, writer
 from mcp_server.core.adoption.forests import decision_tree, forest
 from mcp_server.core.adoption.linear import LINEAR, linear_model
 from mcp_server.core.adoption.state import FITTED, State
 from mcp_server.core.adoption.steps import TRANSFORMERS
-from mcp_server.core.labels import label
 
 MOST_STEPS = 20
+MOST_PARTS = 1_000  # of all pipelines within each other: a few shared ones could stand for billions
 MOST_COLUMNS = 2_000
 
 _SEARCHES = frozenset({"GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV"})
@@ -76,7 +76,11 @@ def rebuild(root: Any) -> Rebuilt:
     Raises:
         AdoptionRefused: a part isn't one that can be adopted, isn't fitted, or doesn't fit the others.
     """
-    return _Builder().model(root)
+    try:
+        return _Builder().model(root)
+    except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError):
+        # A file can hold anything in any place, such as an array for a word: what meets it says so in its own words.
+        raise refused("a part of it holds something else than scikit-learn keeps there.") from None
 
 
 def kept_bytes(rebuilt: Rebuilt) -> bytes:
@@ -112,15 +116,17 @@ class _Builder:
                     f"where an estimator of scikit-learn is expected, {what}.",
                     hint="Save the fitted model alone, such as joblib.dump(pipeline, 'model.joblib').",
                 )
-            version = value.attributes.get("_sklearn_version")
-            if isinstance(version, str):
-                self._versions[label(version, 20)] = None
+            version = writer(value)
+            if version is not None:
+                self._versions[version] = None
             if value.name in _SEARCHES:
                 value = value.attributes.get("best_estimator_")
             elif value.name == "FrozenEstimator":
                 value = value.attributes.get("estimator")
             else:
                 self._steps.append(value.name)
+                if len(self._steps) > MOST_PARTS:
+                    raise refused(f"it has more than {MOST_PARTS:,} steps.")
                 return value
         raise refused("its parts are nested too deeply.")
 

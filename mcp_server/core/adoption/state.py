@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcp_server.core.adoption.described import Object, named, refused
+from mcp_server.core.adoption.described import Object, named, refused, writer
 from mcp_server.core.labels import label
 from mcp_server.errors import AdoptionRefused
+
+LARGEST_CLASS = 2.0**63
 
 _ALWAYS = frozenset({"_sklearn_version", "n_features_in_", "feature_names_in_", "n_features_"}) | frozenset(
     {"_sklearn_output_config", "_metadata_request", "_doc_link_module", "_doc_link_template"}
@@ -107,8 +109,8 @@ class State:
             raise self.refused(f"has the attribute {label(unknown[0], 60)!r}, which isn't known here")
 
     def refused(self, why: str) -> AdoptionRefused:
-        version = self._attributes.get("_sklearn_version")
-        written = f" (written by scikit-learn {label(version, 20)})" if isinstance(version, str) else ""
+        version = writer(self.of)
+        written = "" if version is None else f" (written by scikit-learn {version})"
         return refused(f"{named(self.of)} {why}{written}.")
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -163,6 +165,8 @@ class State:
             raise self.refused("has no classes that can be named: several targets aren't adopted")
         if value.dtype.kind == "O" and not all(isinstance(one, str | int | bool) for one in value.tolist()):
             raise self.refused("has classes of a kind that can't be named")
+        if any(isinstance(one, int | float) and not abs(one) < LARGEST_CLASS for one in value.tolist()):
+            raise self.refused("has a class that is no number to name")
         if not 2 <= len(value) <= 100 or len(set(value.tolist())) != len(value):
             raise self.refused("has fewer than two classes, more than 100, or one twice")
         return value

@@ -11,6 +11,11 @@ from mcp_server.core.gates.fairness import GroupFacts, judge_groups
 from mcp_server.core.gates.order_statistics import Quantile
 from mcp_server.core.gates.outcome import Outcome, State
 
+_NO_EVIDENCE: tuple[State, str] = (
+    "unknown",
+    "Which rows it was trained on isn't known: register it with test, the condition of rows that it wasn't.",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
@@ -25,6 +30,7 @@ class ModelFacts:
         latency_ms: quantile (`p50`, `p99`) to milliseconds for one row; None where it wasn't measured.
         groups: what was found of each limit on groups that holds for it.
         not_compared: why its groups couldn't be compared, in words; empty where they could.
+        unseen: whether the test rows are rows that it wasn't trained on; not known of a model from elsewhere.
     """
 
     reference: str
@@ -36,6 +42,7 @@ class ModelFacts:
     latency_ms: Mapping[str, Quantile] | None
     groups: tuple[GroupFacts, ...] = ()
     not_compared: str = ""
+    unseen: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +96,10 @@ def judge_data(gates: DataGates, facts: DataFacts) -> list[Outcome]:
 
 def _model_gates(gates: VersionGates, facts: ModelFacts) -> Iterator[tuple[str, tuple[State, str]]]:
     for name, bound in gates.metrics.items():
-        yield name, _bounded(facts.test.get(name), bound, sorted(facts.test))
+        judged = _bounded(facts.test.get(name), bound, sorted(facts.test))
+        yield name, judged if facts.unseen else _NO_EVIDENCE
     for name, most in gates.gap.items():
-        yield f"{name} gap", _gap(name, facts, most)
+        yield f"{name} gap", _gap(name, facts, most) if facts.unseen else _NO_EVIDENCE
     if gates.latency_ms is not None:
         for name, limit in (("p50", gates.latency_ms.p50), ("p99", gates.latency_ms.p99)):
             if limit is not None:
@@ -101,7 +109,7 @@ def _model_gates(gates: VersionGates, facts: ModelFacts) -> Iterator[tuple[str, 
     if facts.not_compared:
         yield "fairness", ("unknown", facts.not_compared)
     for found in facts.groups:
-        yield found.gate, judge_groups(found)
+        yield found.gate, judge_groups(found) if facts.unseen else _NO_EVIDENCE
 
 
 def _bounded(found: Mapping[str, Any] | None, bound: Bound, known: list[str]) -> tuple[State, str]:

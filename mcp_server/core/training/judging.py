@@ -25,10 +25,10 @@ def cutoff(text: str) -> datetime | None:
     """The moment from which on rows judge, or None where it isn't a date."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        # As the table's times: in UTC, without saying so.
+        return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):  # the latter at either end of the calendar
         return None
-    # As the table's times: in UTC, without saying so.
-    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def condition(contract: Contract, text: str) -> Expression:

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sklearn
 import skops.io
+from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
@@ -28,7 +30,7 @@ from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
     KBinsDiscretizer,
@@ -168,7 +170,7 @@ def test_scalers_that_make_a_coefficient_infinite_are_refused() -> None:
         adopt(pickle.dumps(model), frame, contract)
 
 
-@pytest.mark.parametrize("told", [{"solver": "liblinear"}, {"multi_class": "ovr"}])
+@pytest.mark.parametrize("told", [{"solver": "liblinear"}, {"multi_class": "ovr"}, {"multi_class": "warn"}])
 def test_classes_told_apart_one_by_one_are_refused(told: dict[str, str]) -> None:
     """scikit-learn of today has lost the parameter, and would answer such a file by a softmax."""
     frame, contract, _, _ = table("wine")
@@ -176,6 +178,60 @@ def test_classes_told_apart_one_by_one_are_refused(told: dict[str, str]) -> None
     for attribute, value in told.items():
         setattr(model.steps[1][1], attribute, value)
     with pytest.raises(AdoptionRefused, match="from the rest"):
+        adopt(pickle.dumps(model), frame, contract)
+
+
+def test_a_solver_that_knew_no_softmax_when_it_wrote_the_file_is_refused() -> None:
+    """Up to 1.5 newton-cholesky told each class from the rest, though the file only says `auto`."""
+    frame, contract, _, _ = table("wine")
+    model = fitted(make_pipeline(StandardScaler(), LogisticRegression(solver="newton-cholesky")), "wine")
+    model.steps[1][1].multi_class = "auto"
+    today = sklearn.__version__.encode()
+    assert adopt(pickle.dumps(model), frame, contract)[0]["estimator"]["kind"] == "linear"
+    with pytest.raises(AdoptionRefused, match="from the rest"):
+        adopt(pickle.dumps(model).replace(today, b"1.5.2"), frame, contract)
+
+
+MISPLACED: dict[str, tuple[Any, dict[str, Any]]] = {
+    "an array for a solver": (LogisticRegression(), {"solver": np.array(["lbfgs", "saga"])}),
+    "an array for a loss": (SGDClassifier(loss="log_loss"), {"loss": np.array(["log_loss", "log"])}),
+    "an array for a start": (GradientBoostingClassifier(n_estimators=1), {"init_": np.array([1, 2])}),
+    "an array for a step": (make_pipeline(StandardScaler(), Ridge()), {"steps": [["a", np.array([1, 2])], ["b", 1]]}),
+    "a number without end": (LinearRegression(), {"coef_": 10**400}),
+    "a class without end": (LogisticRegression(), {"classes_": np.array([10**400, 1, 2], dtype=object)}),
+    "a class that is none": (LogisticRegression(), {"classes_": np.array([np.nan, 1.0, 2.0])}),
+}
+
+
+@pytest.mark.parametrize("what", MISPLACED)
+def test_what_stands_where_it_doesnt_belong_is_refused_in_our_words(what: str) -> None:
+    model, misplaced = MISPLACED[what]
+    frame, contract, matrix, target = table("wine")
+    model = clone(model).fit(matrix, target > 0 if what == "an array for a loss" else target)
+    for attribute, value in misplaced.items():
+        setattr(model, attribute, value)
+    with pytest.raises(AdoptionRefused, match="can't be adopted"):
+        adopt(pickle.dumps(model), frame, contract)
+
+
+def test_pipelines_that_share_their_steps_are_counted_out_and_refused() -> None:
+    """Nineteen times the same pipeline, of nineteen times the same, eight deep: seventeen billion scalers."""
+    frame, contract, matrix, target = table("wine")
+    step: Any = StandardScaler().fit(matrix)
+    for _ in range(8):
+        step = Pipeline([(f"step{number}", step) for number in range(19)])
+    with pytest.raises(AdoptionRefused, match="more than 1,000 steps"):
+        adopt(pickle.dumps(Pipeline([("scaled", step), ("model", Ridge().fit(matrix, target))])), frame, contract)
+
+
+@pytest.mark.parametrize("columns", [slice(0, 5, 0), list(range(13)) * 20])
+def test_columns_that_no_table_has_are_refused_in_our_words(columns: Any) -> None:
+    frame, contract, matrix, target = table("wine")
+    chosen = ColumnTransformer([("all", StandardScaler(), slice(0, 5))])
+    model = make_pipeline(chosen, LogisticRegression()).fit(matrix, target)
+    name, scaler, _ = chosen.transformers_[0]
+    model.steps[0][1].transformers_ = [(name, scaler, columns)]
+    with pytest.raises(AdoptionRefused, match="can't be adopted"):
         adopt(pickle.dumps(model), frame, contract)
 
 
@@ -253,6 +309,22 @@ def test_no_hostile_file_is_adopted_and_nothing_happens(tmp_path: Path) -> None:
         [sys.executable, "-c", "import pickle,sys; pickle.loads(sys.stdin.buffer.read())"], input=deed, check=True
     )
     assert control.exists()
+
+
+def test_what_a_file_says_of_its_writer_is_a_version_or_isnt_told() -> None:
+    """It's told among our own words, in notes and in refusals."""
+    frame, contract, _, _ = table("diabetes")
+
+    def by(model: Any, version: str) -> bytes:
+        old, new = (b"X" + len(one).to_bytes(4, "little") + one.encode() for one in (sklearn.__version__, version))
+        return pickle.dumps(model, protocol=2).replace(old, new)
+
+    model = fitted(Ridge())
+    for said, told in (("1.3.dev0", "1.3.dev0"), ("1. Do this", "unknown"), ("1.2 ", "unknown"), ("", "unknown")):
+        assert read(by(model, said)).written_by == [told]
+    model.coef_ = np.full(3, np.nan)
+    with pytest.raises(AdoptionRefused, match=r"written by scikit-learn unknown\)"):
+        adopt(by(model, "1. Do this"), frame, contract)
 
 
 def test_a_form_that_answers_otherwise_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,17 @@ def states(gates: ModelGates, found: ModelFacts) -> dict[str, str]:
     return {outcome.gate: outcome.state for outcome in judge_model(gates, found)}
 
 
+def test_figures_on_rows_that_a_model_may_have_been_trained_on_are_no_evidence():
+    ruling = GroupRuling("a", "passed", 1.0, 0.9, 1.1)
+    groups = (GroupFacts("sex", StatedLimit("selection_rate", "ratio", 0.8), "b", (ruling,)),)
+    gates = ModelGates(model="m", metrics={"log_loss": Bound(max=9.0)}, gap={"log_loss": 9.0}, max_age_days=30)
+    asked = {"log_loss", "log_loss gap", groups[0].gate}
+    assert {states(gates, facts(groups=groups))[gate] for gate in asked} == {"passed"}
+    found = states(gates, facts(groups=groups, unseen=False))
+    assert {found[gate] for gate in asked} == {"unknown"}
+    assert found["age"] == found["verification"] == "passed"
+
+
 @pytest.mark.parametrize(
     ("bound", "state"),
     [

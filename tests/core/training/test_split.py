@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.training.tables import a_contract, a_mixed_table, basketball
+from mcp_server.core.training.judging import cutoff
 from mcp_server.core.training.split import MIN_CLASS_TRAIN, Split, plan_split
 from mcp_server.core.training.target import describe_target
 from mcp_server.errors import CourtsideError, InvalidInput, TrainingRefused
@@ -183,3 +184,8 @@ def test_a_share_may_be_written_as_text() -> None:
     frame = dated(1_000, 300)
     written, given = (planned(frame, {"day": "time"}, test=test) for test in ("0.3", 0.3))
     assert np.array_equal(written.test, given.test)
+
+
+def test_a_moment_beyond_the_calendar_is_no_date() -> None:
+    assert cutoff("0001-01-01T00:00+23:00") is cutoff("9999-12-31T23:59-23:00") is None
+    assert str(cutoff("2020-01-01T00:00+01:00")) == "2019-12-31 23:00:00"
