@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LONGEST_TARGET = 256
 LONGEST_METRIC = 64
+MOST_METRICS = 100
+"""As many names of metrics are told."""
 
 _RELATIONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _EVERY = RunFilter()
@@ -177,7 +179,7 @@ async def metric_names(tx: Transaction, model: str | None = None) -> list[str]:
     query = select(run_metrics.c.name).group_by(run_metrics.c.name)
     if model is not None:
         query = query.join(runs, runs.c.id == run_metrics.c.run_id).where(runs.c.model == model)
-    query = query.order_by(func.count().desc(), run_metrics.c.name).limit(100)
+    query = query.order_by(func.count().desc(), run_metrics.c.name).limit(MOST_METRICS)
     return list((await tx.execute(query)).scalars())
 
 

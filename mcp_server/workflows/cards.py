@@ -53,6 +53,8 @@ def render(
     """The card as Markdown; names from data that aren't plain words appear by their position."""
     manifest, metrics = record.manifest, record.metrics
     features = manifest["parameters"]["features"]
+    adopted = manifest.get("adopted")
+    held_out = adopted is None or adopted["held_out"]
     verified = "never" if verification is None else f"{verification.verdict}, {_day(verification.at)}"
     lines = [
         f"# {record.name}@{record.version}",
@@ -64,7 +66,7 @@ def render(
         f"| target | {token(record.target, 'see the data contract')} |",
         f"| digest | `{record.digest}` |",
         f"| {'adopted' if 'adopted' in manifest else 'trained'} | {_day(record.created_at)} by {record.created_by} |",
-        *_origin(manifest.get("adopted")),
+        *_origin(adopted),
         f"| data | {record.dataset}, {manifest['data']['rows']:,} rows |",
         f"| split | {Apart().text(metrics['split'])} |",
         f"| calibration | {metrics['calibration']} |",
@@ -72,7 +74,7 @@ def render(
         *_answerable(standing),
         f"| seed | {manifest['parameters']['seed']} |",
         "",
-        "## On the test rows",
+        "## On the test rows" if held_out else "## On rows that it may have been trained on",
         "",
         "| metric | value | 95 % interval | on the training rows |",
         "|---|---|---|---|",
@@ -92,10 +94,11 @@ def render(
         "",
         "## Limits",
         "",
-        f"- It was tested on {metrics['rows']['test']:,} rows; differences smaller than the intervals aren't known.",
+        f"- It was tested on {metrics['rows']['test']:,} rows; differences smaller than the intervals aren't known."
+        if held_out
+        else "- It may have been trained on the rows that it was measured on: the figures above are no evidence.",
         "- Outside the ranges and categories of its data it answers with a flag, without a promise.",
         *_leaks(manifest["parameters"]),
-        *_unknown_training(manifest.get("adopted")),
         "- Groups of rows were not looked at one by one; an average can hide a bad group."
         if assessment is None
         else "- Groups of other columns than those above were not looked at.",
@@ -115,12 +118,6 @@ def _origin(adopted: dict[str, Any] | None) -> list[str]:
         f"| steps | {steps} |",
         f"| written by scikit-learn | {written} |",
     ]
-
-
-def _unknown_training(adopted: dict[str, Any] | None) -> list[str]:
-    if adopted is None or adopted["held_out"]:
-        return []
-    return ["- It may have been trained on the rows that it was measured on: the figures above are no evidence."]
 
 
 def _answerable(standing: Standing) -> list[str]:

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mcp_server.core.labels import closest, label
 from mcp_server.core.names import check_name
 from mcp_server.errors import InvalidInput, NotFound
 from mcp_server.workflows.app import App
@@ -167,7 +168,23 @@ async def _page(app: App, query: str | None, limit: int, cursor: str | None) -> 
     wanted = parse(query)
     storage = await app.storage()
     async with storage.database.reading() as tx:
-        return await runs.list_page(tx, wanted=wanted, limit=limit, cursor=cursor)
+        page = await runs.list_page(tx, wanted=wanted, limit=limit, cursor=cursor)
+        named = [*(bound.metric for bound in wanted.bounds), *([wanted.sort] if wanted.sort else [])]
+        if named and not page.items:
+            _check_metrics(named, await runs.metric_names(tx))
+    return page
+
+
+def _check_metrics(named: Sequence[str], known: Sequence[str]) -> None:
+    """Raises InvalidInput where a query that found nothing names a metric that no run has."""
+    from mcp_server.storage.runs import MOST_METRICS
+
+    for name in named:
+        if 0 < len(known) < MOST_METRICS and name not in known:
+            raise InvalidInput(
+                f"No run has a metric {label(name)!r}.",
+                hint=closest(name, known) or f"There are {', '.join(known[: 2 * MOST_SHOWN])}.",
+            )
 
 
 def _never_trained() -> NotFound:
@@ -178,17 +195,21 @@ def _never_trained() -> NotFound:
 
 
 def _in_short(run: Run, *, metrics: bool = True) -> dict[str, Any]:
-    cost = (run.facts or {}).get("cost", {})
+    facts = run.facts or {}
+    mlflow = facts.get("source", {}).get("kind") == "mlflow"
+    # Without a cost that was noted it's how long the run took.
+    cost = facts.get("cost", {"seconds": _seconds(run)})
+    algorithm = str(run.metrics.get("algorithm") or run.algorithm or "unknown")
     shown = {
         "run": run.id,
         "model": run.model,
         "status": run.status,
-        "algorithm": token(str(run.metrics.get("algorithm") or run.algorithm or "unknown"), "see the run"),
+        "algorithm": token(algorithm, "see the run") if mlflow else algorithm,
         "dataset": run.dataset or None,
-        "source": "mlflow" if (run.facts or {}).get("source", {}).get("kind") == "mlflow" else None,
+        "source": "mlflow" if mlflow else None,
         "target": None if run.target is None else token(run.target, "see the run"),
         "started_at": run.started_at.isoformat(timespec="seconds"),
-        "seconds": cost.get("seconds", _seconds(run)),
+        "seconds": cost.get("seconds"),
         "trials": cost.get("trials"),
         "error": run.metrics.get("error"),
     }

@@ -219,7 +219,7 @@ class Models(Reply):
         told = [f"{counted(len(self.models), 'model version')}, newest first."]
         told += [
             f"- {one['model']}: {one['algorithm']} for {one['task']} (target {one['target']}), {one['verification']}, "
-            f"on {one['dataset']}, trained {one['created_at']}: "
+            f"on {one['dataset']}, made {one['created_at']}: "
             + ", ".join(f"{name} {value:g}" for name, value in one["metrics"].items())
             + _standing(one)
             for one in self.models
