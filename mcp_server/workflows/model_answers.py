@@ -263,11 +263,10 @@ class HealthReport(Reply):
         told = [f"Status: {self.status}."]
         told += [f"- {item['what']} See {item['runbook']}." for item in self.attention]
         told += [f"- {d['name']}: {d['status']}, {d['latency_ms']} ms" for d in self.dependencies]
-        told.append(
-            f"Models: {self.models['versions']} versions, {self.models['verified']} verified. Jobs: {self.jobs}."
-        )
+        jobs = ", ".join(f"{count} {state}" for state, count in self.jobs.items()) or "none"
+        told.append(f"Models: {self.models['versions']} versions, {self.models['verified']} verified. Jobs: {jobs}.")
         if self.slowest:
-            told.append("Slowest: " + ", ".join(f"{t['tool']} p95 {t['p95_ms']} ms" for t in self.slowest))
+            told.append("Slowest: " + ", ".join(f"{t['tool']} p95 {t['p95_ms']:,.0f} ms" for t in self.slowest))
         kinds = ", ".join(f"{kind} {size:g}" for kind, size in self.disk["by_kind_mib"].items())
         told.append(f"Disk: {self.disk['used_mib']:,} MiB used ({kinds}), {self.disk['free_mib']:,} MiB free.")
         return told

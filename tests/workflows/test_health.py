@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from mcp_server.context import SystemClock
+from mcp_server.context import CallContext, Caller, SystemClock
 from mcp_server.core.canonical import canonical_bytes
 from mcp_server.settings import Settings
 from mcp_server.storage import governance, jobs, models
 from mcp_server.storage.ids import new_id
 from mcp_server.workflows import health, signing
 from mcp_server.workflows.app import App
+from mcp_server.workflows.governing import Review, review
 from storage.test_models import add as add_model
 
 pytestmark = pytest.mark.anyio
@@ -73,6 +74,9 @@ async def test_versions_whose_key_was_revoked_are_named_though_they_once_passed(
             await add_model(storage, "games", number, manifest=manifest, signature=signature)
             async with storage.database.transaction() as tx:
                 await models.set_verification(tx, "games", number, verdict="passed", checks=[])
+            async with storage.database.transaction() as tx:
+                record = await models.get(tx, "games", number)
+                await governance.approve(tx, record, "staging", approver="local", note="Looked at it.")
         assert (await health.report(app)).attention == []
         old = storage.keys.public_key_id
         await signing.rotate(settings)
@@ -81,5 +85,8 @@ async def test_versions_whose_key_was_revoked_are_named_though_they_once_passed(
         (item,) = (await health.report(app)).attention
         assert item["what"].endswith("without answers: games@1, games@2, games@3 and 2 more.")
         assert item["runbook"] == "runbook://verification-failed"
+        call = CallContext(Caller("local", frozenset()), request_id="1", tool="review_model", clock=app.clock)
+        told = await review(app, call, Review("games@1"))
+        assert told.lines()[1].startswith("An approval for staging doesn't count")
     finally:
         await app.close()

@@ -134,7 +134,7 @@ def _too_few(rows: int, strange: pl.DataFrame, target: Target, test: str | None)
             f"{_named([str(one) for one in found])}. Only {rows:,} rows to judge by have an outcome that the model "
             f"knows; {FEWEST_ROWS} are needed.",
             hint="Give the target that the model predicts; or derive it by prepare_data, such as "
-            '{"do": "derive", "columns": {"ill": "outcome == \'bad\'"}}, and give that.',
+            '{"do": "derive", "columns": {"late": "days > 3"}}, and give that.',
         )
     which = "have an outcome" if test is None else "meet the test and have an outcome"
     return InvalidInput(
