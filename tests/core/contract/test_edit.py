@@ -238,5 +238,5 @@ def test_a_change_that_contradicts_the_columns_is_refused(document, code):
 
 
 def test_a_rate_that_is_not_known_is_refused_with_all_that_are():
-    with pytest.raises(InvalidInput, match="at 'fairness'.'selectionrate': .*'mean_absolute_error'"):
+    with pytest.raises(InvalidInput, match=r"at 'fairness'.'selectionrate': .*'mean_absolute_error'"):
         edited({"fairness": {"selectionrate": {"ratio": 0.8}}})
