@@ -70,6 +70,7 @@ def render(
         f"| data | {record.dataset}, {manifest['data']['rows']:,} rows |",
         f"| split | {Apart().text(metrics['split'])} |",
         f"| calibration | {metrics['calibration']} |",
+        *_costs(manifest["parameters"].get("costs")),
         f"| verification | {verified} |",
         *_answerable(standing),
         f"| seed | {manifest['parameters']['seed']} |",
@@ -118,6 +119,16 @@ def _origin(adopted: dict[str, Any] | None) -> list[str]:
         f"| steps | {steps} |",
         f"| written by scikit-learn | {written} |",
     ]
+
+
+def _costs(costs: dict[str, float] | None) -> list[str]:
+    """What the errors cost as stated, and where `predict` says the second class for that."""
+    if not costs:
+        return []
+    wrong, missed = costs["false_positive"], costs["false_negative"]
+    beyond = number(wrong / (wrong + missed), 3)
+    told = f"{wrong:g} for a false positive, {missed:g} for a false negative"
+    return [f"| costs | {told}: the second class is said beyond a probability of {beyond} |"]
 
 
 def _answerable(standing: Standing) -> list[str]:
