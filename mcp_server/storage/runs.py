@@ -155,23 +155,25 @@ def page_of_ids(wanted: RunFilter, after: str | None = None) -> Select[Any]:
     return query.order_by(*((value.desc(), id.desc()) if wanted.descending else (value, id)))
 
 
-async def with_metric(tx: Transaction, model: str, metric: str, *, limit: int) -> list[tuple[str, float | None, str]]:
+async def with_metric(
+    tx: Transaction, model: str, metric: str, *, limit: int
+) -> list[tuple[str, float | None, str, str | None]]:
     """The newest runs of a model that have a metric or failed, oldest first.
 
     Args:
         limit: >= 1.
     Returns:
-        the id of each, its value, None where it failed, and its data set.
+        the id of each, its value, None where it failed, its data set, and how this was split.
     """
     measured = and_(run_metrics.c.run_id == runs.c.id, run_metrics.c.name == metric)
     query = (
-        select(runs.c.id, run_metrics.c.value, runs.c.dataset)
+        select(runs.c.id, run_metrics.c.value, runs.c.dataset, runs.c.metrics["split"].as_string().label("split"))
         .outerjoin(run_metrics, measured)
         .where(runs.c.model == model, or_(run_metrics.c.value.is_not(None), runs.c.status == "failed"))
         .order_by(runs.c.id.desc())
         .limit(limit)
     )
-    return [(row.id, row.value, row.dataset) for row in (await tx.execute(query)).all()][::-1]
+    return [(row.id, row.value, row.dataset, row.split) for row in (await tx.execute(query)).all()][::-1]
 
 
 async def metric_names(tx: Transaction, model: str | None = None) -> list[str]:

@@ -149,17 +149,30 @@ async def picture(app: App, model: str, metric: str | None) -> bytes:
         if shown not in names:
             raise NotFound("No run of the model has that metric.", hint=f"It has {', '.join(names[:MOST_SHOWN])}.")
         found = await runs.with_metric(tx, model, shown, limit=MOST_RUNS)
-    if all(value is None for _, value, _ in found):
+    if all(value is None for _, value, _, _ in found):
         raise NotFound(f"None of the latest {MOST_RUNS:,} runs has that metric.", hint="Name another metric.")
+    judged = [(dataset, split) for _, value, dataset, split in found if value is not None]
     arguments = {
         "model": model,
         "metric": shown,
-        "values": [value for _, value, _ in found],
-        "data": len({dataset for _, value, dataset in found if value is not None}),
+        "values": [value for _, value, _, _ in found],
+        "data": len({dataset for dataset, _ in judged}),
+        "alike": judged_alike(judged),
         "higher_is_better": not lower_is_better(shown),
     }
     drawn = await (await app.compute()).run("draw_history", arguments, timeout=DRAWING_SECONDS)
     return base64.b64decode(drawn["picture"])
+
+
+def judged_alike(judged: Sequence[tuple[str, str | None]]) -> bool:
+    """Whether runs were judged on the same rows for certain, by their data set and what is said of its split.
+
+    >>> judged_alike([("a@1", "x = 1"), ("a@1", "x = 2")]), judged_alike([("a@1", "x = 1"), ("a@1", "x = 1")])
+    (False, True)
+    >>> judged_alike([("", None), ("", None)]), judged_alike([("", None)])
+    (False, True)
+    """
+    return len(judged) == 1 or (len(set(judged)) == 1 and judged[0][1] is not None)
 
 
 async def _page(app: App, query: str | None, limit: int, cursor: str | None) -> Page[Run]:
