@@ -304,7 +304,8 @@ def _keys(arguments: argparse.Namespace) -> int:
             key, count = one.key, len(one.models)
             dates = [("since", key.since), ("until", key.until), ("revoked", key.revoked)]
             told = ", ".join(f"{name} {day[:10]}" for name, day in dates if day)
-            signed = f"{count:,} model versions" + (f": {', '.join(one.models[:5])}" if count else "")
+            more = f" and {count - 5:,} more" if count > 5 else ""
+            signed = f"{count:,} model versions" + (f": {', '.join(one.models[:5])}{more}" if count else "")
             print(f"{key.id}  {key.state:<8} {told or 'since the start'}; {signed}" + (f"; {key.why}" * bool(key.why)))
     elif arguments.what == "rotate":
         key = asyncio.run(signing.rotate(loaded))

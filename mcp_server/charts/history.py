@@ -61,6 +61,8 @@ def history(
     low, high = min(levels) - spread * 0.1, max(levels) + spread * 0.1
     first, last = runs[0].number, max(runs[-1].number, runs[0].number + 1)
     x, y = axes((first, last), (low, high), across="Run", up=metric, height=height, form=form)
+    # One run alone has an axis with room beside it, but no second run.
+    x["axis"]["values"] = [number for number in x["axis"]["values"] if number <= runs[-1].number]
     steps = _best_so_far(finished, higher_is_better=higher_is_better)
     layers = [
         *_line(steps, last, x, y, worst=low if higher_is_better else high),

@@ -40,6 +40,6 @@ def read_stated(text: str, form: type[M], *, called: str, parts: str, hint: str)
         raise InvalidInput(f"The {called} are nested too deep.", hint=hint) from None
     except ValidationError as wrong:
         first = wrong.errors(include_input=False, include_url=False)[0]
-        place = ".".join(label(str(part)) for part in first["loc"]) or "the whole"
+        place = ".".join(label(str(part)) for part in first["loc"] if part != "[key]") or "the whole"
         reason = first["msg"].removeprefix("Value error, ")
         raise InvalidInput(f"The {called} can't be used at {place}: {reason}.", hint=hint) from None

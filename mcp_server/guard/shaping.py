@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import structlog
@@ -75,8 +76,10 @@ def refusal(error: CourtsideError, reference: str) -> CallToolResult:
     if "retry_after" in data:
         parts.append(f"Retry after {data['retry_after']:.1f} s.")
     parts.append(f"(reference {reference}, {data['runbook']})")
-    if names:
-        parts.append(fence(compact(names)))
+    said = "\n".join(parts)
+    # Names of the details alone stand in the structure, beside these.
+    if told := {stand_in: name for stand_in, name in names.items() if re.search(rf"\b{stand_in}\b", said)}:
+        parts.append(fence(compact(told)))
     structure = {"error": data, **({"untrusted": names} if names else {})}
     return CallToolResult(
         content=[TextContent(type="text", text="\n".join(parts))], structured_content=structure, is_error=True

@@ -104,13 +104,14 @@ class Predictors:
         async with self._storage.database.reading() as tx:
             record = await models.resolve(tx, reference)
             verification = await models.latest_verification(tx, record.name, record.version)
-        signed = self._storage.keys.check(canonical_bytes(record.manifest), record.signature)
+        named = f"{record.name}@{record.version}"
+        signed = self._storage.keys.check(canonical_bytes(record.manifest), record.signature, named)
         sealed = verification is not None and genuine(self._storage.keys, record, verification)
         if verification is None or not sealed or verification.verdict != "passed":
             state = "was never verified" if not sealed else "failed its latest verification"
             raise Unverified(
-                f"{record.name}@{record.version} {state}, so it doesn't answer.",
-                hint=f"Call verify_model with model {record.name}@{record.version}, or train again.",
+                f"{named} {state}, so it doesn't answer.",
+                hint=f"Call verify_model with model {named}, or train again.",
             )
         if not signed:
             raise _not_as_signed(record)

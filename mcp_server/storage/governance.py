@@ -29,6 +29,7 @@ async def get(tx: Transaction, record: ModelVersion) -> Standing:
     key = standings.c.name == record.name, standings.c.version == record.version
     row: Any = (await tx.execute(select(standings).where(*key))).first()
     kept = (await tags_of(tx, [(record.name, record.version)])).get((record.name, record.version), {})
+    genuine, unsigned = await _approvals(tx, record)
     return Standing(
         name=record.name,
         version=record.version,
@@ -37,7 +38,8 @@ async def get(tx: Transaction, record: ModelVersion) -> Standing:
         policy=None if row is None else row.policy,
         at=None if row is None else row.at,
         tags=kept,
-        approvals=tuple(await _approvals(tx, record)),
+        approvals=tuple(genuine),
+        unsigned=tuple(unsigned),
     )
 
 
@@ -83,7 +85,7 @@ async def approve(tx: Transaction, record: ModelVersion, stage: Approvable, *, a
     Returns:
         whether it was added.
     """
-    if any(one.stage == stage and one.approver == approver for one in await _approvals(tx, record)):
+    if any(one.stage == stage and one.approver == approver for one in (await _approvals(tx, record))[0]):
         return False
     row = {"name": record.name, "version": record.version, "stage": stage, "approver": approver, "at": tx.now}
     signature = tx.keys.sign(_statement(record, row))
@@ -138,7 +140,8 @@ async def remove(tx: Transaction, record: ModelVersion) -> None:
         await tx.execute(delete(table).where(table.c.name == record.name, table.c.version == record.version))
 
 
-async def _approvals(tx: Transaction, record: ModelVersion) -> list[Approval]:
+async def _approvals(tx: Transaction, record: ModelVersion) -> tuple[list[Approval], list[Approval]]:
+    """Those that are genuine, and those that no trusted key signed as they stand."""
     query = (
         select(approvals)
         .where(
@@ -148,11 +151,11 @@ async def _approvals(tx: Transaction, record: ModelVersion) -> list[Approval]:
         )
         .order_by(approvals.c.id)
     )
-    return [
-        Approval(row["stage"], row["approver"], row["note"], row["at"])
-        for row in (await tx.execute(query)).mappings()
-        if tx.keys.verify(_statement(record, row), row["signature"])
-    ]
+    found: tuple[list[Approval], list[Approval]] = [], []
+    for row in (await tx.execute(query)).mappings():
+        genuine = tx.keys.verify(_statement(record, row), row["signature"])
+        found[0 if genuine else 1].append(Approval(row["stage"], row["approver"], row["note"], row["at"]))
+    return found
 
 
 def _statement(record: ModelVersion, row: Mapping[Any, Any], **revoked: str) -> bytes:

@@ -99,16 +99,18 @@ class Keys:
         signer = self.ring.signer(manifest, signature)
         return signer is not None and signer.state != "revoked"
 
-    def check(self, manifest: bytes, signature: bytes) -> bool:
+    def check(self, manifest: bytes, signature: bytes, of: str = "It") -> bool:
         """As `verify`, and says so where it's only the key that isn't trusted any more.
 
+        Args:
+            of: what the manifest is of, for the sentence.
         Raises:
             Unverified: the key was revoked.
         """
         signer = self.ring.signer(manifest, signature)
         if signer is not None and signer.state == "revoked":
             raise Unverified(
-                f"It's signed with key {signer.id}, which was revoked on {(signer.revoked or '')[:10]}.",
+                f"{of} is signed with key {signer.id}, which was revoked on {(signer.revoked or '')[:10]}.",
                 hint="Train again, or compare its digest with one noted elsewhere and run courtside keys sign.",
             )
         return signer is not None

@@ -186,6 +186,7 @@ class Standing:
         policy: digest of the policy that let it into its stage, or None.
         at: when stage or owner were last set; None where they never were.
         approvals: those that stand, the oldest first.
+        unsigned: those that don't count, since no key that is trusted signed what the row says.
     """
 
     name: str
@@ -196,6 +197,7 @@ class Standing:
     at: datetime | None
     tags: Mapping[str, str]
     approvals: tuple[Approval, ...]
+    unsigned: tuple[Approval, ...] = ()
 
     def approvers(self) -> dict[Approvable, frozenset[str]]:
         """Of each guarded stage, who approves it."""

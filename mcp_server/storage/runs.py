@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LONGEST_TARGET = 256
 LONGEST_METRIC = 64
+MOST_METRICS = 100
+"""As many names of metrics are told."""
 
 _RELATIONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _EVERY = RunFilter()
@@ -153,23 +155,25 @@ def page_of_ids(wanted: RunFilter, after: str | None = None) -> Select[Any]:
     return query.order_by(*((value.desc(), id.desc()) if wanted.descending else (value, id)))
 
 
-async def with_metric(tx: Transaction, model: str, metric: str, *, limit: int) -> list[tuple[str, float | None, str]]:
+async def with_metric(
+    tx: Transaction, model: str, metric: str, *, limit: int
+) -> list[tuple[str, float | None, str, str | None]]:
     """The newest runs of a model that have a metric or failed, oldest first.
 
     Args:
         limit: >= 1.
     Returns:
-        the id of each, its value, None where it failed, and its data set.
+        the id of each, its value, None where it failed, its data set, and how this was split.
     """
     measured = and_(run_metrics.c.run_id == runs.c.id, run_metrics.c.name == metric)
     query = (
-        select(runs.c.id, run_metrics.c.value, runs.c.dataset)
+        select(runs.c.id, run_metrics.c.value, runs.c.dataset, runs.c.metrics["split"].as_string().label("split"))
         .outerjoin(run_metrics, measured)
         .where(runs.c.model == model, or_(run_metrics.c.value.is_not(None), runs.c.status == "failed"))
         .order_by(runs.c.id.desc())
         .limit(limit)
     )
-    return [(row.id, row.value, row.dataset) for row in (await tx.execute(query)).all()][::-1]
+    return [(row.id, row.value, row.dataset, row.split) for row in (await tx.execute(query)).all()][::-1]
 
 
 async def metric_names(tx: Transaction, model: str | None = None) -> list[str]:
@@ -177,7 +181,7 @@ async def metric_names(tx: Transaction, model: str | None = None) -> list[str]:
     query = select(run_metrics.c.name).group_by(run_metrics.c.name)
     if model is not None:
         query = query.join(runs, runs.c.id == run_metrics.c.run_id).where(runs.c.model == model)
-    query = query.order_by(func.count().desc(), run_metrics.c.name).limit(100)
+    query = query.order_by(func.count().desc(), run_metrics.c.name).limit(MOST_METRICS)
     return list((await tx.execute(query)).scalars())
 
 

@@ -117,7 +117,12 @@ class Reviewed(Reply):
     def lines(self) -> list[str]:
         tags = ", ".join(f"{key}={value}" for key, value in self.tags.items())
         told = [f"{self.model}: {self.stage}; owner {self.owner or 'none'}; tags {tags or 'none'}."]
-        told += [f"Approved for {one['stage']} by {one['by']}, {one['at']}." for one in self.approvals]
+        told += [
+            f"An approval for {one['stage']} doesn't count: its key was revoked, or its row was changed."
+            if one.get("state") == "unsigned"
+            else f"Approved for {one['stage']} by {one['by']}, {one['at']}."
+            for one in self.approvals
+        ]
         told.append(f"Changed: {', '.join(self.changed)}." if self.changed else "Nothing was changed.")
         if self.policy is None:
             return [*told, "No policy guards a stage: COURTSIDE_POLICY_FILE names none."]

@@ -143,7 +143,21 @@ async def _register(
         )
         fresh = kept.run_id == run_id  # or another call was quicker
         if fresh:
-            await runs.start(tx, id=run_id, model=request.model, dataset=wanted.dataset, parameters=found["parameters"])
+            await runs.start(
+                tx,
+                id=run_id,
+                model=request.model,
+                dataset=wanted.dataset,
+                parameters=found["parameters"],
+                algorithm=found["parameters"]["algorithm"],
+                target=target,
+                facts={
+                    "data": {"digest": data.digest, "rows": data.rows},
+                    "environment": {"courtside": mcp_server.__version__, **found["environment"]},
+                    "artefacts": files,
+                    "cost": {},  # what the training cost isn't known
+                },
+            )
             await runs.finish(tx, run_id, status="succeeded", metrics=found["metrics"])
             kept_checks = sealed(storage.keys, kept, verdict, checks)
             await models.set_verification(tx, kept.name, kept.version, verdict=verdict, checks=kept_checks)

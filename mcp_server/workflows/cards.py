@@ -54,6 +54,8 @@ def render(
     """The card as Markdown; names from data that aren't plain words appear by their position."""
     manifest, metrics = record.manifest, record.metrics
     features = manifest["parameters"]["features"]
+    adopted = manifest.get("adopted")
+    held_out = adopted is None or adopted["held_out"]
     verified = "never" if verification is None else f"{verification.verdict}, {_day(verification.at)}"
     lines = [
         f"# {record.name}@{record.version}",
@@ -65,15 +67,16 @@ def render(
         f"| target | {token(record.target, 'see the data contract')} |",
         f"| digest | `{record.digest}` |",
         f"| {'adopted' if 'adopted' in manifest else 'trained'} | {_day(record.created_at)} by {record.created_by} |",
-        *_origin(manifest.get("adopted")),
+        *_origin(adopted),
         f"| data | {record.dataset}, {manifest['data']['rows']:,} rows |",
         f"| split | {Apart().text(metrics['split'])} |",
         f"| calibration | {metrics['calibration']} |",
+        *_costs(manifest["parameters"].get("costs")),
         f"| verification | {verified} |",
         *_answerable(standing),
         f"| seed | {manifest['parameters']['seed']} |",
         "",
-        "## On the test rows",
+        "## On the test rows" if held_out else "## On rows that it may have been trained on",
         "",
         "| metric | value | 95 % interval | on the training rows |",
         "|---|---|---|---|",
@@ -93,10 +96,11 @@ def render(
         "",
         "## Limits",
         "",
-        f"- It was tested on {metrics['rows']['test']:,} rows; differences smaller than the intervals aren't known.",
+        f"- It was tested on {metrics['rows']['test']:,} rows; differences smaller than the intervals aren't known."
+        if held_out
+        else "- It may have been trained on the rows that it was measured on: the figures above are no evidence.",
         "- Outside the ranges and categories of its data it answers with a flag, without a promise.",
         *_leaks(manifest["parameters"]),
-        *_unknown_training(manifest.get("adopted")),
         "- Groups of rows were not looked at one by one; an average can hide a bad group."
         if assessment is None
         else "- Groups of other columns than those above were not looked at.",
@@ -118,10 +122,14 @@ def _origin(adopted: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def _unknown_training(adopted: dict[str, Any] | None) -> list[str]:
-    if adopted is None or adopted["held_out"]:
+def _costs(costs: dict[str, float] | None) -> list[str]:
+    """What the errors cost as stated, and where `predict` says the second class for that."""
+    if not costs:
         return []
-    return ["- It may have been trained on the rows that it was measured on: the figures above are no evidence."]
+    wrong, missed = costs["false_positive"], costs["false_negative"]
+    beyond = number(wrong / (wrong + missed), 3)
+    told = f"{wrong:g} for a false positive, {missed:g} for a false negative"
+    return [f"| costs | {told}: the second class is said beyond a probability of {beyond} |"]
 
 
 def _answerable(standing: Standing) -> list[str]:

@@ -181,7 +181,7 @@ async def _seconds(storage: Storage, models: Sequence[ModelVersion]) -> dict[str
                 run = await runs.get(tx, model.run_id)
             except NotFound:
                 continue
-            if run.ended_at is not None:
+            if run.ended_at is not None and run.job_id is not None:
                 found[_name(model)] = round((run.ended_at - run.started_at).total_seconds(), 1)
     return found
 

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from mcp_server.core.labels import closest, label
 from mcp_server.core.names import check_name
 from mcp_server.errors import InvalidInput, NotFound
 from mcp_server.workflows.app import App
@@ -148,17 +149,30 @@ async def picture(app: App, model: str, metric: str | None) -> bytes:
         if shown not in names:
             raise NotFound("No run of the model has that metric.", hint=f"It has {', '.join(names[:MOST_SHOWN])}.")
         found = await runs.with_metric(tx, model, shown, limit=MOST_RUNS)
-    if all(value is None for _, value, _ in found):
+    if all(value is None for _, value, _, _ in found):
         raise NotFound(f"None of the latest {MOST_RUNS:,} runs has that metric.", hint="Name another metric.")
+    judged = [(dataset, split) for _, value, dataset, split in found if value is not None]
     arguments = {
         "model": model,
         "metric": shown,
-        "values": [value for _, value, _ in found],
-        "data": len({dataset for _, value, dataset in found if value is not None}),
+        "values": [value for _, value, _, _ in found],
+        "data": len({dataset for dataset, _ in judged}),
+        "alike": judged_alike(judged),
         "higher_is_better": not lower_is_better(shown),
     }
     drawn = await (await app.compute()).run("draw_history", arguments, timeout=DRAWING_SECONDS)
     return base64.b64decode(drawn["picture"])
+
+
+def judged_alike(judged: Sequence[tuple[str, str | None]]) -> bool:
+    """Whether runs were judged on the same rows for certain, by their data set and what is said of its split.
+
+    >>> judged_alike([("a@1", "x = 1"), ("a@1", "x = 2")]), judged_alike([("a@1", "x = 1"), ("a@1", "x = 1")])
+    (False, True)
+    >>> judged_alike([("", None), ("", None)]), judged_alike([("", None)])
+    (False, True)
+    """
+    return len(judged) == 1 or (len(set(judged)) == 1 and judged[0][1] is not None)
 
 
 async def _page(app: App, query: str | None, limit: int, cursor: str | None) -> Page[Run]:
@@ -167,7 +181,23 @@ async def _page(app: App, query: str | None, limit: int, cursor: str | None) -> 
     wanted = parse(query)
     storage = await app.storage()
     async with storage.database.reading() as tx:
-        return await runs.list_page(tx, wanted=wanted, limit=limit, cursor=cursor)
+        page = await runs.list_page(tx, wanted=wanted, limit=limit, cursor=cursor)
+        named = [*(bound.metric for bound in wanted.bounds), *([wanted.sort] if wanted.sort else [])]
+        if named and not page.items:
+            _check_metrics(named, await runs.metric_names(tx))
+    return page
+
+
+def _check_metrics(named: Sequence[str], known: Sequence[str]) -> None:
+    """Raises InvalidInput where a query that found nothing names a metric that no run has."""
+    from mcp_server.storage.runs import MOST_METRICS
+
+    for name in named:
+        if 0 < len(known) < MOST_METRICS and name not in known:
+            raise InvalidInput(
+                f"No run has a metric {label(name)!r}.",
+                hint=closest(name, known) or f"There are {', '.join(known[: 2 * MOST_SHOWN])}.",
+            )
 
 
 def _never_trained() -> NotFound:
@@ -178,17 +208,21 @@ def _never_trained() -> NotFound:
 
 
 def _in_short(run: Run, *, metrics: bool = True) -> dict[str, Any]:
-    cost = (run.facts or {}).get("cost", {})
+    facts = run.facts or {}
+    mlflow = facts.get("source", {}).get("kind") == "mlflow"
+    # Without a cost that was noted it's how long the run took.
+    cost = facts.get("cost", {"seconds": _seconds(run)})
+    algorithm = str(run.metrics.get("algorithm") or run.algorithm or "unknown")
     shown = {
         "run": run.id,
         "model": run.model,
         "status": run.status,
-        "algorithm": token(str(run.metrics.get("algorithm") or run.algorithm or "unknown"), "see the run"),
+        "algorithm": token(algorithm, "see the run") if mlflow else algorithm,
         "dataset": run.dataset or None,
-        "source": "mlflow" if (run.facts or {}).get("source", {}).get("kind") == "mlflow" else None,
+        "source": "mlflow" if mlflow else None,
         "target": None if run.target is None else token(run.target, "see the run"),
         "started_at": run.started_at.isoformat(timespec="seconds"),
-        "seconds": cost.get("seconds", _seconds(run)),
+        "seconds": cost.get("seconds"),
         "trials": cost.get("trials"),
         "error": run.metrics.get("error"),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mcp_server.context import CallContext
-from mcp_server.errors import NotFound
+from mcp_server.errors import CODES, NotFound
 from mcp_server.workflows import retention
 from mcp_server.workflows.app import App
 from mcp_server.workflows.model_answers import JobReport
@@ -99,7 +99,9 @@ def _next(job: Job) -> str:
     if job.kind == retention.KIND and job.ended:
         return "It is asked for again within a day; courtside retention does it now. See runbook://job-failed."
     if job.state == "failed":
-        return "Follow the hint, then call train_model again. See runbook://job-failed."
+        code = (job.error or {}).get("code")
+        book = CODES[code].runbook if code in CODES else "job-failed"
+        return f"Follow the hint, then call train_model again. See runbook://{book}."
     if job.state == "cancelled":
         return "No version was registered. Call train_model when it is wanted again."
     return f"get_job with job {job.id} and wait 30."

@@ -76,8 +76,15 @@ async def check(settings: Settings, gates: Gates | None, policy: Path | None = N
         BadConfiguration: the policy of the settings can't be used.
     """
     rules = await policies.stated(settings) if policy is None else policies.read(policy)
-    if rules is None and (gates is None or any(model.stage for model in gates.models)):
-        raise InvalidInput("There is no policy to check by.", hint="Name one with --policy, or COURTSIDE_POLICY_FILE.")
+    if rules is None and gates is None:
+        raise InvalidInput(
+            "There are neither gates nor a policy to check by.", hint="Name a file of gates, or a policy by --policy."
+        )
+    if rules is None and gates is not None and any(model.stage for model in gates.models):
+        raise InvalidInput(
+            "A stage is named, and there is no policy that says what it asks.",
+            hint="Name one by --policy or COURTSIDE_POLICY_FILE, or leave stage out.",
+        )
     async with own_app(settings) as app:
         call = CallContext(
             caller=Caller("local", frozenset()), request_id=secrets.token_hex(8), tool="cli:check", clock=app.clock

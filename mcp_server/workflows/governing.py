@@ -194,7 +194,9 @@ async def _told(
         approvals=[
             {"stage": one.stage, "by": one.approver, "at": one.at.isoformat(timespec="seconds")}
             for one in standing.approvals
-        ],
+        ]
+        # Who is in a row that nobody signed isn't known to have approved anything.
+        + [{"stage": one.stage, "state": "unsigned"} for one in standing.unsigned],
         guarded=[] if policy is None else sorted(policy.stages),
         policy=None if policy is None else policy.digest,
         changed=changed,

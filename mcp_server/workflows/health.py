@@ -130,6 +130,7 @@ async def _models(app: App, attention: list[dict[str, str]]) -> dict[str, Any]:
         page = await models.list_page(tx, limit=100)
         total = await models.count(tx)
     await _guarded(app, attention)
+    await _revoked(app, attention)
     now = app.clock.now()
     rows = []
     for model in page.items:
@@ -156,6 +157,29 @@ async def _models(app: App, attention: list[dict[str, str]]) -> dict[str, Any]:
     }
 
 
+async def _revoked(app: App, attention: list[dict[str, str]]) -> None:
+    """Versions that don't answer since the key that signed them was revoked, whatever their last verification said."""
+    from mcp_server.core.canonical import canonical_bytes
+    from mcp_server.storage import models
+
+    storage = await app.storage()
+    if not any(key.state == "revoked" for key in storage.keys.ring.keys):
+        return
+    async with storage.database.reading() as tx:
+        signed = await models.signed(tx)
+    revoked = []
+    for name, version, manifest, signature in signed:
+        signer = storage.keys.ring.signer(canonical_bytes(manifest), signature)
+        if signer is not None and signer.state == "revoked":
+            revoked.append(f"{name}@{version}")
+    if revoked:
+        told = ", ".join(revoked[:MOST_RULES]) + (
+            f" and {len(revoked) - MOST_RULES} more" * (len(revoked) > MOST_RULES)
+        )
+        what = f"Signed with a key that was revoked, so without answers: {told}."
+        attention.append({"what": what, "runbook": "runbook://verification-failed"})
+
+
 async def _guarded(app: App, attention: list[dict[str, str]]) -> None:
     """Versions in production that nobody approves, or that a rule of the policy is against; gates aren't measured."""
     from mcp_server.storage import governance, models
@@ -178,13 +202,14 @@ async def _guarded(app: App, attention: list[dict[str, str]]) -> None:
         for name, version, _ in live:
             record = await models.get(tx, name, version)
             standing = await governance.get(tx, record)
-            told = "" if standing.approvers().get("production") else " Nobody approves it."
+            told = "" if standing.approvers().get("production") else " and nobody approves it."
             if rules is not None:
                 facts = await policies.facts_of(tx, record, standing)
                 unmet = [one for one in judge_version(rules, facts, "production") if one.state != "passed"]
-                told = "".join(f" {one.gate}: {one.detail}" for one in unmet[:MOST_RULES])
+                broken = "".join(f" {one.gate}: {one.detail}" for one in unmet[:MOST_RULES])
+                told = f" and shouldn't be.{broken}" if broken else ""
             if told:
-                what = f"{name}@{version} is in production and shouldn't be.{told}"
+                what = f"{name}@{version} is in production{told}"
                 attention.append({"what": what, "runbook": "runbook://policy-unmet"})
 
 

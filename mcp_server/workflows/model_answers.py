@@ -45,7 +45,9 @@ def trained_lines(result: dict[str, Any]) -> list[str]:
         told.append(f"- {version['model']} ({', '.join(state)}): {shown}")
         told += _coverage(version["model"], version.get("interval"))
     told.append(result["sentence"])
-    return told + (account_lines(result["account"]) if "account" in result else [])
+    if "account" in result:
+        told += account_lines(result["account"], result["versions"][-1]["calibration"])
+    return told
 
 
 def _coverage(model: str, interval: dict[str, Any] | None) -> list[str]:
@@ -59,12 +61,19 @@ def _coverage(model: str, interval: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def account_lines(account: dict[str, Any]) -> list[str]:
-    """What tuning tried, what won, by how much and at what cost, in sentences."""
+def account_lines(account: dict[str, Any], calibration: str) -> list[str]:
+    """What tuning tried, what won, by how much and at what cost, in sentences.
+
+    Args:
+        calibration: of the version that came out, such as `none` or `platt`.
+    """
     tried = ", ".join(f"{one['algorithm']} {one['trials']} ({one['pruned']} pruned)" for one in account["tried"])
+    spent = sum(one["seconds"] for one in account["tried"])
     members = " + ".join(map(_member, account["members"]))
+    members += "" if calibration == "none" else f", calibrated ({calibration})"
     told = [
-        f"Tuned with {account['trials']} trials in {account['seconds']:g} s, ended by {account['ended_by']}: {tried}.",
+        f"Tuned with {account['trials']} trials in {spent:.1f} s, ended by {account['ended_by']}, and chose in "
+        f"{max(0.0, account['seconds'] - spent):.1f} s: {tried}.",
         f"Chosen on {account['folds']} folds of the training rows ({account['rows']:,} rows judged): {members}, "
         f"loss {number(account['gap']['train'])} on the rows learned from, {number(account['loss'])} on the folds, "
         f"{number(account['gap']['test'])} on the test rows.",
@@ -73,14 +82,14 @@ def account_lines(account: dict[str, Any]) -> list[str]:
     if account.get("absent"):
         told.append("LightGBM took no part: it comes with the extra boost, which isn't installed.")
     if account.get("curve"):
-        told.append(_curve(account["curve"]))
+        told.append(_curve(account["curve"], "" if calibration == "none" else " before calibration"))
     together = [account.get("blend"), account.get("stack")]
     if any(together) and not any(one["taken"] for one in together if one):
         told.append("Blending and stacking didn't help beyond noise.")
     return told
 
 
-def _curve(curve: dict[str, Any]) -> str:
+def _curve(curve: dict[str, Any], before: str) -> str:
     """The learning curve in a sentence."""
     points = curve["points"]
     shown = "; ".join(f"{one['rows']:,} rows {number(one['folds'])} ({number(one['train'])})" for one in points)
@@ -88,15 +97,23 @@ def _curve(curve: dict[str, Any]) -> str:
     more = (
         "more rows would probably help" if gain > 0.02 * abs(points[-1]["folds"]) else "more rows would change little"
     )
-    return f"Learning curve of {curve['algorithm']}, loss on the folds (on the rows learned from): {shown}: {more}."
+    what = f"loss on the folds (on the rows learned from){before}"
+    return f"Learning curve of {curve['algorithm']}, {what}: {shown}: {more}."
+
+
+_BALANCES = {
+    "none": "rare classes as they come",
+    "weights": "weights for rare classes",
+    "undersample": "fewer rows of frequent classes",
+}
 
 
 def _member(member: dict[str, Any]) -> str:
     told = [f"{member['weight']:.2f} {member['algorithm']} {'tuned' if member['tuned'] else 'by default'}"]
     if "iterations" in member:
         told.append(f"stopped after {member['iterations']} iterations")
-    if member.get("balance", "none") != "none":
-        told.append("weights for rare classes" if member["balance"] == "weights" else "fewer rows of frequent classes")
+    if "balance" in member:
+        told.append(_BALANCES[member["balance"]])
     if member.get("categories") == "ranked":
         told.append("categories by outcome")
     return ", ".join(told)
@@ -219,7 +236,7 @@ class Models(Reply):
         told = [f"{counted(len(self.models), 'model version')}, newest first."]
         told += [
             f"- {one['model']}: {one['algorithm']} for {one['task']} (target {one['target']}), {one['verification']}, "
-            f"on {one['dataset']}, trained {one['created_at']}: "
+            f"on {one['dataset']}, made {one['created_at']}: "
             + ", ".join(f"{name} {value:g}" for name, value in one["metrics"].items())
             + _standing(one)
             for one in self.models
@@ -263,11 +280,10 @@ class HealthReport(Reply):
         told = [f"Status: {self.status}."]
         told += [f"- {item['what']} See {item['runbook']}." for item in self.attention]
         told += [f"- {d['name']}: {d['status']}, {d['latency_ms']} ms" for d in self.dependencies]
-        told.append(
-            f"Models: {self.models['versions']} versions, {self.models['verified']} verified. Jobs: {self.jobs}."
-        )
+        jobs = ", ".join(f"{count} {state}" for state, count in self.jobs.items()) or "none"
+        told.append(f"Models: {self.models['versions']} versions, {self.models['verified']} verified. Jobs: {jobs}.")
         if self.slowest:
-            told.append("Slowest: " + ", ".join(f"{t['tool']} p95 {t['p95_ms']} ms" for t in self.slowest))
+            told.append("Slowest: " + ", ".join(f"{t['tool']} p95 {t['p95_ms']:,.0f} ms" for t in self.slowest))
         kinds = ", ".join(f"{kind} {size:g}" for kind, size in self.disk["by_kind_mib"].items())
         told.append(f"Disk: {self.disk['used_mib']:,} MiB used ({kinds}), {self.disk['free_mib']:,} MiB free.")
         return told

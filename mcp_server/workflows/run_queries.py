@@ -21,6 +21,7 @@ MOST_BOUNDS = 8
 
 _LOSS_LIKE = re.compile(r"loss|error|rmse|mse|mae|mape|brier|deviance", re.IGNORECASE)
 _CONDITION = re.compile(r"([\w.-]{1,64})(<=|>=|<|>|=)(.*)\Z", re.DOTALL)
+_RELATION = re.compile(r"<=|>=|<|>|=")
 _HINT = (
     "Such as model=games status=succeeded log_loss<0.6 since=2026-01-31 sort=log_loss; the fields are "
     f"{', '.join(FIELDS)} and any metric; a plain word is a part of the model's name."
@@ -55,9 +56,13 @@ def parse(text: str | None) -> RunFilter:
         raise InvalidInput("A quotation mark of the query isn't closed.", hint=_HINT) from None
     values: dict[str, Any] = {}
     bounds: list[MetricBound] = []
-    for part in parts:
+    for part in _joined(parts):
         found = _CONDITION.match(part)
         name, relation, stated = ("part", "=", part) if found is None else found.groups()
+        if name == "part" and ":" in stated:
+            raise InvalidInput(f"Runs aren't found by {label(stated)!r}.", hint=_HINT)
+        if name == "part" and name in values:
+            raise InvalidInput("The query has two plain words.", hint=_HINT)
         if relation != "=":
             bounds.append(MetricBound(name, relation, _number(name, stated)))  # type: ignore[arg-type]
             continue
@@ -77,6 +82,27 @@ def parse(text: str | None) -> RunFilter:
         best_is_high = not lower_is_better(metric)
         values |= {"sort": metric, "descending": best_is_high is not sort.startswith("-")}
     return RunFilter(bounds=tuple(bounds), **values)
+
+
+def _joined(parts: list[str]) -> list[str]:
+    """Parts with what stands alone around a relation put together: `log_loss < 0.6` is one condition."""
+    joined: list[str] = []
+    for part in parts:
+        before = joined[-1] if joined else ""
+        within = _RELATION.search(part)
+        value_next = _open(before) and within is None
+        relation_next = within is not None and within.start() == 0 and _RELATION.search(before) is None
+        if before and (value_next or relation_next):
+            joined[-1] = before + part
+        else:
+            joined.append(part)
+    return joined
+
+
+def _open(part: str) -> bool:
+    """Whether a part ends with the relation, so that its value comes next."""
+    found = _RELATION.search(part)
+    return found is not None and found.end() == len(part)
 
 
 def _number(name: str, stated: str) -> float:

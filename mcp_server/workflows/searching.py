@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mcp_server.core.governance.standing import FIRST, parse_filters
-from mcp_server.core.names import check_name
-from mcp_server.errors import NotFound
+from mcp_server.core.names import check_name, parse_reference
+from mcp_server.errors import DataRejected, NotFound
 from mcp_server.workflows.app import App
 from mcp_server.workflows.model_answers import Models
 from mcp_server.workflows.reply import token
@@ -23,16 +24,19 @@ async def search(app: App, query: str | None, limit: int, cursor: str | None) ->
     """A page of model versions, newest first.
 
     Args:
-        query: a part of their names, words such as `stage:production`, or a prediction that one has made.
+        query: a part of their names, or name@version; words such as `stage:production`; a prediction that one has made.
     """
     from mcp_server.storage import governance, models
 
     wanted = parse_filters(query)
+    name, version = _reference(wanted.text)
     storage = await app.storage()
     async with storage.database.reading() as tx:
         page = await models.list_page(
             tx,
-            search=wanted.text,
+            search=wanted.text if version is None else None,
+            name=name,
+            version=version,
             stage=wanted.stage,
             owner=wanted.owner,
             tagged=wanted.tags,
@@ -45,6 +49,15 @@ async def search(app: App, query: str | None, limit: int, cursor: str | None) ->
         tags = await governance.tags_of(tx, [(model.name, model.version) for model in page.items])
     rows = [_row(model, tags.get((model.name, model.version), {})) for model in page.items]
     return Models(models=rows, cursor=page.next_cursor, next=following)
+
+
+def _reference(text: str | None) -> tuple[str | None, int | None]:
+    """Name and version, where the words of a query are `name@version`."""
+    with suppress(DataRejected):
+        name, version = parse_reference(text or "")
+        if version is not None:
+            return name, version
+    return None, None
 
 
 async def _behind(tx: Transaction, prediction: str) -> tuple[Page[ModelSummary], str]:

@@ -365,7 +365,10 @@ def _next(findings: list[dict[str, Any]], reference: str, *, targeted: bool) -> 
     failed = [finding for finding in findings if finding["severity"] == "fail"]
     rules = [finding["rule"] for finding in failed]
     if any(rule.startswith("leak") for rule in rules):
-        return "Import again with roles that set the leaking columns to known_after, then validate_data."
+        return (
+            "Import again with roles that set the leaking columns to known_after, then validate_data. If one is known "
+            "in time: runbook://leak-found."
+        )
     if failed:
         rule = rules[0]
         if rule in _OF_THE_WHOLE:

@@ -115,6 +115,8 @@ def test_costs_move_what_is_said_and_not_the_probability(env):
             words = text_of(await told(client, tool, model="dear@1", rows=[row]))
             assert words.count("1 is said beyond a probability of .02, by the stated costs") == 1
             assert "by the stated costs" not in text_of(await told(client, tool, model="even@1", rows=[row]))
+        cards = [(await client.read_resource(f"model://{name}@1/card")).contents[0].text for name in ("dear", "even")]
+        assert ["is said beyond a probability of .02 |" in card for card in cards] == [True, False]
         for wrong in ({"false_positive": 1.0}, {"false_positive": 1.0, "false_negative": 0.0}):
             error = await refused(client, "train_model", model="dear", dataset="table@1", costs=wrong)
             assert "false_negative" in error["hint"]

@@ -52,6 +52,12 @@ def test_a_single_run_can_be_drawn() -> None:
     assert "#7 · 0.5000" in texts(render_svg(a_history([RunPoint(7, 0.5)], baseline=None, form="narrow")))
 
 
+def test_the_axis_of_a_single_run_names_no_second_one() -> None:
+    shown = texts(render_svg(a_history([RunPoint(1, 0.5)], baseline=None)))
+    assert "1" in shown
+    assert "2" not in shown
+
+
 def test_runs_that_all_failed_are_refused() -> None:
     with pytest.raises(InvalidInput, match="one at least finished"):
         a_history([RunPoint(1, None)])

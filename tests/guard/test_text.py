@@ -12,8 +12,10 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mcp.types import TextContent
 
-from mcp_server.errors import CourtsideError, QuotaExceeded
+from mcp_server.errors import CourtsideError, InvalidInput, QuotaExceeded
+from mcp_server.guard.shaping import refusal
 from mcp_server.guard.text import MAX_RESULT, bound_json, bound_result, clean, clean_json, cut, fence
 
 hostile = st.text(
@@ -182,3 +184,13 @@ def test_text_is_bounded_in_bytes_and_says_how_much_there_was(character: str) ->
 def test_a_truncated_structure_is_announced_in_the_text() -> None:
     text, structure = bound_result("All rows:", {"rows": ["row"] * 50_000})
     assert f"items left out: {structure['omitted']:,}" in text
+
+
+def test_a_refusal_shows_the_names_that_it_speaks_of_and_no_others() -> None:
+    spoken = InvalidInput("There is no 'a b c'.", details={"digest": "sha256:" + "f" * 64})
+    result = refusal(spoken, "0123456789abcdef")
+    assert isinstance(result.content[0], TextContent)
+    assert '{"name 1":"a b c"}' in result.content[0].text
+    assert "ffff" not in result.content[0].text
+    assert result.structured_content is not None
+    assert result.structured_content["untrusted"]["name 2"].endswith("ffff")

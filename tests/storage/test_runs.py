@@ -210,7 +210,10 @@ async def test_a_run_ends_with_its_facts_and_its_metrics_can_be_sorted_by(storag
         page = await runs.list_page(tx, wanted=RunFilter(sort="rmse", bounds=(MetricBound("rmse", "<", 3),)))
         assert await runs.metric_names(tx, "y") == ["log_loss", "rmse"]
         # One that never had this metric is neither a value nor a failure.
-        assert await runs.with_metric(tx, "y", "rmse", limit=5) == [("r_1", 2.5, "t@1"), ("r_3", None, "t@1")]
+        assert await runs.with_metric(tx, "y", "rmse", limit=5) == [
+            ("r_1", 2.5, "t@1", None),
+            ("r_3", None, "t@1", None),
+        ]
     assert page.items == (ended,) == (again,)
     assert ended.facts == {"data": {"rows": 3}, "cost": {"seconds": 1.5}}
 

@@ -36,6 +36,7 @@ def test_a_query_says_fields_bounds_and_an_order():
         descending=False,
     )
     assert parse(None) == parse(" ") == RunFilter()
+    assert parse("games log_loss < .6 auc >=0.5 model= nba") == parse("games log_loss<.6 auc>=0.5 model=nba")
 
 
 @pytest.mark.parametrize(
@@ -57,8 +58,10 @@ def test_the_best_comes_first_whichever_way_is_up(sort: str, descending: bool):
         ("since=9999-12-31T23:59-23:00", "isn't a date"),
         ("model=a\0b", "no name has"),
         ("model=a model=b", "twice"),
-        ("a b", "twice"),
+        ("a b", "two plain words"),
         ("model=", "without a value"),
+        ("model= status=failed", "without a value"),
+        ("model:nba", "aren't found by 'model:nba'"),
         ('target="home', "isn't closed"),
         (" ".join(f"m{i}<1" for i in range(9)), "at most 8"),
     ],
@@ -144,6 +147,13 @@ def test_runs_that_were_judged_on_other_rows_have_no_winner(changed: dict):
     assert "can't decide" in told["sentence"]
 
 
+def test_how_a_run_of_ours_was_made_is_said_and_words_from_elsewhere_are_not():
+    ours = replace(run(1), metrics={"algorithm": "tuned: boosting"})
+    theirs = replace(ours, id="r_002", facts={"source": {"kind": "mlflow"}})
+    told = experiments.side_by_side([ours, theirs])["runs"]
+    assert [one["algorithm"] for one in told] == ["tuned: boosting", "see the run"]
+
+
 def test_text_from_data_stands_apart():
     told = experiments.side_by_side(
         [run(1, loss(0.6)), run(2, loss(0.5), target=CANARY, parameters={CANARY: 1, "features": [CANARY]})]
@@ -171,6 +181,9 @@ async def test_runs_are_found_paged_compared_and_drawn(app):
     assert "experiment://compare/r_012,r_011" in found.next
     rest = await experiments.search(app, "games log_loss<0.645 sort=log_loss", 100, found.cursor)
     assert [one["run"] for one in rest.runs] == ["r_009", "r_008", "r_007", "r_006"]
+    with pytest.raises(InvalidInput, match="No run has a metric 'logloss'") as unknown:
+        await experiments.search(app, "sort=logloss", 3, None)
+    assert unknown.value.hint == "Did you mean 'log_loss'?"
     page = await experiments.listed(app, "status=failed", None)
     assert [one["id"] for one in page["runs"]] == ["r_004"]
     whole = await experiments.one(app, "r_007")

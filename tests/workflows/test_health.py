@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from mcp_server.context import SystemClock
+from mcp_server.context import CallContext, Caller, SystemClock
+from mcp_server.core.canonical import canonical_bytes
 from mcp_server.settings import Settings
 from mcp_server.storage import governance, jobs, models
 from mcp_server.storage.ids import new_id
-from mcp_server.workflows import health
+from mcp_server.workflows import health, signing
 from mcp_server.workflows.app import App
+from mcp_server.workflows.governing import Review, review
 from storage.test_models import add as add_model
 
 pytestmark = pytest.mark.anyio
@@ -36,7 +38,7 @@ async def test_a_refused_job_is_no_health_problem_and_hides_none(tmp_path: Path)
 async def test_a_version_in_production_that_nobody_approves_or_a_policy_is_against_is_named(tmp_path: Path):
     policy = tmp_path / "policy.yaml"
     for settings, said in (
-        (Settings(data_dir=tmp_path / "without"), "Nobody approves it."),
+        (Settings(data_dir=tmp_path / "without"), "games@1 is in production and nobody approves it."),
         (Settings(data_dir=tmp_path / "with", policy_file=policy), "owner: It has no owner."),
     ):
         policy.write_text("stages: {production: {owner: true}}")
@@ -59,3 +61,32 @@ async def test_a_version_in_production_that_nobody_approves_or_a_policy_is_again
             assert [item["runbook"] for item in told] == (["runbook://configuration"] if settings.policy_file else [])
         finally:
             await app.close()
+
+
+async def test_versions_whose_key_was_revoked_are_named_though_they_once_passed(tmp_path: Path):
+    settings = Settings(data_dir=tmp_path)
+    app = App(settings, SystemClock())
+    try:
+        storage = await app.storage()
+        manifest = {"model": "games"}
+        for number in range(1, 6):
+            signature = storage.keys.sign(canonical_bytes(manifest))
+            await add_model(storage, "games", number, manifest=manifest, signature=signature)
+            async with storage.database.transaction() as tx:
+                await models.set_verification(tx, "games", number, verdict="passed", checks=[])
+            async with storage.database.transaction() as tx:
+                record = await models.get(tx, "games", number)
+                await governance.approve(tx, record, "staging", approver="local", note="Looked at it.")
+        assert (await health.report(app)).attention == []
+        old = storage.keys.public_key_id
+        await signing.rotate(settings)
+        assert (await health.report(app)).attention == []
+        await signing.revoke(settings, old, "It was lost.")
+        (item,) = (await health.report(app)).attention
+        assert item["what"].endswith("without answers: games@1, games@2, games@3 and 2 more.")
+        assert item["runbook"] == "runbook://verification-failed"
+        call = CallContext(Caller("local", frozenset()), request_id="1", tool="review_model", clock=app.clock)
+        told = await review(app, call, Review("games@1"))
+        assert told.lines()[1].startswith("An approval for staging doesn't count")
+    finally:
+        await app.close()

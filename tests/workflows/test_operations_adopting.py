@@ -72,7 +72,7 @@ def test_the_rows_that_were_stated_as_held_out_judge_and_the_others_count_as_see
     assert plain["metrics"]["train"] == {}
     assert not (tmp_path / "made" / "seen_rows.bin").read_bytes()
     assert plain["digest"] != found["digest"]
-    with pytest.raises(InvalidInput, match="Only 0 rows"):
+    with pytest.raises(InvalidInput, match="Only 0 rows meet the test"):
         adopt_model(asked(tmp_path, a_model(), test="part > 5"), told_nothing)
 
 
@@ -83,8 +83,17 @@ def test_outcomes_that_the_model_does_not_know_are_said(tmp_path):
     found = adopt_model(asked(tmp_path, model), told_nothing)
     assert f"{sum(rows['y'])} rows have an outcome" in found["notes"][-1]
     model.classes_ = np.array(["a", "b"])
-    with pytest.raises(InvalidInput, match="outcome that the model knows"):
-        adopt_model(asked(tmp_path, model), told_nothing)
+    with pytest.raises(
+        InvalidInput, match=r"answers 'a', 'b'; in 120 rows 'y' is '[01]', '[01]'\. Only 0 rows"
+    ) as other:
+        adopt_model(asked(tmp_path, model, test="part == 0"), told_nothing)
+    assert "derive" in other.value.hint
+
+
+def test_a_version_goes_by_the_class_that_the_person_fitted(tmp_path):
+    rows = some_rows()
+    model = Ridge().fit(np.column_stack([rows["x"], rows["z"]]), rows["y"])
+    assert adopt_model(asked(tmp_path, model), told_nothing)["metrics"]["algorithm"] == "adopted Ridge"
 
 
 def test_another_version_of_scikit_learn_is_told(tmp_path):
@@ -110,9 +119,10 @@ def test_a_verification_finds_what_was_changed_in_an_adopted_version(tmp_path, d
     }
     given = {part: str(made / file) for part, file in parts.items()} | {"data": arguments["path"]}
     given["digest"] = found["digest"]
-    sound = {one["name"]: one["state"] for one in verify_model(given, told_nothing)["checks"]}
-    assert sound.pop("membership") == "not_done", "it isn't known which rows it was trained on"
-    assert set(sound.values()) == {"passed"}
+    checks = {one["name"]: one for one in verify_model(given, told_nothing)["checks"]}
+    # Where nobody said what it was trained on, no one can tell its members.
+    assert "isn't known which rows it was trained on" in checks.pop("membership")["detail"]
+    assert {one["state"] for one in checks.values()} == {"passed"}
     document = orjson.loads((made / "form.json").read_bytes())
     if damage == "estimator.skops":
         other = Ridge().fit(np.ones((3, 2)), np.arange(3.0))

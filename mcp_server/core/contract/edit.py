@@ -72,6 +72,7 @@ class ContractChange(BaseModel):
     fairness: dict[RateName, RateLimits | None] | None = None
 
 
+LONGEST_REASON = 240
 _PATTERNED = "it isn't of the form that this takes; names of rules are small letters, digits and _, a letter first"
 
 _CHANGE = TypeAdapter(ContractChange)
@@ -97,8 +98,9 @@ def read_change(document: Mapping[str, Any]) -> ContractChange:
         return _CHANGE.validate_python(dict(document))
     except ValidationError as invalid:
         first = invalid.errors(include_input=False, include_url=False, include_context=False)[0]
-        where = ".".join(label(str(part)) if isinstance(part, int) else repr(label(part)) for part in first["loc"])
-        what = _PATTERNED if first["type"] == "string_pattern_mismatch" else first["msg"][:120]
+        parts = [part for part in first["loc"] if part != "[key]"]
+        where = ".".join(label(str(part)) if isinstance(part, int) else repr(label(part)) for part in parts)
+        what = _PATTERNED if first["type"] == "string_pattern_mismatch" else first["msg"][:LONGEST_REASON]
         raise InvalidInput(
             f"The change isn't well formed at {where}: {what}.",
             hint="A part is set by its value and removed by null; docs/guides/contracts.md has each part.",

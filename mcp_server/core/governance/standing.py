@@ -89,7 +89,7 @@ def parse_filters(query: str | None) -> Filters:
     """The words of a query that begin with `stage:`, `owner:` or `tag:` (`tag:key=value`), and the rest.
 
     Raises:
-        InvalidInput: an unknown stage, or a tag that isn't key=value.
+        InvalidInput: an unknown stage or condition, or a tag that isn't key=value.
 
     >>> parse_filters("games stage:production tag:team=risk")
     Filters(text='games', stage='production', owner=None, tags={'team': 'risk'})
@@ -100,7 +100,13 @@ def parse_filters(query: str | None) -> Filters:
     tags: dict[str, str] = {}
     for word in (query or "").split(" "):
         what, colon, value = word.partition(":")
-        if not colon or what not in ("stage", "owner", "tag"):
+        if "=" in what or (colon and what not in ("stage", "owner", "tag")):
+            raise InvalidInput(
+                f"Versions aren't found by {label(word)!r}.",
+                hint="Such as games stage:production owner:local tag:team=risk; conditions such as model=games are "
+                "for runs, with `runs` true.",
+            )
+        if not colon:
             rest.append(word)
         elif what == "stage":
             stage = _stage(value)

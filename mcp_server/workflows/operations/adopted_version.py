@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from mcp_server.core.adoption.audit import AuditedFile
 from mcp_server.core.adoption.model import (
-    AdoptedModel,
     adopted_target,
     for_columns,
     model_columns,
@@ -38,6 +37,7 @@ from mcp_server.workflows.operations.reading import row_columns, row_digests, st
 Report = Callable[[float, str], None]
 
 FEWEST_ROWS = 20
+MOST_NAMED = 5
 _LEARNED, _JUDGED = 1, 4  # as in `core.training.split`
 
 
@@ -57,7 +57,7 @@ def make_version(file: AuditedFile, arguments: dict[str, Any], report: Report) -
     found = adopted_parity(form, model, judged, rng=stream(arguments, PARITY))
     require_adopted_parity(found)
     report(0.7, "Measuring")
-    metrics = _metrics(form, model, frame, contract, target, split, arguments)
+    metrics = _metrics(rebuilt.steps[-1], form, frame, contract, target, split, arguments)
     notes += _notes(rebuilt, contract, columns, outcomes)
     origin = _origin(file, rebuilt, columns, held_out=arguments["test"] is not None)
     parameters: dict[str, Any] = {
@@ -115,18 +115,42 @@ def _split(
         parts[usable & ~held_out] = _LEARNED
         how = f"Judged on rows where {test}, which it wasn't trained on as the caller says."
     parts[judging] = _JUDGED
+    strange = np.isnan(values) & given
     if int(judging.sum()) < FEWEST_ROWS:
-        raise InvalidInput(
-            f"Only {int(judging.sum())} rows to judge by have an outcome that the model knows; {FEWEST_ROWS} are "
-            "needed.",
-            hint="Name a data set, a target and a test whose outcomes are those that the model predicts.",
+        raise _too_few(int(judging.sum()), frame.filter(pl.Series(strange)), target, test)
+    return Split(parts, how, False), strange
+
+
+def _too_few(rows: int, strange: pl.DataFrame, target: Target, test: str | None) -> InvalidInput:
+    """Why there aren't enough rows to judge by.
+
+    Args:
+        strange: rows whose outcome is no class of the model's.
+    """
+    if target.classes is not None and strange.height:
+        found = strange.get_column(target.name).value_counts(sort=True).get_column(target.name).to_list()
+        return InvalidInput(
+            f"The model answers {_named(target.classes)}; in {strange.height:,} rows {label(target.name)!r} is "
+            f"{_named([str(one) for one in found])}. Only {rows:,} rows to judge by have an outcome that the model "
+            f"knows; {FEWEST_ROWS} are needed.",
+            hint="Give the target that the model predicts; or derive it by prepare_data, such as "
+            '{"do": "derive", "columns": {"late": "days > 3"}}, and give that.',
         )
-    return Split(parts, how, False), np.isnan(values) & given
+    which = "have an outcome" if test is None else "meet the test and have an outcome"
+    return InvalidInput(
+        f"Only {rows:,} rows {which}; {FEWEST_ROWS} are needed.",
+        hint="Name a data set with more rows." if test is None else "Give a test that more rows meet, or leave it out.",
+    )
+
+
+def _named(values: Sequence[str]) -> str:
+    more = f" and {len(values) - MOST_NAMED} more" if len(values) > MOST_NAMED else ""
+    return ", ".join(repr(label(one)) for one in values[:MOST_NAMED]) + more
 
 
 def _metrics(
+    estimator: str,
     form: dict[str, Any],
-    model: AdoptedModel,
     frame: pl.DataFrame,
     contract: Contract,
     target: Target,
@@ -135,7 +159,7 @@ def _metrics(
 ) -> dict[str, Any]:
     found = evaluate(form, frame, contract, target, split, rng=stream(arguments, METRICS))
     return {
-        "algorithm": f"adopted {type(model.final).__name__}",
+        "algorithm": f"adopted {estimator}",
         "split": split.how,
         "calibration": "none",
         "test": found["metrics"],

@@ -37,7 +37,7 @@ def draw_history(arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
 
     Args:
         arguments: model; metric; values, oldest first, None where a run failed; data (how many data sets they learned
-            from); higher_is_better.
+            from); alike (whether all judged on the same rows for certain); higher_is_better.
     Returns:
         picture: PNG as base64.
     """
@@ -50,6 +50,7 @@ def draw_history(arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
         title=f"Best {metric} so far: {plain(best, 4)}, first in run {values.index(best) + 1} of {len(values)}",
         subtitle=f"{arguments['model']} · {'higher' if arguments['higher_is_better'] else 'lower'} is better"
         + (f" · on {arguments['data']} versions of data" if arguments["data"] > 1 else "")
+        + ("" if arguments["alike"] else " · perhaps not all judged on the same rows")
         + (f" · {failed} failed" if failed else ""),
         metric=metric,
         higher_is_better=arguments["higher_is_better"],

@@ -66,6 +66,9 @@ def verify_model(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
 
 def _members(arguments: dict[str, Any], document: dict[str, Any], frame: pl.DataFrame) -> Check:
     """Whether its answers tell the rows that it was fitted or calibrated on from those that were held out."""
+    adopted = document["parameters"].get("adopted")
+    if adopted is not None and not adopted["held_out"]:
+        return not_done("membership", "It isn't known which rows it was trained on: `test` of register_model says.")
     if "seen_rows" not in arguments:
         return not_done("membership", "It isn't kept which rows it was trained on.")
     form, contract = document["form"], from_dict(document["contract"])

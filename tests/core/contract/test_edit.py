@@ -235,3 +235,8 @@ def test_a_change_that_contradicts_the_columns_is_refused(document, code):
         edited(document)
     assert refused.value.code == code
     assert refused.value.hint
+
+
+def test_a_rate_that_is_not_known_is_refused_with_all_that_are():
+    with pytest.raises(InvalidInput, match=r"at 'fairness'.'selectionrate': .*'mean_absolute_error'"):
+        edited({"fairness": {"selectionrate": {"ratio": 0.8}}})
