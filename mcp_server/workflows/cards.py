@@ -42,7 +42,7 @@ def missing_on_card(
     ]
     lacking += [] if record.metrics.get("test") else ["figures on test rows"]
     lacking += [] if record.metrics.get("baseline") else ["a baseline"]
-    lacking += ["rows that it wasn't trained on"] if _unknown_training(record.manifest.get("adopted")) else []
+    lacking += ["rows that it wasn't trained on"] if not _held_out(record.manifest) else []
     compared = set() if assessment is None else {one["column"] for one in assessment.found["columns"]}
     apart = len(set(sensitive) - compared)
     return (*lacking, *([f"a comparison of the groups of {counted(apart, 'sensitive column')}"] if apart else []))
@@ -55,7 +55,7 @@ def render(
     manifest, metrics = record.manifest, record.metrics
     features = manifest["parameters"]["features"]
     adopted = manifest.get("adopted")
-    held_out = adopted is None or adopted["held_out"]
+    held_out = _held_out(manifest)
     verified = "never" if verification is None else f"{verification.verdict}, {_day(verification.at)}"
     lines = [
         f"# {record.name}@{record.version}",
@@ -120,6 +120,11 @@ def _origin(adopted: dict[str, Any] | None) -> list[str]:
         f"| steps | {steps} |",
         f"| written by scikit-learn | {written} |",
     ]
+
+
+def _held_out(manifest: dict[str, Any]) -> bool:
+    """Whether it's known that a version was measured on rows that it wasn't trained on."""
+    return "adopted" not in manifest or bool(manifest["adopted"]["held_out"])
 
 
 def _costs(costs: dict[str, float] | None) -> list[str]:
