@@ -90,6 +90,8 @@ def test_the_workflow_runs_what_is_run_here_on_every_python() -> None:
     assert jobs["check"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
     commands = [step.get("run", "") for job in jobs.values() for step in job["steps"]]
     assert any(".ci/run" in command for command in commands)
+    (measured,) = [step["env"]["COVERAGE"] for step in jobs["check"]["steps"] if ".ci/run" in step.get("run", "")]
+    assert "== '3.11' && '1'" in measured, "one of them holds the ratchet of coverage"
     assert any("make audit" in command for command in commands)
     assert any("make build" in command for command in commands)
 
@@ -100,7 +102,7 @@ def test_ci_runs_every_check_and_the_tests_last() -> None:
     assert "COURTSIDE_REQUIRE_SERVICES=1" in script
     (checks,) = re.findall(r"^for name in (.*?); do", script, re.MULTILINE)
     assert checks.split() == ["lint", "types", "contracts", "docs-check", "security", "conformance"]
-    assert script.index("step test COVERAGE=1") > script.index("for name in")
+    assert script.index("step test ARGS=") > script.index("for name in")
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
 
 

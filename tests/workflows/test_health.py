@@ -6,6 +6,7 @@ import pytest
 
 from mcp_server.context import CallContext, Caller, SystemClock
 from mcp_server.core.canonical import canonical_bytes
+from mcp_server.serving.seals import sealed
 from mcp_server.settings import Settings
 from mcp_server.storage import governance, jobs, models
 from mcp_server.storage.ids import new_id
@@ -47,7 +48,8 @@ async def test_a_version_in_production_that_nobody_approves_or_a_policy_is_again
             storage = await app.storage()
             record = await add_model(storage, "games")
             async with storage.database.transaction() as tx:
-                await models.set_verification(tx, "games", 1, verdict="passed", checks=[])
+                checks = sealed(storage.keys, record, "passed", [])
+                await models.set_verification(tx, "games", 1, verdict="passed", checks=checks)
                 await governance.set_standing(tx, record, stage="production", owner=None, policy=None)
             (item,) = (await health.report(app)).attention
             assert item["runbook"] == "runbook://policy-unmet"

@@ -218,11 +218,12 @@ def largest_below(rising: Callable[[FloatArray], FloatArray], thresholds: FloatA
     """
     # Doubles as whole numbers in the same order: halving these finds the last bit in 64 steps.
     low, high = (np.full(len(thresholds), int(_ordered(np.array([end]))[0])) for end in (-LARGEST, LARGEST))
-    every = rising(np.full(len(thresholds), LARGEST)) <= thresholds
-    for _ in range(_STEPS):
-        middle = (low >> 1) + (high >> 1) + (low & high & 1)
-        below = rising(_ordered(middle.view(np.float64), back=True)) <= thresholds
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    with np.errstate(over="ignore"):  # what overflows is beyond every threshold
+        every = rising(np.full(len(thresholds), LARGEST)) <= thresholds
+        for _ in range(_STEPS):
+            middle = (low >> 1) + (high >> 1) + (low & high & 1)
+            below = rising(_ordered(middle.view(np.float64), back=True)) <= thresholds
+            low, high = np.where(below, middle, low), np.where(below, high, middle)
     found: FloatArray = np.where(every, LARGEST, _ordered(low.view(np.float64), back=True))
     return found
 
