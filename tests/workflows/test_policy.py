@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from mcp_server.errors import InvalidInput
+from mcp_server.serving.seals import sealed
 from mcp_server.settings import Settings
-from mcp_server.storage import governance
+from mcp_server.storage import governance, models
 from mcp_server.workflows import gating, policy
 from mcp_server.workflows.app import own_app
 from mcp_server.workflows.cards import missing_on_card
@@ -38,7 +39,9 @@ async def test_a_check_of_more_versions_than_it_looks_at_doesnt_pass(tmp_path: P
         storage = await app.storage()
         for number in (1, 2):
             record = await add_model(storage, "games", number)
+            checks = sealed(storage.keys, record, "passed", [])
             async with storage.database.transaction() as tx:
+                await models.set_verification(tx, "games", number, verdict="passed", checks=checks)
                 await governance.set_standing(tx, record, stage="production", owner="local", policy=None)
     outcomes = await gating.check(settings, None, stated)
     assert [one.state for one in outcomes] == ["passed", "passed"]
