@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from mcp_server import telemetry
 from mcp_server.context import CallContext, Caller, SystemClock
 from mcp_server.core.canonical import canonical_bytes
 from mcp_server.serving.seals import sealed
@@ -16,6 +17,12 @@ from mcp_server.workflows.governing import Review, review
 from storage.test_models import add as add_model
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def no_calls_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process's errors may be of calls that other tests made."""
+    monkeypatch.setattr(telemetry, "recent_errors", lambda _most=0: [])
 
 
 async def test_a_refused_job_is_no_health_problem_and_hides_none(tmp_path: Path):
@@ -31,7 +38,7 @@ async def test_a_refused_job_is_no_health_problem_and_hides_none(tmp_path: Path)
                     )
                     await jobs.finish(tx, one.id, state="failed", error={"code": code, "message": "It failed."})
             told = await health.report(app)
-            assert [item["runbook"] for item in told.attention] == ["runbook://compute-failed"]
+            assert [item["runbook"] for item in told.attention] == ["runbook://compute-failed"], told.attention
     finally:
         await app.close()
 
