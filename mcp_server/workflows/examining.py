@@ -20,6 +20,7 @@ from mcp_server.core.verification import (
     not_done,
     verdict,
 )
+from mcp_server.core.verification.provenance import LIBRARIES
 from mcp_server.errors import ComputeFailed, CourtsideError, NotFound
 from mcp_server.settings import Settings
 from mcp_server.storage.records import ModelVersion, Verdict
@@ -39,7 +40,6 @@ FILES = {
 }
 # Those that a version may do without.
 OPTIONAL = ("seen_rows",)
-LIBRARIES = ("numpy", "scikit-learn", "polars", "skops")
 # Why a child may end that has nothing to do with what it loaded.
 PASSING = ("memory", "killed", "start", "ended")
 REQUIRED_HERE = (*REQUIRED, "provenance", *(f"{part}_file" for part in FILES.values() if part not in OPTIONAL))

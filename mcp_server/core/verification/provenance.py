@@ -8,6 +8,9 @@ from typing import Any
 
 from mcp_server.core.verification.checks import Check
 
+LIBRARIES = ("numpy", "scikit-learn", "polars", "skops")
+"""Whose versions a training records, and a verification holds against those that are there."""
+
 _VERSION = re.compile(r"[0-9A-Za-z.+-]{1,32}")
 
 

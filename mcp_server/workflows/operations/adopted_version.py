@@ -26,12 +26,13 @@ from mcp_server.core.canonical import canonical_bytes, digest
 from mcp_server.core.contract import Contract, Overrides, apply_overrides, from_dict, to_dict
 from mcp_server.core.expressions.polars_backend import compute
 from mcp_server.core.labels import label
-from mcp_server.core.training.evaluate import evaluate, golden_rows
+from mcp_server.core.training.evaluate import golden_rows
 from mcp_server.core.training.judging import condition
 from mcp_server.core.training.split import Split, synthetic_rows
 from mcp_server.core.training.target import Target, target_values
+from mcp_server.core.verification.provenance import LIBRARIES
 from mcp_server.errors import InvalidInput
-from mcp_server.workflows.operations.fitting import GOLDEN, LIBRARIES, METRICS, PARITY, stream
+from mcp_server.workflows.operations.fitting import GOLDEN, METRICS, PARITY, measured, stream
 from mcp_server.workflows.operations.reading import row_columns, row_digests, stored_table
 
 Report = Callable[[float, str], None]
@@ -57,7 +58,8 @@ def make_version(file: AuditedFile, arguments: dict[str, Any], report: Report) -
     found = adopted_parity(form, model, judged, rng=stream(arguments, PARITY))
     require_adopted_parity(found)
     report(0.7, "Measuring")
-    metrics = _metrics(rebuilt.steps[-1], form, frame, contract, target, split, arguments)
+    metrics = measured(form, f"adopted {rebuilt.steps[-1]}", frame, contract, target, split, stream(arguments, METRICS))
+    metrics["calibration"] = "none"  # its shares are the file's own
     notes += _notes(rebuilt, contract, columns, outcomes)
     origin = _origin(file, rebuilt, columns, held_out=arguments["test"] is not None)
     parameters: dict[str, Any] = {
@@ -146,31 +148,6 @@ def _too_few(rows: int, strange: pl.DataFrame, target: Target, test: str | None)
 def _named(values: Sequence[str]) -> str:
     more = f" and {len(values) - MOST_NAMED} more" if len(values) > MOST_NAMED else ""
     return ", ".join(repr(label(one)) for one in values[:MOST_NAMED]) + more
-
-
-def _metrics(
-    estimator: str,
-    form: dict[str, Any],
-    frame: pl.DataFrame,
-    contract: Contract,
-    target: Target,
-    split: Split,
-    arguments: dict[str, Any],
-) -> dict[str, Any]:
-    found = evaluate(form, frame, contract, target, split, rng=stream(arguments, METRICS))
-    return {
-        "algorithm": f"adopted {estimator}",
-        "split": split.how,
-        "calibration": "none",
-        "test": found["metrics"],
-        "train": found["train"],
-        "baseline": found["baseline"],
-        "base_rate": found["base_rate"],
-        "rows": found["rows"],
-        "reliability": found["reliability"],
-        "chance": found["chance"],
-        "interval": found["interval"],
-    }
 
 
 def _notes(rebuilt: Rebuilt, contract: Contract, columns: list[str], strange: NDArray[np.bool_]) -> list[str]:

@@ -29,6 +29,7 @@ from mcp_server.core.training.prepare import default_features
 from mcp_server.core.training.split import Split, plan_split, split_rng
 from mcp_server.core.training.target import Target, describe_target, target_values
 from mcp_server.core.training.training_form import training_form_bytes
+from mcp_server.core.verification.provenance import LIBRARIES
 from mcp_server.errors import InvalidInput, LeakFound
 from mcp_server.workflows.operations.reading import row_columns, row_digests, stored_table
 
@@ -38,7 +39,6 @@ Report = Callable[[float, str], None]
 LEAKS, FIT, METRICS, GOLDEN, PARITY, COMPARE, FOLDS, TRIALS, CHOICE, SKILL = range(1, 11)  # 0 is the split's
 TUNED = "tuned"
 MOST_NAMED = 100
-LIBRARIES = ("numpy", "scikit-learn", "polars", "skops")
 
 
 def plan_training(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def train_algorithm(arguments: dict[str, Any], report: Report) -> dict[str, Any]
     chosen = arguments.get("chosen")
     made = chosen["account"]["winner"] if chosen else arguments["algorithm"]
     named = f"{TUNED}: {made}" if chosen else made
-    metrics = _metrics(learned.form, named, frame, contract, target, split, stream(arguments, METRICS))
+    metrics = measured(learned.form, named, frame, contract, target, split, stream(arguments, METRICS))
     if chosen:
         metrics["account"] = chosen["account"]
     report(0.8, "Checking that the serving form answers alike")
@@ -216,7 +216,7 @@ def _with_embeddings(
     return replace(learned, form=form), needed
 
 
-def _metrics(
+def measured(
     form: dict[str, Any],
     algorithm: str,
     frame: pl.DataFrame,
@@ -225,6 +225,7 @@ def _metrics(
     split: Split,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
+    """What is kept of a version's figures, measured on the parts of a split."""
     found = evaluate(form, frame, contract, target, split, rng=rng)
     return {
         "algorithm": algorithm,
