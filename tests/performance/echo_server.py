@@ -1,10 +1,14 @@
-"""An echo over the bare SDK, or the same echo behind the guard: `echo_server.py bare|guarded stdio|PORT`."""
+"""An echo over the bare SDK, or the same echo behind the guard: `echo_server.py bare|guarded stdio|PORT`.
+
+Behind the guard there is a second one, which stores a prediction's record before it answers.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 import tempfile
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +49,14 @@ def guarded(transport: str) -> None:
         """Say it again."""
         return Echoed(result=text)
 
-    echo.__annotations__["return"] = Echoed
-    monitoring.toolset.tool(title="Echo", scope="read", hints=READ_ONLY)(echo)
+    async def echo_stored(app: Any, call: Any, text: str) -> Any:
+        """Say it again, once a record is on the disk."""
+        await (await app.storage()).predictions.append([prediction_record(app.clock.now())])
+        return Echoed(result=text)
+
+    for function in (echo, echo_stored):
+        function.__annotations__["return"] = Echoed
+        monitoring.toolset.tool(title="Echo", scope="read", hints=READ_ONLY)(function)
     loaded = settings.load(
         {}, data_dir=Path(tempfile.mkdtemp()), rate_per_second=100_000.0, rate_burst=100_000, profile="test"
     )
@@ -59,6 +69,25 @@ def guarded(transport: str) -> None:
     from mcp_server.web import serve_http
 
     asyncio.run(serve_http(server, loaded, "127.0.0.1", int(transport), insecure_loopback=True))
+
+
+def prediction_record(now: datetime) -> Any:
+    """What `predict` stores for one row of the benchmark's table."""
+    from mcp_server.storage.ids import new_id
+    from mcp_server.storage.records import PredictionRecord
+
+    return PredictionRecord(
+        id=new_id("p", now),
+        at=now,
+        model="y",
+        version=1,
+        digest="sha256:0",
+        caller="local",
+        request_id="r",
+        features={"x": 3, "z": 2, "u": 1.5, "v": "b"},
+        value="1",
+        probability=0.5,
+    )
 
 
 if __name__ == "__main__":

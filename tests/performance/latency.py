@@ -121,6 +121,7 @@ def predict() -> None:
             "COURTSIDE_PROFILE": "test",
             "COURTSIDE_RATE_PER_SECOND": "100000",
             "COURTSIDE_RATE_BURST": "100000",
+            "COURTSIDE_WORKER_IDLE_SECONDS": "5",
         }
         prepare(env)
         served = python("-m", "mcp_server", "serve", "--http", "127.0.0.1:{port}", "--insecure-loopback")
@@ -145,6 +146,9 @@ def prepare(env: dict[str, str]) -> None:
         client.call("get_job", {"job": "y", "wait": 50})
 
 
+CALLED = ("guarded echo", "predict of one row", "one commit", "guarded echo that commits")
+
+
 def alone(ours: int, echoes: int) -> None:
     """Echo, predict and a commit: in turns of many calls, as `echo` measures, and in turns of one.
 
@@ -155,22 +159,24 @@ def alone(ours: int, echoes: int) -> None:
             lambda: echoing.call("echo", {"text": "hi"}),
             lambda: predicting.call("predict", {"model": "y@1", "rows": [ROW]}),
             commit,
+            lambda: echoing.call("echo_stored", {"text": "hi"}),
         )
         for call in calls:
             for _ in range(50):
                 call()
         for at_once in (CALLS, 1):
-            taken: tuple[list[float], ...] = ([], [], [])
+            taken: tuple[list[float], ...] = ([], [], [], [])
             for _ in range(ROUNDS * CALLS // at_once):
                 for call, into in zip(calls, taken, strict=True):
                     into += [call() for _ in range(at_once)]
             said = ", ".join(
                 f"{name} p50 {quantile(one, 0.5):.2f} ms p99 {quantile(one, 0.99):.2f}"
-                for name, one in zip(("guarded echo", "predict of one row", "one commit"), taken, strict=True)
+                for name, one in zip(CALLED, taken, strict=True)
             )
-            echoed, predicted, committed = (quantile(one, 0.5) for one in taken)
+            echoed, predicted, committed, stored = (quantile(one, 0.5) for one in taken)
             print(f"turns of {at_once}: {said}")
             print(f"turns of {at_once}: predict - echo - commit {predicted - echoed - committed:+.2f} ms")
+            print(f"turns of {at_once}: predict - echo that commits {predicted - stored:+.2f} ms")
 
 
 @contextlib.contextmanager
@@ -199,8 +205,7 @@ def commits() -> None:
 
     from mcp_server.context import SystemClock
     from mcp_server.storage import open_storage
-    from mcp_server.storage.ids import new_id
-    from mcp_server.storage.records import PredictionRecord
+    from performance.echo_server import prediction_record
 
     async def scene() -> None:
         clock = SystemClock()
@@ -208,19 +213,7 @@ def commits() -> None:
             path = Path(folder)
             storage = await open_storage(database_url=f"sqlite:///{path / 'c.db'}", data_dir=path, clock=clock)
             while await asyncio.to_thread(sys.stdin.readline):
-                now = clock.now()
-                record = PredictionRecord(
-                    id=new_id("p", now),
-                    at=now,
-                    model="y",
-                    version=1,
-                    digest="sha256:0",
-                    caller="local",
-                    request_id="r",
-                    features=ROW,
-                    value="1",
-                    probability=0.5,
-                )
+                record = prediction_record(clock.now())
                 started = time.perf_counter()
                 await storage.predictions.append([record])
                 print(time.perf_counter() - started, flush=True)
