@@ -9,6 +9,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError, UnexpectedResourceError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
+from mcp.shared.inbound import X_MCP_HEADER_KEY
 from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
 
 from mcp_server import log
@@ -40,6 +41,7 @@ class GuardedServer(MCPServer[App]):
     ) -> None:
         self.app = app
         self.specs = {spec.name: spec for spec in specs}
+        self._mirrored = {name: spec.input_schema for name, spec in self.specs.items() if _mirrors(spec.input_schema)}
         settings = app.settings
         throttle = Throttle(
             rate=settings.rate_per_second,
@@ -68,6 +70,11 @@ class GuardedServer(MCPServer[App]):
             return await super(GuardedServer, self).call_tool(name, arguments, context)
 
         return await self.execution.run(name, arguments, context, unguarded)
+
+    def _tool_input_schema(self, name: str) -> dict[str, Any] | None:
+        # The SDK looks here, at each call over HTTP, for arguments that a header repeats, and walks the whole schema
+        # for that, twice. Which of ours have any is known since they were registered.
+        return self._mirrored.get(name) if name in self.specs else super()._tool_input_schema(name)
 
     async def read_resource(self, uri: Any, context: Any = None) -> Any:
         """Read a resource; a failure keeps its own exception, which admission shapes."""
@@ -107,6 +114,13 @@ def _root(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
     return error
+
+
+def _mirrors(schema: Any) -> bool:
+    """Whether some part of a schema asks for a header that repeats an argument."""
+    if isinstance(schema, dict):
+        return X_MCP_HEADER_KEY in schema or any(map(_mirrors, schema.values()))
+    return isinstance(schema, list) and any(map(_mirrors, schema))
 
 
 class _AnyArguments(ArgModelBase):
