@@ -97,7 +97,7 @@ def rendered(answer: Reply, structure: dict[str, Any], *, replayed: bool = False
         lines.append("(This is the stored answer of the first call with this idempotency key.)")
     if answer.next:
         lines.append(f"Next: {clean(answer.next)}")
-    text, structure = bound_result("\n".join(lines), clean_json(structure), MAX_RESULT - MOST_FENCED - FENCE)
+    text, structure = bound_result("\n".join(lines), structure, MAX_RESULT - MOST_FENCED - FENCE)
     if answer.untrusted:
         text = f"{text}\n{fence(compact(structure.get('untrusted', {})))}"
     content: list[ContentBlock] = [TextContent(type="text", text=text)]

@@ -65,14 +65,17 @@ def clean_json(value: Any) -> Any:
     Raises:
         CourtsideError: a number isn't finite, which JSON can't say.
     """
+    return value if _unchanged(value) is not None else _cleaned(value, "$")
+
+
+def _unchanged(value: Any) -> bytes | None:
+    """The value's JSON where cleaning leaves it as it is for sure."""
     try:
         encoded = orjson.dumps(value)
     except (TypeError, ValueError):
-        return _cleaned(value, "$")  # a lone surrogate, an integer of more than 64 bits, or a key that isn't a string
+        return None  # a lone surrogate, an integer of more than 64 bits, or a key that isn't a string
     # NaN and infinities are encoded as null, so a value that says null has to be looked through.
-    if _SUSPECT_JSON.search(encoded) is None and b"null" not in encoded:
-        return value
-    return _cleaned(value, "$")
+    return encoded if _SUSPECT_JSON.search(encoded) is None and b"null" not in encoded else None
 
 
 def _cleaned(value: Any, path: str) -> Any:
@@ -139,20 +142,25 @@ def bound_json(value: Any, limit: int = MAX_RESULT) -> Any:
 
 
 def bound_result(text: str, structured: dict[str, Any], limit: int = MAX_RESULT) -> tuple[str, dict[str, Any]]:
-    """Bound both halves of a result.
+    """Clean the structure of a result, and bound both halves.
 
     Args:
         text: cleaned text.
-        structured: cleaned JSON object.
+        structured: JSON object.
         limit: bytes of each, as UTF-8.
     Returns:
         text and structure, each within the limit; a shortened text ends by saying how much is missing.
     Raises:
         QuotaExceeded: the structure can't be made to fit.
+        CourtsideError: a number in it isn't finite.
     """
-    bounded = bound_json(structured, limit)
-    if bounded is not structured:
-        text += f"\n(The structure is truncated; items left out: {bounded['omitted']:,}.)"
+    encoded = _unchanged(structured)
+    bounded = structured
+    if encoded is None or len(encoded) > limit:
+        cleaned = clean_json(structured)
+        bounded = bound_json(cleaned, limit)
+        if bounded is not cleaned:
+            text += f"\n(The structure is truncated; items left out: {bounded['omitted']:,}.)"
     raw = text.encode("utf-8", "backslashreplace")
     if len(raw) <= limit:
         return text, bounded

@@ -8,6 +8,7 @@ another process stops answering here too.
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -63,6 +64,7 @@ class Predictors:
         self._clock = clock
         self._loaded: OrderedDict[str, Loaded] = OrderedDict()
         self._loading: dict[str, asyncio.Lock] = {}
+        self._settled = False
 
     async def get(self, reference: str) -> Loaded:
         """The version, compiled.
@@ -130,6 +132,10 @@ class Predictors:
         columns = document["contract"]["columns"]
         personal = frozenset(column["name"] for column in columns if column.get("personal"))
         unread = {column["name"] for column in columns} - {*predictor.required, *predictor.optional}
+        if not self._settled:
+            # What is in memory by now stays for good: modules, schemas, storage. The collector needn't walk it again.
+            gc.freeze()
+            self._settled = True
         return Loaded(
             record.name,
             record.version,
