@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from mcp.server.caching import CacheHint
 from mcp.server.mcpserver import MCPServer
 
 import mcp_server
 from mcp_server import log, prompts, resources, tools
-from mcp_server.context import Clock, SystemClock
+from mcp_server.context import Caller, Clock, SystemClock
 from mcp_server.errors import Forbidden
 from mcp_server.guard.server import GuardedServer
 from mcp_server.settings import Settings
 from mcp_server.storage import sqlite_library
-from mcp_server.workflows import retention
+from mcp_server.workflows import retention, scheduling
 from mcp_server.workflows.app import App
 
 INSTRUCTIONS = """\
@@ -52,15 +53,30 @@ def build_server(settings: Settings, *, clock: Clock | None = None, conformance:
         if await retention.request_daily(await app.storage(), settings) is not None:
             await (await app.queue()).ensure_worker()
 
+    def known(id: str) -> Caller | None:
+        from mcp_server.web.access import principal
+
+        return principal(id, settings)
+
+    async def run(caller: Caller, tool: str, arguments: dict[str, Any]) -> scheduling.Ended:
+        result = await server.call_for(caller, tool, arguments)
+        structure = result.structured_content or {}
+        if (error := structure.get("error")) is not None:
+            return scheduling.Ended(error["code"], error["message"])
+        said = next((part.text for part in result.content if part.type == "text"), "")
+        return scheduling.Ended("ok", said.partition("\n")[0], structure.get("job"))
+
     @asynccontextmanager
     async def lifespan(_: MCPServer[App]) -> AsyncIterator[App]:
-        asking = asyncio.create_task(retention.keep_asking(ask)) if retention.days_kept(settings) else None
+        beside = [asyncio.create_task(retention.keep_asking(ask))] if retention.days_kept(settings) else []
+        if not (settings.read_only or conformance):
+            beside.append(asyncio.create_task(scheduling.keep_running(app, known, run)))
         try:
             yield app
         finally:
-            if asking is not None:
-                asking.cancel()
-                await asyncio.gather(asking, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await app.close()
 
     offered = tools.specs(read_only=settings.read_only, toolsets=settings.offered)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from mcp.shared.exceptions import MCPError
@@ -46,6 +46,7 @@ MOST_READ = 64_000
 MOST_ERROR = 4_000
 
 Next = Callable[[Any], Awaitable[Any]]
+Answer = TypeVar("Answer")
 
 
 class Admission:
@@ -76,6 +77,33 @@ class Admission:
         method = ctx.method if ctx.method in BUCKETS or ctx.method == "tools/call" else "other"
         tool = str(params.get("name", ""))[:128] if ctx.method == "tools/call" else ""
         current = CurrentCall(caller=_caller(ctx), trace_id=_trace_id())
+        return await self._observed(current, method, tool, lambda: self._admitted(ctx, call_next, current, tool))
+
+    async def alone(self, caller: Caller, tool: str, run: Callable[[], Awaitable[CallToolResult]]) -> CallToolResult:
+        """Admit a tool call that no client sent: scope, throttle and log line as for any other; never raises.
+
+        Args:
+            caller: for whom it's made.
+            run: the call, through the guard's execution.
+        """
+        current = CurrentCall(caller=caller)
+
+        async def admitted() -> CallToolResult:
+            try:
+                self._check_scope(tool, caller)
+                await self._take("tools/call", tool, caller)
+            except CourtsideError as error:
+                current.outcome = error.code
+                return refusal(error, current.request_id)
+            result: CallToolResult = _outgoing("tools/call", await run(), current)
+            return result
+
+        return await self._observed(current, "tools/call", tool, admitted)
+
+    async def _observed(
+        self, current: CurrentCall, method: str, tool: str, serve: Callable[[], Awaitable[Answer]]
+    ) -> Answer:
+        """Serve a call with its name on every log line, and one line, a count and a time at its end."""
         token = set_current(current)
         started = self._clock.monotonic()
         structlog.contextvars.bind_contextvars(
@@ -85,7 +113,7 @@ class Admission:
             structlog.contextvars.bind_contextvars(trace=current.trace_id)
         try:
             with telemetry.running():
-                return await self._admitted(ctx, call_next, current, tool)
+                return await serve()
         except asyncio.CancelledError:
             current.outcome = "cancelled"
             raise

@@ -13,6 +13,7 @@ from mcp.shared.inbound import X_MCP_HEADER_KEY
 from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
 
 from mcp_server import log
+from mcp_server.context import Caller
 from mcp_server.errors import CourtsideError, InvalidInput, NotFound
 from mcp_server.guard.admission import Admission
 from mcp_server.guard.execution import Execution
@@ -50,11 +51,12 @@ class GuardedServer(MCPServer[App]):
             queue_calls=settings.queue_calls,
             clock=app.clock,
         )
+        self._admission = Admission(self.specs, throttle, app.clock)
         # The SDK would import rich for logs that go through ours.
         with log.hidden("rich"):
             super().__init__(
                 tools=[_registered(spec) for spec in self.specs.values()],
-                middleware=[Admission(self.specs, throttle, app.clock)],
+                middleware=[self._admission],
                 **options,
             )
         self.execution = Execution(
@@ -70,6 +72,16 @@ class GuardedServer(MCPServer[App]):
             return await super(GuardedServer, self).call_tool(name, arguments, context)
 
         return await self.execution.run(name, arguments, context, unguarded)
+
+    async def call_for(self, caller: Caller, name: str, arguments: dict[str, Any]) -> CallToolResult:
+        """Call a tool for somebody who isn't there, such as at a schedule's time; a failure is a result too."""
+
+        async def run() -> CallToolResult:
+            result = await self.call_tool(name, arguments)
+            assert isinstance(result, CallToolResult)  # ours never ask for input
+            return result
+
+        return await self._admission.alone(caller, name, run)
 
     def _tool_input_schema(self, name: str) -> dict[str, Any] | None:
         # The SDK looks here, at each call over HTTP, for arguments that a header repeats, and walks the whole schema

@@ -164,6 +164,30 @@ class ModelVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """A tool that runs at certain times.
+
+    Args:
+        cron: five fields, in `timezone`, an IANA name.
+        created_by: the principal for whom it runs.
+        next_at: when it's to run next.
+        recent: how the latest runs ended, the oldest first: `due`, `at`, `code` (`ok`, `skipped` or an error's), `said`
+            and, where it began one, `job`.
+    """
+
+    name: str
+    cron: str
+    timezone: str
+    tool: str
+    arguments: Json
+    created_by: str
+    created_at: datetime
+    signature: bytes
+    next_at: datetime
+    recent: list[Json]
+
+
+@dataclass(frozen=True, slots=True)
 class Approval:
     """An approval of a model version that stands.
 

@@ -225,6 +225,22 @@ approvals = Table(
     Index(None, "name", "version", "id"),
 )
 
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("folded", _name, primary_key=True),
+    _required("name", _name),
+    _required("cron", String(100)),
+    _required("timezone", String(64)),
+    _required("tool", String(64)),
+    _required("arguments", _exact_json()),
+    _required("created_by", _caller),
+    _required("created_at", UtcDateTime),
+    _required("signature", LargeBinary),
+    _required("next_at", UtcDateTime),
+    _required("recent", _exact_json()),
+)
+
 runs = Table(
     "runs",
     metadata,

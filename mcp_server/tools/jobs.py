@@ -1,17 +1,22 @@
-"""Jobs: follow or end long work."""
+"""Jobs: follow or end long work, or have it done at certain times."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from mcp_server.context import CallContext
-from mcp_server.guard.spec import READ_ONLY, Hints
+from mcp_server.errors import Forbidden, InvalidInput
+from mcp_server.guard.arguments import validated
+from mcp_server.guard.spec import READ_ONLY, REPLACES, Hints
+from mcp_server.tools.params import NewName
 from mcp_server.tools.toolset import Toolset
-from mcp_server.workflows import following
+from mcp_server.workflows import following, scheduling
 from mcp_server.workflows.app import App
 from mcp_server.workflows.model_answers import JobReport
+from mcp_server.workflows.schedule_answers import Schedules
+from mcp_server.workflows.scheduling import Schedulable
 
 toolset = Toolset("jobs")
 
@@ -43,3 +48,48 @@ async def cancel_job(app: App, call: CallContext, job: JobRef) -> JobReport:
     Nothing half-done is kept. Next: get_job to see that it ended.
     """
     return await following.cancel(app, call, job)
+
+
+@toolset.tool(title="Schedule job", scope="train", hints=REPLACES)
+async def schedule_job(
+    app: App,
+    call: CallContext,
+    name: NewName | None = None,
+    cron: Annotated[str | None, Field(max_length=100, description="5 fields")] = None,
+    timezone: Annotated[str, Field(max_length=64)] = "UTC",
+    tool: Schedulable | None = None,
+    arguments: dict[str, Any] | None = None,
+    remove: bool = False,
+) -> Schedules:
+    """Run a tool at certain times, such as train_model every Monday on the newest version; replace or remove that.
+
+    Without name, lists schedules with their latest ends. Next: get_job.
+    """
+    if name is None:
+        if any((cron, tool, arguments, remove)):
+            raise InvalidInput("A schedule needs a name.", hint="Give name; without any argument, all are listed.")
+        return await scheduling.listed(app)
+    if remove:
+        return await scheduling.remove(app, call, name)
+    if cron is None or tool is None:
+        raise InvalidInput(
+            "A schedule needs cron and tool.", hint='Such as cron "0 6 * * 1", tool train_model and its arguments.'
+        )
+    _check(call, tool, arguments or {})
+    return await scheduling.keep(
+        app, call, scheduling.Asked(name=name, cron=cron, timezone=timezone, tool=tool, arguments=arguments or {})
+    )
+
+
+def _check(call: CallContext, tool: Schedulable, arguments: dict[str, Any]) -> None:
+    """What would be refused each time is refused now: arguments that don't fit, and what the caller may not do."""
+    from mcp_server.tools import every_spec
+
+    spec = next(one for one in every_spec() if one.name == tool)
+    if spec.scope not in call.caller.scopes:
+        raise Forbidden(
+            f"{tool} needs the scope {spec.scope}, which {call.caller.id} doesn't have.",
+            hint="Use a key whose role has it, or ask whoever runs this server.",
+            details={"scope": spec.scope},
+        )
+    validated(spec.arguments, arguments)

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 
 from mcp_server.context import Caller
 from mcp_server.errors import BadConfiguration, Unauthenticated
+from mcp_server.guard.calls import LOCAL
 from mcp_server.log import register_secret
 from mcp_server.settings import Profile, Settings, parse_api_keys
 from mcp_server.web.hosts import is_loopback
@@ -22,6 +23,15 @@ SCOPES = {
 }
 LOOPBACK = Caller("loopback", ALL_SCOPES)
 LONGEST_KEY = 512
+
+
+def principal(id: str, settings: Settings) -> Caller | None:
+    """Who an id that was stored with something is now; None where it's a key that these settings don't have."""
+    if id in (LOCAL.id, LOOPBACK.id):
+        return Caller(id, ALL_SCOPES)
+    keys = parse_api_keys(settings.api_keys) if settings.api_keys is not None else []
+    return next((Caller(id, SCOPES[role]) for name, role, _ in keys if id == f"key:{name}"), None)
+
 
 CALLER: ContextVar[Caller | None] = ContextVar("courtside_http_caller", default=None)
 """The caller of the request that is being served; also in the ASGI scope's state as `caller`."""

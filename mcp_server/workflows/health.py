@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from mcp_server import telemetry
 from mcp_server.errors import CODES, BadConfiguration, CourtsideError
+from mcp_server.workflows import scheduling
 from mcp_server.workflows.app import App
 from mcp_server.workflows.model_answers import HealthReport
 
@@ -49,6 +50,8 @@ async def report(app: App) -> HealthReport:
     jobs = await _jobs(app, attention) if stored else {}
     if stored and app.settings.mlflow_url is not None:
         await _copies(app, attention)
+    if stored:
+        attention += await scheduling.attention(app)
     errors = telemetry.recent_errors(MOST_LISTED)
     disk = await asyncio.to_thread(_disk, app.settings.data_dir)
     if disk["free_mib"] < LOW_DISK_MIB:

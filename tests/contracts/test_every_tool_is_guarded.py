@@ -30,6 +30,7 @@ CALLS = {
     "health_report": {},
     "get_job": {"job": "games"},
     "cancel_job": {"job": "games"},
+    "schedule_job": {"name": "nightly", "remove": True},
     "suggest_labels": {"dataset": "games@1"},
     "erase_subject": {"column": "a", "value": "1"},
     "delete_item": {"kind": "dataset", "item": "games@1"},

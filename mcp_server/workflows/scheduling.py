@@ -1,0 +1,257 @@
+"""Tools that run by themselves at certain times, for whom asked for it.
+
+A server that is up looks twice a minute for what is due. Of several, one's run counts: what changes something runs
+under an idempotency key made of the schedule and the time, and the time moves on once. What was missed runs once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from mcp_server.context import CallContext, Caller
+from mcp_server.errors import CODES, CourtsideError, InvalidInput, NotFound, QuotaExceeded
+from mcp_server.workflows.app import App
+from mcp_server.workflows.schedule_answers import Schedules
+
+if TYPE_CHECKING:
+    from mcp_server.storage import Storage
+    from mcp_server.storage.records import Json, Schedule
+
+MOST = 50
+MOST_ARGUMENTS = 16_000
+LONGEST_SAID = 200
+LATE = timedelta(minutes=15)
+FIRST_SECONDS, AGAIN_SECONDS = 20.0, 30.0
+
+Schedulable = Literal["import_data", "prepare_data", "validate_data", "train_model", "compare_models", "verify_model"]
+
+KEYED = frozenset({"import_data", "prepare_data", "train_model"})
+"""Of these, what takes an idempotency key; the others change nothing that twice would harm."""
+
+log = logging.getLogger("mcp_server.scheduling")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A schedule to keep.
+
+    Args:
+        arguments: that the tool takes, already checked.
+    """
+
+    name: str
+    cron: str
+    timezone: str
+    tool: Schedulable
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended.
+
+    Args:
+        code: `ok`, or the error's.
+        said: one line without text from data.
+        job: that it began, where it did.
+    """
+
+    code: str
+    said: str
+    job: str | None = None
+
+
+Run = Callable[[Caller, str, dict[str, Any]], Awaitable[Ended]]
+"""Calls a tool for somebody, through the guard; a failure is an end too."""
+
+Principal = Callable[[str], Caller | None]
+"""Who a stored id is here and now, with today's scopes; None where this server doesn't know them."""
+
+
+async def keep(app: App, call: CallContext, asked: Asked) -> Schedules:
+    """Keep a schedule, in the place of one of that name.
+
+    Raises:
+        InvalidInput: the schedule can't be read or comes too often; QuotaExceeded: too many, or too long arguments.
+    """
+    import orjson
+
+    from mcp_server.jobs import schedule
+    from mcp_server.storage import schedules
+
+    if "idempotency_key" in asked.arguments:
+        raise InvalidInput(
+            "A schedule's arguments have no idempotency_key: each run has its own.", hint="Leave it out."
+        )
+    cron = schedule.check(asked.cron, asked.timezone, app.clock.now())
+    if len(orjson.dumps(asked.arguments)) > MOST_ARGUMENTS:
+        raise QuotaExceeded(
+            f"The arguments are longer than {MOST_ARGUMENTS // 1000} kB.", hint="Name stored data rather than send it."
+        )
+    storage = await app.storage()
+    async with storage.database.transaction(call) as tx:
+        if await schedules.count(tx, but=asked.name) >= MOST:
+            raise QuotaExceeded(f"There are {MOST} schedules.", hint="Remove one that isn't needed any more.")
+        await schedules.put(
+            tx,
+            asked.name,
+            cron=cron,
+            timezone=asked.timezone,
+            tool=asked.tool,
+            arguments=dict(asked.arguments),
+            created_by=call.caller.id,
+            next_at=schedule.next_run(cron, asked.timezone, tx.now),
+        )
+        answer = _told(await schedules.all_of(tx), f"{asked.name} is kept.")
+        tx.answer(answer.model_dump(mode="json", exclude_none=True))
+        tx.about(f"schedule:{asked.name}", tool=asked.tool, cron=cron)
+    return answer
+
+
+async def remove(app: App, call: CallContext, name: str) -> Schedules:
+    """Forget a schedule; a job that it began goes on.
+
+    Raises:
+        NotFound: there's none of that name.
+    """
+    from mcp_server.storage import schedules
+
+    storage = await app.storage()
+    async with storage.database.transaction(call) as tx:
+        if not await schedules.remove(tx, name):
+            raise NotFound("There is no schedule of that name.", hint="schedule_job without arguments lists them.")
+        answer = _told(await schedules.all_of(tx), f"{name} is removed.")
+        tx.answer(answer.model_dump(mode="json", exclude_none=True))
+        tx.about(f"schedule:{name}")
+    return answer
+
+
+async def listed(app: App) -> Schedules:
+    """Every schedule, the next to run first."""
+    from mcp_server.storage import schedules
+
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        return _told(await schedules.all_of(tx), None)
+
+
+async def run_due(app: App, principal: Principal, run: Run) -> int:
+    """Run what is due, one after the other.
+
+    Args:
+        principal: who may be served here; the schedules of others are left to a server that knows them.
+    Returns:
+        how many runs were recorded.
+    """
+    from mcp_server.storage import schedules
+
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        due = await schedules.all_of(tx, due=app.clock.now())
+    recorded = 0
+    for one in due:
+        if (caller := principal(one.created_by)) is not None:
+            recorded += await _run(app, storage, one, caller, run)
+    return recorded
+
+
+async def keep_running(
+    app: App, principal: Principal, run: Run, *, first: float = FIRST_SECONDS, again: float = AGAIN_SECONDS
+) -> None:
+    """Run what is due for as long as this process lives; a failure is logged, and the next look tries again.
+
+    Args:
+        first, again: seconds before the first look and between two.
+    """
+    await asyncio.sleep(first)
+    while True:
+        try:
+            await run_due(app, principal, run)
+        except CourtsideError as failed:
+            log.warning("schedules can't be looked at (%s)", failed.code)
+        await asyncio.sleep(again)
+
+
+async def attention(app: App) -> list[dict[str, str]]:
+    """Schedules whose latest run failed, or that nobody runs, each with its runbook."""
+    from mcp_server.storage import schedules
+
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        kept = await schedules.all_of(tx)
+    now = app.clock.now()
+    found = []
+    for one in kept:
+        code = one.recent[-1]["code"] if one.recent else "ok"
+        if code in CODES:
+            what = f"Schedule {one.name} ({one.tool}) ended with {code}."
+            found.append({"what": what, "runbook": f"runbook://{CODES[code].runbook}"})
+        if now - one.next_at > LATE:
+            what = f"Schedule {one.name} was to run at {_moment(one.next_at)}, and no server has run it."
+            found.append({"what": what, "runbook": "runbook://schedule-late"})
+    return found
+
+
+async def _run(app: App, storage: Storage, one: Schedule, caller: Caller, run: Run) -> bool:
+    from mcp_server.jobs import schedule
+    from mcp_server.storage import schedules
+
+    ended = await _ended(storage, one, caller, run)
+    now = app.clock.now()
+    kept: Json = {"due": one.next_at.isoformat(), "at": now.isoformat(timespec="seconds"), "code": ended.code}
+    kept |= {"said": ended.said[:LONGEST_SAID], **({"job": ended.job} if ended.job else {})}
+    async with storage.database.transaction() as tx:
+        return await schedules.ran(
+            tx, one, next_at=schedule.next_run(one.cron, one.timezone, max(now, one.next_at)), ended=kept
+        )
+
+
+async def _ended(storage: Storage, one: Schedule, caller: Caller, run: Run) -> Ended:
+    from mcp_server.storage import jobs, schedules
+
+    if not schedules.genuine(storage.keys, one) or one.tool not in Schedulable.__args__:  # type: ignore[attr-defined]
+        return Ended("E_CORRUPT", "The schedule isn't what was asked for: its record was changed. Keep it anew.")
+    if (before := next((past["job"] for past in reversed(one.recent) if past.get("job")), None)) is not None:
+        async with storage.database.reading() as tx:
+            try:
+                going = not (await jobs.get(tx, before)).ended
+            except NotFound:
+                going = False
+        if going:
+            return Ended("skipped", f"Job {before} of an earlier run hasn't ended.", before)
+    arguments = dict(one.arguments)
+    if one.tool in KEYED:
+        # The same for every server that runs this time of this schedule, and for no other run.
+        arguments["idempotency_key"] = f"{one.name}:{one.created_at:%Y%m%d%H%M%S%f}:{one.next_at:%Y%m%d%H%M}"
+    return await run(caller, one.tool, arguments)
+
+
+def _told(kept: list[Schedule], changed: str | None) -> Schedules:
+    return Schedules(
+        schedules=[
+            {
+                "name": one.name,
+                "cron": one.cron,
+                "timezone": one.timezone,
+                "tool": one.tool,
+                "by": one.created_by,
+                "next": _moment(one.next_at),
+                "recent": one.recent[-3:],
+            }
+            for one in kept
+        ],
+        changed=changed,
+        next="It runs while a server is up; what was missed then runs once. schedule_job without arguments shows how."
+        if kept
+        else None,
+        untrusted={"arguments": {one.name: one.arguments for one in kept}} if kept else None,
+    )
+
+
+def _moment(at: Any) -> str:
+    return str(at.isoformat(timespec="minutes"))
