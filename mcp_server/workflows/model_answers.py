@@ -258,7 +258,8 @@ def _run_line(one: dict[str, Any]) -> str:
 
 def _standing(one: dict[str, Any]) -> str:
     """Stage, owner and tags of a listed version, where it has any."""
-    told = [f"stage {one['stage']}"] if "stage" in one else []
+    told = [f"standing {one['standing']}"] if "standing" in one else []
+    told += [f"stage {one['stage']}"] if "stage" in one else []
     told += [f"owner {one['owner']}"] if "owner" in one else []
     told += [f"{key}={value}" for key, value in one.get("tags", {}).items()]
     return f"; {', '.join(told)}" if told else ""
