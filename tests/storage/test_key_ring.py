@@ -121,7 +121,13 @@ async def test_the_files_are_private_and_one_private_key_is_left(
         Keys.open(folder)
 
 
-@pytest.mark.parametrize("damage", [b"", b"{}", b'{"format": "courtside.keys/1", "keys": [], "pending": null}', None])
+EMPTY_RING = b'{"format": "courtside.keys/1", "keys": [], "pending": null}'
+DEEP = b"[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"{}", EMPTY_RING, DEEP, None], ids=["no bytes", "{}", "no keys", "deep", "gone"]
+)
 async def test_a_damaged_or_missing_ring_is_refused_and_no_new_key_is_made(
     storage: Storage, make_call: Calls, tmp_path: Path, damage: bytes | None
 ) -> None:
