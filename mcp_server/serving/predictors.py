@@ -1,8 +1,8 @@
 """Compiled models, kept while they are verified.
 
-A version is loaded once: its record, its latest verification, its manifest's signature, its form's digest; then it's
-compiled. What was verified is looked at again after a few seconds, so that a version which fails a verification in
-another process stops answering here too.
+A version is loaded once: its record, its latest verification, the seals of both, its manifest's signature, its form's
+digest; then it's compiled. What was verified is looked at again after a few seconds, so that a version which fails a
+verification in another process, or is changed behind this program's back, stops answering here too.
 """
 
 from __future__ import annotations
@@ -101,10 +101,11 @@ class Predictors:
             self._loaded.pop(reference, None)
 
     async def _load(self, reference: str, known: Loaded | None) -> Loaded:
-        from mcp_server.storage import models
+        from mcp_server.storage import ledger, models
 
         async with self._storage.database.reading() as tx:
             record = await models.resolve(tx, reference)
+            wrong = await ledger.wrong(tx, record.name, record.version)
             verification = await models.latest_verification(tx, record.name, record.version)
         named = f"{record.name}@{record.version}"
         signed = self._storage.keys.check(canonical_bytes(record.manifest), record.signature, named)
@@ -117,6 +118,11 @@ class Predictors:
             )
         if not signed:
             raise _not_as_signed(record)
+        if wrong:
+            raise Unverified(
+                f"{named} doesn't answer: {ledger.TOLD[wrong[-1]]}.",
+                hint=ledger.NEXT[wrong[-1]].format(model=named),
+            )
         if known is not None and known.digest == record.digest:
             return replace(known, checked=self._clock.monotonic())
         return await self._compiled(record)

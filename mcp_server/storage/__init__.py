@@ -68,10 +68,20 @@ async def open_storage(
     from mcp_server.storage import key_changes, migrations, removal, sqlite_file
     from mcp_server.storage.audit_chain import Witness
     from mcp_server.storage.database import Database
+    from mcp_server.storage.ledger import Ledger
     from mcp_server.storage.prediction_log import open_log
 
     witness = Witness(data_dir / "keys" / "audit.head")
-    database = Database(database_url, clock=clock, artefacts=artefacts, keys=keys, witness=witness, readers=readers)
+    seals = Ledger(Witness(data_dir / "keys" / "seals.head", "seals"))
+    database = Database(
+        database_url,
+        clock=clock,
+        artefacts=artefacts,
+        keys=keys,
+        witness=witness,
+        seals=seals,
+        readers=readers,
+    )
     try:
         if database.path is not None:
             await asyncio.to_thread(sqlite_file.prepare, database.path)

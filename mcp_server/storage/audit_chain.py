@@ -86,29 +86,34 @@ def link(before: str, row: Mapping[str, Any]) -> str:
     return digest({"format": FORMAT, "before": before, "at": row["at"].isoformat(timespec="microseconds"), **content})
 
 
-def sign(keys: Keys, head: Head) -> bytes:
-    """The installation's signature over a head."""
-    return keys.sign(_signed(head))
+def sign(keys: Keys, head: Head, of: str = FORMAT) -> bytes:
+    """The installation's signature over a head.
+
+    Args:
+        of: the format of the chain, so that the head of one isn't taken for another's.
+    """
+    return keys.sign(_signed(head, of))
 
 
-def is_signed(keys: Keys, head: Head, signature: bytes) -> bool:
+def is_signed(keys: Keys, head: Head, signature: bytes, of: str = FORMAT) -> bool:
     """Whether `sign` made it, with these keys and for this head."""
-    return keys.verify(_signed(head), signature)
+    return keys.verify(_signed(head, of), signature)
 
 
-def _signed(head: Head) -> bytes:
-    return canonical_bytes({"format": FORMAT, "head": str(head)})
+def _signed(head: Head, of: str) -> bytes:
+    return canonical_bytes({"format": of, "head": str(head)})
 
 
 class Witness:
-    """The last head that this machine saw, in a file of its own.
+    """The last head that this machine saw of a chain, in a file of its own.
 
     Args:
         path: in the folder of the keys; made with the first head.
+        of: what the chain is, for a sentence.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, of: str = "audit log") -> None:
+        self.path, self._of = path, of
 
     def read(self) -> Head | None:
         """The head, or None where none was noted.
@@ -117,13 +122,13 @@ class Witness:
             InvalidInput: the file holds something else.
         """
         try:
-            return Head.parse(json.loads(self._path.read_text())["head"])
+            return Head.parse(json.loads(self.path.read_text())["head"])
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError):
             raise InvalidInput(
-                "The witness of the audit log can't be read.",
-                hint="Look who changed audit.head beside the keys; without it, the next change makes a new one.",
+                f"The witness of the {self._of} can't be read.",
+                hint=f"Look who changed {self.path.name} beside the keys; without it, the next change makes one.",
             ) from None
 
     def seen(self) -> Head | None:
@@ -144,11 +149,11 @@ class Witness:
             return
         if kept is not None and kept.place >= head.place:
             return
-        handle, draft = tempfile.mkstemp(dir=self._path.parent, prefix=".audit.")
+        handle, draft = tempfile.mkstemp(dir=self.path.parent, prefix=".audit.")
         try:
             with os.fdopen(handle, "w") as file:
                 json.dump({"head": str(head)}, file)
-            os.replace(draft, self._path)
+            os.replace(draft, self.path)
         except OSError:
             Path(draft).unlink(missing_ok=True)
             raise

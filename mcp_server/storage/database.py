@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from mcp_server import log
 from mcp_server.context import CallContext, Clock
 from mcp_server.errors import BadConfiguration, Busy, DeadlineExceeded, StorageFailed, Unsupported
-from mcp_server.storage import audit, idempotency, sqlite_file
+from mcp_server.storage import audit, idempotency, ledger, sqlite_file
 from mcp_server.storage.artefacts import Artefacts
 from mcp_server.storage.audit_chain import Witness
 from mcp_server.storage.failures import translate
@@ -46,6 +46,7 @@ class Database:
         artefacts: where a large answer goes.
         keys: for the columns that are encrypted.
         witness: is told each head of the audit log.
+        seals: of model versions; without it, one that no witness watches.
         readers: how many reading transactions run at once.
     Raises:
         BadConfiguration: the URL can't be used.
@@ -59,6 +60,7 @@ class Database:
         artefacts: Artefacts,
         keys: Keys,
         witness: Witness | None = None,
+        seals: ledger.Ledger | None = None,
         readers: int = READERS,
     ) -> None:
         self.url = parse_url(url)
@@ -66,6 +68,7 @@ class Database:
         self._artefacts = artefacts
         self._keys = keys
         self._witness = witness
+        self.ledger = seals or ledger.Ledger()
         self._finishing: set[asyncio.Future[None]] = set()
         if self.is_sqlite:
             self._writers = _sqlite_engine(self.url, size=1, begin="BEGIN IMMEDIATE")
@@ -186,6 +189,7 @@ class Database:
             call=call,
             artefacts=self._artefacts,
             keys=self._keys,
+            ledger=self.ledger,
             witness=self._witness,
         )
 
@@ -193,6 +197,7 @@ class Database:
         """Everything that belongs to the commit and can still be undone."""
         if tx.failure is not None:
             raise tx.failure
+        await ledger.complete(tx)
         if call is not None:
             if call.key is not None:
                 if tx.answer_content is None:
@@ -234,13 +239,14 @@ class Database:
 
     async def _finally(self, connection: AsyncConnection, tx: Transaction, *, may_repeat: bool) -> None:
         await _commit(connection, may_repeat=may_repeat)
-        if self._witness is None or tx.audit_head is None:
-            return
-        try:
-            await asyncio.to_thread(self._witness.note, tx.audit_head)
-        except OSError:
-            # What was committed stays so; the witness is older than the log until the next change.
-            _log.warning("the witness of the audit log couldn't be written", place=tx.audit_head.place)
+        for witness, head in ((self._witness, tx.audit_head), (self.ledger.witness, tx.sealed_head)):
+            if witness is None or head is None:
+                continue
+            try:
+                await asyncio.to_thread(witness.note, head)
+            except OSError:
+                # What was committed stays so; the witness is older than its chain until the next change.
+                _log.warning("the witness of a chain couldn't be written", place=head.place)
 
     async def _begin(self, engine: AsyncEngine, *, reading: bool) -> AsyncConnection:
         try:

@@ -1,7 +1,8 @@
 """Who answers for model versions: stage and owner, tags, and approvals, which are signed and never removed alone.
 
 An approval is signed by this installation over what it approves of which version: a row that someone wrote into the
-database by hand isn't one.
+database by hand isn't one. What stands altogether is sealed at each change, see `ledger`; a change of what isn't as
+sealed is refused.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from sqlalchemy import delete, insert, select, update
 
 from mcp_server.core.canonical import canonical_bytes
 from mcp_server.core.governance.standing import FIRST, Approvable, Stage
+from mcp_server.storage import ledger
 from mcp_server.storage.records import Approval, ModelVersion, Standing
 from mcp_server.storage.tables import approvals, standings, tags
 
@@ -51,6 +53,7 @@ async def set_standing(
     Args:
         policy: digest of the policy that let it there; None where there was none.
     """
+    await ledger.change(tx, record.name, record.version)
     fields = {"stage": stage, "owner": owner, "policy": policy, "at": tx.now}
     statement = tx.upsert(standings).values(name=record.name, version=record.version, **fields)
     await tx.execute(statement.on_conflict_do_update(index_elements=["name", "version"], set_=fields))
@@ -58,6 +61,7 @@ async def set_standing(
 
 async def set_tags(tx: Transaction, record: ModelVersion, wanted: Mapping[str, str]) -> None:
     """Give a version these tags, and no others."""
+    await ledger.change(tx, record.name, record.version)
     await tx.execute(delete(tags).where(tags.c.name == record.name, tags.c.version == record.version))
     if wanted:
         rows = [
@@ -87,6 +91,7 @@ async def approve(tx: Transaction, record: ModelVersion, stage: Approvable, *, a
     """
     if any(one.stage == stage and one.approver == approver for one in (await _approvals(tx, record))[0]):
         return False
+    await ledger.change(tx, record.name, record.version)
     row = {"name": record.name, "version": record.version, "stage": stage, "approver": approver, "at": tx.now}
     signature = tx.keys.sign(_statement(record, row))
     await tx.execute(insert(approvals).values(**row, note=note, signature=signature))
@@ -106,6 +111,8 @@ async def revoke(tx: Transaction, record: ModelVersion, stage: Approvable, *, by
         approvals.c.revoked_at.is_(None),
     )
     rows = (await tx.execute(query)).mappings().all()
+    if rows:
+        await ledger.change(tx, record.name, record.version)
     for row in rows:
         taken = {"revoked_at": tx.now, "revoked_by": by}
         # In the place of the first signature: emptied by hand, these two fields don't bring the approval back.
@@ -132,6 +139,20 @@ async def in_stage(
     if name is not None:
         query = query.where(standings.c.name == name)
     return [(row.name, row.version, row.stage) for row in await tx.execute(query)]
+
+
+async def begin_again(tx: Transaction, record: ModelVersion) -> bool:
+    """Have nothing known of a version whose standing isn't as sealed, and seal that.
+
+    Returns:
+        whether it wasn't as sealed.
+    """
+    await ledger.begin_again(tx)
+    parts = await ledger.wrong(tx, record.name, record.version)
+    if "standing" in parts:
+        await remove(tx, record)
+        ledger.seal(tx, record.name, record.version, "standing")
+    return "standing" in parts
 
 
 async def remove(tx: Transaction, record: ModelVersion) -> None:

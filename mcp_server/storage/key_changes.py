@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from mcp_server.context import CallContext
+from mcp_server.storage import ledger
 from mcp_server.storage.tables import audit
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ async def revoke(database: Database, keys: Keys, call: CallContext, key: str, wh
         ring = await _settled(tx)
         # This transaction's own row has the head of the log signed anew, by the key that signs now.
         change = ring.propose_revocation(key, tx.now, why)
+        await ledger.sign_again(tx)
         tx.about(f"key:{key}", change=change.token, do="revoke", why=why)
     await finish(database, keys)
     return keys.ring.get(key)

@@ -304,7 +304,7 @@ class SigningKeys:
         refuse_readable(folder / RING)
         try:
             content = _Content.of_bytes((folder / RING).read_bytes())
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):  # the last: lists in lists in lists
             raise _damaged(folder / RING) from None
         path = self._path_of(content)
         refuse_readable(path)

@@ -10,7 +10,7 @@ from sqlalchemy import Select, and_, delete, func, insert, or_, select, update
 from mcp_server.core.governance.standing import FIRST, Stage
 from mcp_server.core.names import check_name, fold_name, parse_reference
 from mcp_server.errors import Conflict, NotFound
-from mcp_server.storage import governance, versions
+from mcp_server.storage import governance, ledger, versions
 from mcp_server.storage.pages import contains, number_after, page_of, rows_wanted
 from mcp_server.storage.records import Json, ModelSummary, ModelVersion, Page, Verdict, Verification
 from mcp_server.storage.tables import assessments, models, standings, tags, verifications
@@ -74,9 +74,13 @@ async def add_version(
         "run_id": run_id,
         "created_by": created_by,
     }
-    return await versions.add(
+    number = await next_version(tx, name)
+    added = await versions.add(
         tx, models, ModelVersion, fields, or_(models.c.digest == digest, models.c.run_id == run_id)
     )
+    if added.version == number:
+        ledger.seal(tx, added.name, added.version, *ledger.PARTS)
+    return added
 
 
 async def next_version(tx: Transaction, name: str) -> int:
@@ -216,6 +220,7 @@ async def set_verification(
     await tx.execute(
         insert(verifications).values(name=known, version=version, verdict=verdict, checks=checks, at=tx.now)
     )
+    ledger.seal(tx, known, version, "verdict")
     return found
 
 

@@ -241,6 +241,26 @@ schedules = Table(
     _required("recent", _exact_json()),
 )
 
+seals = Table(
+    "seals",
+    metadata,
+    Column("place", _big, primary_key=True, autoincrement=False),
+    _required("name", _name),
+    _required("version", Integer),
+    _required("part", String(10)),
+    _required("state", _digest),
+    _required("chain", _digest),
+)
+
+seals_head = Table(
+    "seals_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # There is one.
+    _required("place", _big),
+    _required("chain", _digest),
+    _required("signature", LargeBinary),
+)
+
 runs = Table(
     "runs",
     metadata,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mcp_server.storage.artefacts import Artefacts
     from mcp_server.storage.audit_chain import Head, Witness
     from mcp_server.storage.keys import Keys
+    from mcp_server.storage.ledger import Ledger, Part
 
 T = TypeVar("T")
 
@@ -44,6 +45,7 @@ class Transaction:
         call: CallContext | None,
         artefacts: Artefacts,
         keys: Keys,
+        ledger: Ledger,
         witness: Witness | None = None,
     ) -> None:
         self.now = now
@@ -51,6 +53,11 @@ class Transaction:
         self.artefacts = artefacts
         self.keys = keys
         self.witness = witness
+        self.ledger = ledger
+        # Before the first statement: the transaction sees this head or a later one.
+        self.sealed_before = ledger.seen()
+        self.sealing: dict[tuple[str, int], set[Part]] = {}
+        self.sealed_head: Head | None = None
         self.subject: str | None = None
         self.details: dict[str, Any] = {}
         self.answer_content: bytes | None = None

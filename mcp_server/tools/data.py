@@ -27,6 +27,16 @@ def _parameters_are_texts(options: object) -> object:
     return options
 
 
+def _no_groups(roles: object) -> object:
+    """Say where groups are stated, which isn't by a role."""
+    if isinstance(roles, dict) and any(role in ("sensitive", "protected", "group") for role in roles.values()):
+        raise ValueError(
+            "what models are compared by is no role: import, then prepare_data with the step "
+            '{"do": "contract", "change": {"columns": {"COLUMN": {"sensitive": true}}}}'
+        )
+    return roles
+
+
 @toolset.tool(title="Import data", scope="data", hints=BRINGS_IN, seconds=300.0, keyed=True)
 async def import_data(
     app: App,
@@ -39,7 +49,7 @@ async def import_data(
     since: Annotated[Column | None, Field(description="rows beyond its maximum")] = None,
     target: Column | None = None,
     time: Column | None = None,
-    roles: dict[str, Role] | None = None,
+    roles: Annotated[dict[str, Role] | None, BeforeValidator(_no_groups)] = None,
     derived: Annotated[dict[str, Expression] | None, Field(max_length=50, description='{"win": "home > away"}')] = None,
     filter: Annotated[Expression | None, Field(description='"season >= 1985"')] = None,
     options: Annotated[

@@ -113,6 +113,8 @@ class Reviewed(Reply):
     guarded: list[str] = Field(default_factory=list)
     policy: str | None = None
     changed: list[str] = Field(default_factory=list)
+    not_as_signed: list[str] = Field(default_factory=list)
+    lacks: list[dict[str, str]] = Field(default_factory=list)
 
     def lines(self) -> list[str]:
         tags = ", ".join(f"{key}={value}" for key, value in self.tags.items())
@@ -123,6 +125,12 @@ class Reviewed(Reply):
             else f"Approved for {one['stage']} by {one['by']}, {one['at']}."
             for one in self.approvals
         ]
+        told += [f"Not as signed: {what}; none of that counts." for what in self.not_as_signed]
+        if self.lacks:
+            told.append("For production it lacks:")
+            told += [f"- {one['rule']}: {one['found']} {one['step']}" for one in self.lacks]
+        elif self.stage != "production":
+            told.append("Nothing is known to keep it from production.")
         told.append(f"Changed: {', '.join(self.changed)}." if self.changed else "Nothing was changed.")
         if self.policy is None:
             return [*told, "No policy guards a stage: COURTSIDE_POLICY_FILE names none."]

@@ -18,6 +18,7 @@ from mcp_server.workflows.fairness import (
     compare_groups,
     rounded,
     subject,
+    verdict_of,
 )
 from mcp_server.workflows.held_out import held_out_rows
 from mcp_server.workflows.model_answers import decided
@@ -40,8 +41,8 @@ class ExplainingRequest:
         fixed: columns that a change may not touch.
         move: of a model of numbers, the change of its answer that is looked for.
         groups: columns whose groups are compared; an empty list for those that the contract states to be sensitive.
-        limits: rate to the least ratio of a share, or to the largest difference of anything else; where none is given,
-            those of the contract hold for its sensitive columns.
+        limits: rate to the least ratio of a share, or to the largest difference of anything else: what if these held,
+            beside those of the contract, which hold for its sensitive columns.
     """
 
     model: str
@@ -79,7 +80,7 @@ async def explain(app: App, call: CallContext, request: ExplainingRequest) -> Ex
         found = await _run(app, call, "explain_overall", arguments)
         return _overall(loaded, _judged(table, found, arguments["held_out"]), found)
     asked = asked_of(request.groups, request.limits, table, loaded.predictor.form.task)
-    found = await compare_groups(app, call, loaded, record, table, asked.columns, asked.limits)
+    found = await compare_groups(app, call, loaded, record, table, asked.columns, asked.limits, asked.what_if)
     return _groups(loaded, _judged(table, found, found["held_out"]), found, asked)
 
 
@@ -184,11 +185,10 @@ def _overall(loaded: Loaded, where: str, found: dict[str, Any]) -> Explained:
 def _groups(loaded: Loaded, where: str, found: dict[str, Any], asked: Asked) -> Explained:
     apart = Apart()
     told = [column_apart(one, apart) for one in found["columns"]]
-    verdicts = [one["verdict"] for one in told if one["verdict"] is not None]
-    gates = ""
-    if verdicts:
-        state = "fail" if "fail" in verdicts else "pass" if set(verdicts) == {"pass"} else "can't tell"
-        gates = f" Gates{' of the contract' if asked.stated else ''}: {state}."
+    held = verdict_of([one["verdict"] for one in told if one["verdict"] is not None])
+    what_if = verdict_of([gate["verdict"] for one in told for gate in one.get("what_if", ())])
+    gates = "" if held is None else f" Gates of the contract: {held}."
+    gates += "" if what_if is None else f" With the limits asked about: {what_if}."
     if asked.unfit:
         gates += f" The contract also limits {', '.join(asked.unfit)}, which this model doesn't have."
     selected = "" if found["positive"] is None else f" Selected means answered {apart.value(found['positive'])}."

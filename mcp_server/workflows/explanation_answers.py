@@ -113,7 +113,7 @@ def fairness_lines(one: dict[str, Any]) -> list[str]:
     told += [_gaps(name, one) for name in dict.fromkeys(gap["group"] for gap in one["gaps"])]
     if not one["gaps"]:
         told.append(_no_gap(one))
-    told += [_gate(rate, one["gates"]) for rate in dict.fromkeys(gate["rate"] for gate in one["gates"])]
+    told += _gates(one["gates"]) + _gates(one.get("what_if", []), "What if it were held to")
     if one["conflicts"]:
         told.append(_conflict(one["conflicts"], one["reference"]))
     for proxy in one["proxies"]:
@@ -136,8 +136,8 @@ def _groups_in_short(one: dict[str, Any], room: int) -> list[str]:
         f"{_figure(rates[reference, gap['rate']])}, {_signed(gap['difference'][0])}{_range(*gap['difference'][1:])}"
         for gap in sorted(one["gaps"], key=_sureness)
     ]
-    gates = sorted(one["gates"], key=lambda gate: _ORDER.get(gate["verdict"], len(_ORDER)))
-    rest = [_gate(rate, _first_of(gates, rate)) for rate in dict.fromkeys(gate["rate"] for gate in gates)]
+    rest = _gates(one["gates"], most=MOST_GAPS)
+    rest += _gates(one.get("what_if", []), "What if it were held to", most=MOST_GAPS)
     rest += gaps[:MOST_GAPS] or [_no_gap(one)]
     if one["conflicts"]:
         named = ", ".join(
@@ -167,10 +167,6 @@ def _sureness(gap: dict[str, Any]) -> float:
     return -float(max(low, -high))
 
 
-def _first_of(gates: list[dict[str, Any]], rate: str) -> list[dict[str, Any]]:
-    return [gate for gate in gates if gate["rate"] == rate][:MOST_GAPS]
-
-
 def _no_gap(one: dict[str, Any]) -> str:
     if any(group["small"] for group in one["groups"] if group["name"] == one["reference"]):
         return f"{one['reference']} is too small to hold the others against: nothing is concluded."
@@ -189,10 +185,17 @@ def _gaps(group: str, one: dict[str, Any]) -> str:
     return f"Gaps of {group}: {'; '.join(shown)}."
 
 
-def _gate(rate: str, gates: list[dict[str, Any]]) -> str:
+def _gates(gates: list[dict[str, Any]], called: str = "Gate,", most: int | None = None) -> list[str]:
+    """Each limit with its verdict for each group; where only some are told, the gravest first."""
+    if most is not None:
+        gates = sorted(gates, key=lambda gate: _ORDER.get(gate["verdict"], len(_ORDER)))
+    limits = dict.fromkeys((gate["rate"], gate["kind"], gate["limit"]) for gate in gates)
+    of = {one: [gate for gate in gates if (gate["rate"], gate["kind"], gate["limit"]) == one] for one in limits}
+    return [_gate(called, *one, of[one][:most]) for one in limits]
+
+
+def _gate(called: str, rate: str, kind: str, limit: float, gates: list[dict[str, Any]]) -> str:
     """One limit with its verdict for each group."""
-    gates = [gate for gate in gates if gate["rate"] == rate]
-    kind, limit = gates[0]["kind"], gates[0]["limit"]
     asked = f"{_figure(limit)} to {_figure(1 / limit)}" if kind == "ratio" else f"at most {_figure(limit)}"
     shown = []
     for gate in gates:
@@ -200,7 +203,7 @@ def _gate(rate: str, gates: list[dict[str, Any]]) -> str:
         found = "" if value is None else f" {_figure(value)}{_range(low, high)}"
         few = f", {gate['reason']}" if gate["reason"] and "both sides" not in gate["reason"] else ""
         shown.append(f"{gate['verdict']} for {gate['group']}{found}{few}")
-    return f"Gate, {kind} of {rate} {asked}: {'; '.join(shown)}."
+    return f"{called} {kind} of {rate} {asked}: {'; '.join(shown)}."
 
 
 def _conflict(conflicts: list[dict[str, Any]], reference: str) -> str:

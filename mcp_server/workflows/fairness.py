@@ -36,14 +36,14 @@ class Asked:
     """Whose groups are compared, and what is asked of each.
 
     Args:
-        limits: column to its limits.
-        stated: whether these are the contract's.
+        limits: column to those of the contract.
+        what_if: limits that are asked about beside them, of each column.
         unfit: rates that the contract limits and that such a model doesn't have.
     """
 
     columns: list[str]
     limits: dict[str, list[StatedLimit]]
-    stated: bool = False
+    what_if: tuple[StatedLimit, ...] = ()
     unfit: tuple[str, ...] = ()
 
 
@@ -52,24 +52,21 @@ def asked_of(groups: Sequence[str], stated: Mapping[str, float], table: DatasetV
 
     Args:
         groups: columns; none for those that the contract states to be sensitive.
-        stated: rate to the least ratio of a share, or to the largest difference of anything else; where there is none,
-            the contract's limits hold for its sensitive columns.
+        stated: rate to the least ratio of a share, or to the largest difference of anything else: what would be if
+            these were limits. Those of the contract hold for its sensitive columns all the same.
     """
     from mcp_server.core.contract import from_dict
     from mcp_server.core.contract.fairness import RATES, SHARES, StatedLimit, stated_limits
 
     contract = from_dict(table.contract)
     columns = list(dict.fromkeys(groups)) or _sensitive(table, contract.sensitive)
-    if stated:
-        limits = [
-            StatedLimit(rate, "ratio" if rate in SHARES else "difference", value)
-            for rate, value in sorted(stated.items())
-        ]
-        return Asked(columns, dict.fromkeys(columns, limits))
+    what_if = tuple(
+        StatedLimit(rate, "ratio" if rate in SHARES else "difference", value) for rate, value in sorted(stated.items())
+    )
     every = stated_limits(contract.fairness)
     limits = [one for one in every if one.rate in RATES[task]]
     unfit = tuple(dict.fromkeys(one.rate for one in every if one.rate not in RATES[task]))
-    return Asked(columns, {name: limits for name in columns if name in contract.sensitive}, bool(every), unfit)
+    return Asked(columns, {name: limits for name in columns if name in contract.sensitive}, what_if, unfit)
 
 
 async def hold_groups(
@@ -197,17 +194,44 @@ async def compare_groups(
     table: DatasetVersion,
     columns: list[str],
     limits: Mapping[str, Sequence[StatedLimit]],
+    what_if: Sequence[StatedLimit] = (),
 ) -> dict[str, Any]:
-    """Compare groups in the child, and keep it for the card unless nothing may be written."""
+    """Compare groups in the child, and keep it for the card unless nothing may be written.
+
+    Args:
+        limits: column to what holds for it.
+        what_if: what is ruled on beside that, of each column; it decides nothing.
+    """
     arguments = await arguments_of(app, loaded, record, table)
     arguments["held_out"] = await held_out_rows(await app.storage(), record, table)
-    asked = {"groups": columns, "limits": {name: [list(one) for one in every] for name, every in limits.items()}}
+    every = {name: dict.fromkeys([*limits.get(name, ()), *what_if]) for name in columns}
+    asked = {"groups": columns, "limits": {name: [list(one) for one in some] for name, some in every.items() if some}}
     found = await (await app.compute()).run(
         "judge_groups", arguments | asked, timeout=call.remaining(), progress=call.report
     )
+    if what_if:
+        for one, name in zip(found["columns"], columns, strict=True):
+            one.update(_parted(one["gates"], limits.get(name, ()), what_if))
     if not app.settings.read_only:
         await _keep(app, call, loaded, table, found)
     return {**found, "held_out": arguments["held_out"]}
+
+
+def _parted(
+    gates: list[dict[str, Any]], limits: Sequence[StatedLimit], what_if: Sequence[StatedLimit]
+) -> dict[str, Any]:
+    """The rulings on what holds, with their verdict, and those on what would be."""
+    holding, asked = (
+        [gate for gate in gates if (gate["rate"], gate["kind"], gate["limit"]) in some] for some in (limits, what_if)
+    )
+    return {"gates": holding, "verdict": verdict_of([gate["verdict"] for gate in holding]), "what_if": asked}
+
+
+def verdict_of(verdicts: Sequence[str]) -> str | None:
+    """What several verdicts on groups are together; None of none."""
+    if not verdicts:
+        return None
+    return "fail" if "fail" in verdicts else "pass" if set(verdicts) == {"pass"} else "can't tell"
 
 
 def column_apart(one: dict[str, Any], apart: Apart) -> dict[str, Any]:
@@ -229,6 +253,7 @@ def column_apart(one: dict[str, Any], apart: Apart) -> dict[str, Any]:
             "gaps": [named(part) for part in one["gaps"]],
             "conflicts": [named(part) for part in one["conflicts"]],
             "gates": [named(part) for part in one["gates"]],
+            **({"what_if": [named(part) for part in one["what_if"]]} if "what_if" in one else {}),
             "proxies": [{**named(part), "column": apart.value(part["column"])} for part in one["proxies"]],
         }
     )

@@ -97,11 +97,24 @@ async def check(settings: Settings, gates: Gates | None, policy: Path | None = N
         if rules is not None:
             for reference, stage in await _staged(app, rules) if gates is None else _asked(gates):
                 outcomes += await _policed(app, call, rules, reference, stage)
-        return outcomes
+        known = {one.subject for one in outcomes}
+        return outcomes + [one for one in await _unsealed(app) if gates is None and one.subject not in known]
 
 
 def _asked(gates: Gates) -> list[tuple[str, Approvable]]:
     return [(model.model, model.stage) for model in gates.models if model.stage is not None]
+
+
+async def _unsealed(app: App) -> list[Outcome]:
+    """Every version that isn't as signed: it may have been put out of a stage just so that nobody looks at it."""
+    from mcp_server.storage import ledger
+
+    async with (await app.storage()).database.reading() as tx:
+        wrong = await ledger.not_as_sealed(tx)
+    return [
+        Outcome(f"{name}@{version}", "sealed", "failed", f"Not as signed: {ledger.TOLD[parts[0]]}.")
+        for (name, version), parts in wrong.items()
+    ]
 
 
 async def _staged(app: App, rules: Policy) -> list[tuple[str, Approvable]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from mcp_server.context import CallContext
-from mcp_server.core.governance.standing import Approvable, Stage, check_owner, check_tags
+from mcp_server.core.governance.standing import FIRST, Approvable, Stage, check_owner, check_tags
 from mcp_server.errors import InvalidInput, NotFound, PolicyUnmet
 from mcp_server.settings import Settings, parse_api_keys
 from mcp_server.workflows import policy as policies
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mcp_server.storage.transaction import Transaction
 
 MOST_TOLD = 8
+MOST_LACKING = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,12 @@ async def review(app: App, call: CallContext, asked: Review) -> Reviewed:
 
     Raises:
         InvalidInput: an owner, tag or note that can't be; NotFound: no such version, or no approval to take back.
+        CorruptArtefact: what was decided before isn't as signed; nothing is changed.
         PolicyUnmet: the policy doesn't let it into the stage, or the caller approve it; nothing was changed.
         BadConfiguration: the policy can't be read.
     """
     _check(asked, app.settings)
-    from mcp_server.storage import governance, models
+    from mcp_server.storage import governance, ledger, models
 
     policy = await policies.stated(app.settings)
     storage = await app.storage()
@@ -72,6 +74,7 @@ async def review(app: App, call: CallContext, asked: Review) -> Reviewed:
         gates = await policies.gates_of(app, replace(call, key=None), policy.stages[into], reference)
     async with storage.database.transaction(call) as tx:
         record = await models.resolve(tx, reference)
+        await ledger.require(tx, record.name, record.version)
         before = await governance.get(tx, record)
         changed = await _decide(tx, call, record, before, asked, policy)
         owner = asked.owner or before.owner
@@ -93,6 +96,11 @@ async def review(app: App, call: CallContext, asked: Review) -> Reviewed:
 def _check(asked: Review, settings: Settings) -> None:
     if (asked.approve or asked.revoke) and not (asked.note or "").strip():
         raise InvalidInput("An approval needs a note, and so does taking it back.", hint="Say what it rests on.")
+    if asked.note and ("\0" in asked.note or not _encodes(asked.note)):
+        # PostgreSQL stores neither; a note is refused alike wherever it would go.
+        raise InvalidInput(
+            "The note holds a NUL character or half of a surrogate pair.", hint="Send text that is valid Unicode."
+        )
     if asked.note and not (asked.approve or asked.revoke):
         raise InvalidInput("A note goes with an approval.", hint="Give approve or revoke, or leave note out.")
     if asked.approve and asked.approve == asked.revoke:
@@ -101,6 +109,14 @@ def _check(asked: Review, settings: Settings) -> None:
         keys = () if settings.api_keys is None else parse_api_keys(settings.api_keys)
         check_owner(asked.owner, frozenset(name for name, _, _ in keys))
     check_tags({key: value for key, value in asked.tags.items() if value is not None})
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _guarded(policy: Policy | None, stage: Stage | None) -> tuple[Policy, Approvable] | None:
@@ -174,9 +190,13 @@ async def _require(
 async def _told(
     tx: Transaction, record: ModelVersion, standing: Standing, policy: Policy | None, changed: list[str]
 ) -> Reviewed:
-    from mcp_server.storage import governance
+    from mcp_server.storage import governance, ledger
 
     reference = f"{record.name}@{record.version}"
+    wrong = await ledger.wrong(tx, record.name, record.version)
+    if "standing" in wrong:
+        # Nothing of it is known to have been decided by anyone.
+        standing = replace(standing, stage=FIRST, owner=None, policy=None, tags={}, approvals=(), unsigned=())
     notes = {f"{one.stage} by {one.approver}": one.note for one in standing.approvals}
     others = [
         f"{name}@{version}"
@@ -200,6 +220,41 @@ async def _told(
         guarded=[] if policy is None else sorted(policy.stages),
         policy=None if policy is None else policy.digest,
         changed=changed,
+        not_as_signed=[ledger.TOLD[part] for part in wrong],
+        lacks=await _lacking(tx, record, standing, policy),
         next=following,
         untrusted={"notes": notes} if notes else None,
     )
+
+
+_STEPS = {
+    "sealed": "docs/guides/governance.md, Not as signed, says what a person does.",
+    "verified": "Call verify_model.",
+    "barred": "docs/guides/keys.md says how membership is overridden; or train again.",
+    "verified_within_days": "Call verify_model.",
+    "approvals": "Someone calls review_model with approve production and a note.",
+    "owner": "Call review_model with owner.",
+    "tags": "Call review_model with tags.",
+    "card_complete": "For groups call explain_model with groups; intervals need more test rows.",
+    "data_contract": "State promises by a step contract of prepare_data, then train on it.",
+    "validation": "Call validate_data on its data.",
+    "max_age_days": "Call train_model and move the new version.",
+    "gates": "They are measured when it is moved; courtside check measures them before.",
+}
+
+
+async def _lacking(
+    tx: Transaction, record: ModelVersion, standing: Standing, policy: Policy | None
+) -> list[dict[str, str]]:
+    """What a version that isn't in production would need for it, as far as that's known without measuring; bounded."""
+    from mcp_server.core.governance.judge import judge_version, not_barred
+
+    if standing.stage == "production":
+        return []
+    facts = await policies.facts_of(tx, record, standing)
+    rules = None if policy is None else policy.stages.get("production")
+    judged = not_barred(facts, "production") if rules is None else judge_version(rules, facts, "production")
+    lacking = [{"rule": one.gate, "found": one.detail} for one in judged if one.state != "passed"]
+    if rules is not None and rules.gates is not None:
+        lacking.append({"rule": "gates", "found": "Not measured by a look."})
+    return [one | {"step": _STEPS[one["rule"]]} for one in lacking[:MOST_LACKING]]

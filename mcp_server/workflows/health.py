@@ -126,20 +126,28 @@ async def _worker(app: App) -> dict[str, Any]:
 
 
 async def _models(app: App, attention: list[dict[str, str]]) -> dict[str, Any]:
-    from mcp_server.storage import models
+    from mcp_server.storage import ledger, models
 
     storage = await app.storage()
     async with storage.database.reading() as tx:
         page = await models.list_page(tx, limit=100)
         total = await models.count(tx)
+        wrong = [f"{name}@{version}" for name, version in await ledger.not_as_sealed(tx)]
+    if wrong:
+        what = f"Not as signed, so without answers: {_first(wrong)}."
+        attention.append({"what": what, "runbook": "runbook://verification-failed"})
     await _guarded(app, attention)
-    await _revoked(app, attention)
+    revoked = await _revoked(app, attention)
+    silent = {*wrong, *revoked}
     now = app.clock.now()
     rows = []
     for model in page.items:
         reference = f"{model.name}@{model.version}"
         age = now - model.created_at
-        rows.append({"model": reference, "age_days": age.days, "verification": model.verdict or "not verified"})
+        verification: str = model.verdict or "not verified"
+        if reference in silent:
+            verification = "not as signed" if reference in wrong else "key revoked"
+        rows.append({"model": reference, "age_days": age.days, "verification": verification})
         if model.verdict == "failed":
             attention.append(
                 {
@@ -160,14 +168,19 @@ async def _models(app: App, attention: list[dict[str, str]]) -> dict[str, Any]:
     }
 
 
-async def _revoked(app: App, attention: list[dict[str, str]]) -> None:
+def _first(names: list[str]) -> str:
+    rest = len(names) - MOST_RULES
+    return ", ".join(names[:MOST_RULES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+async def _revoked(app: App, attention: list[dict[str, str]]) -> list[str]:
     """Versions that don't answer since the key that signed them was revoked, whatever their last verification said."""
     from mcp_server.core.canonical import canonical_bytes
     from mcp_server.storage import models
 
     storage = await app.storage()
     if not any(key.state == "revoked" for key in storage.keys.ring.keys):
-        return
+        return []
     async with storage.database.reading() as tx:
         signed = await models.signed(tx)
     revoked = []
@@ -176,11 +189,9 @@ async def _revoked(app: App, attention: list[dict[str, str]]) -> None:
         if signer is not None and signer.state == "revoked":
             revoked.append(f"{name}@{version}")
     if revoked:
-        told = ", ".join(revoked[:MOST_RULES]) + (
-            f" and {len(revoked) - MOST_RULES} more" * (len(revoked) > MOST_RULES)
-        )
-        what = f"Signed with a key that was revoked, so without answers: {told}."
+        what = f"Signed with a key that was revoked, so without answers: {_first(revoked)}."
         attention.append({"what": what, "runbook": "runbook://verification-failed"})
+    return revoked
 
 
 async def _guarded(app: App, attention: list[dict[str, str]]) -> None:

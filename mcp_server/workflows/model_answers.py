@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from mcp_server.workflows.comparison_answers import gain
-from mcp_server.workflows.reply import Reply, bounds, counted, number
+from mcp_server.workflows.reply import Reply, bounds, counted, number, places
 
 MOST_TOLD = 10
 
@@ -218,8 +218,17 @@ def _value(one: dict[str, Any]) -> str:
         return f"{one['value']} with probability {number(one['probability'])}"
     if "interval" in one:
         low, high = one["interval"]
-        return f"{number(one['value'])} ({one['level']:.0%} interval {number(low)} to {number(high)})"
-    return str(one["value"])
+        return f"{_significant(one['value'])} ({one['level']:.0%} interval {_significant(low)} to {_significant(high)})"
+    return _significant(one["value"]) if isinstance(one["value"], float) else str(one["value"])
+
+
+def _significant(value: float) -> str:
+    """Six significant digits, and every whole unit, of a number that isn't very small or very large.
+
+    >>> _significant(12.345678901234), _significant(1234567.25), _significant(1.23456789e-20)
+    ('12.3457', '1234567.2', '1.23457e-20')
+    """
+    return number(value, places(value)) if 1e-6 < abs(value) < 1e15 or not value else f"{value:.6g}"
 
 
 class Models(Reply):
@@ -258,7 +267,8 @@ def _run_line(one: dict[str, Any]) -> str:
 
 def _standing(one: dict[str, Any]) -> str:
     """Stage, owner and tags of a listed version, where it has any."""
-    told = [f"stage {one['stage']}"] if "stage" in one else []
+    told = [f"standing {one['standing']}"] if "standing" in one else []
+    told += [f"stage {one['stage']}"] if "stage" in one else []
     told += [f"owner {one['owner']}"] if "owner" in one else []
     told += [f"{key}={value}" for key, value in one.get("tags", {}).items()]
     return f"; {', '.join(told)}" if told else ""

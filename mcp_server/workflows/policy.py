@@ -72,8 +72,9 @@ async def facts_of(tx: Transaction, record: ModelVersion, standing: Standing) ->
     from mcp_server.core.contract.keeping import promises
     from mcp_server.core.governance.judge import VersionFacts
     from mcp_server.serving import seals
-    from mcp_server.storage import assessments, models, validations
+    from mcp_server.storage import assessments, ledger, models, validations
 
+    wrong = await ledger.wrong(tx, record.name, record.version)
     verification = await models.latest_verification(tx, record.name, record.version)
     proven = None
     if verification is not None and verification.verdict == "passed" and seals.genuine(tx.keys, record, verification):
@@ -95,6 +96,7 @@ async def facts_of(tx: Transaction, record: ModelVersion, standing: Standing) ->
         barred=None
         if proven is None
         else next((one["detail"] for one in proven.checks if one["state"] == "barred"), None),
+        unsealed=f"Not as signed: {' and '.join(ledger.TOLD[part] for part in wrong)}." if wrong else None,
     )
 
 

@@ -11,7 +11,7 @@ from mcp_server.errors import CorruptArtefact, InvalidInput, QuotaExceeded
 from mcp_server.workflows.app import App
 from mcp_server.workflows.describing import find
 from mcp_server.workflows.model_answers import Predicted, decided
-from mcp_server.workflows.reply import token
+from mcp_server.workflows.reply import places, token
 from mcp_server.workflows.verifying import note_unreadable
 
 if TYPE_CHECKING:
@@ -211,6 +211,9 @@ def _shown(loaded: Loaded, index: int, record: PredictionRecord, answer: Answer)
     value: Any = answer.value
     if isinstance(value, str):
         value = classes[value]
+    elif isinstance(value, float):
+        # The log keeps it exactly; no model knows its answer to 16 digits.
+        value = round(value, places(value))
     one: dict[str, Any] = {"row": index + 1, "id": record.id, "value": value}
     if answer.probability is not None:
         one["probability"] = round(answer.probability, 6)
@@ -218,7 +221,7 @@ def _shown(loaded: Loaded, index: int, record: PredictionRecord, answer: Answer)
         ranked = sorted(answer.probabilities.items(), key=lambda pair: -pair[1])[:MOST_CLASSES]
         one["probabilities"] = {classes[name]: round(share, 6) for name, share in ranked}
     if answer.interval is not None:
-        one["interval"] = [round(bound, 6) for bound in answer.interval]
+        one["interval"] = [round(bound, places(bound)) for bound in answer.interval]
         one["level"] = form.interval.level if form.interval else None
     if answer.flags:
         inputs = _shown_names(loaded.predictor.required + loaded.predictor.optional, "input")

@@ -7,6 +7,7 @@ lines, built from numbers, names that passed `core.names` and sentences of ours.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -67,6 +68,15 @@ def number(value: float, digits: int = 4) -> str:
     if text.startswith("-0."):
         return "−" + text[2:]
     return "0" if text in ("-0", "") else text.replace("-", "−")
+
+
+def places(value: float, digits: int = 6) -> int:
+    """How many places after the point show so many significant digits; at least one.
+
+    >>> places(0.000123456789), places(12.3456789), places(123456789.0)
+    (9, 4, 1)
+    """
+    return max(1, digits - 1 - math.floor(math.log10(abs(value)))) if value else 1
 
 
 def counted(n: int, noun: str, plural: str | None = None) -> str:

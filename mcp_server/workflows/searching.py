@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from mcp_server.workflows.model_answers import Models
 from mcp_server.workflows.reply import token
 
 if TYPE_CHECKING:
+    from mcp_server.storage.ledger import Part
     from mcp_server.storage.records import ModelSummary, Page
     from mcp_server.storage.transaction import Transaction
 
@@ -26,7 +28,7 @@ async def search(app: App, query: str | None, limit: int, cursor: str | None) ->
     Args:
         query: a part of their names, or name@version; words such as `stage:production`; a prediction that one has made.
     """
-    from mcp_server.storage import governance, models
+    from mcp_server.storage import governance, ledger, models
 
     wanted = parse_filters(query)
     name, version = _reference(wanted.text)
@@ -46,8 +48,13 @@ async def search(app: App, query: str | None, limit: int, cursor: str | None) ->
         following = _next(bool(page.items), query)
         if not page.items and query is not None and query.startswith(PREDICTION):
             page, following = await _behind(tx, query)
-        tags = await governance.tags_of(tx, [(model.name, model.version) for model in page.items])
-    rows = [_row(model, tags.get((model.name, model.version), {})) for model in page.items]
+        found = [(model.name, model.version) for model in page.items]
+        tags = await governance.tags_of(tx, found)
+        wrong = await ledger.not_as_sealed(tx, found)
+    rows = [
+        _row(model, tags.get((model.name, model.version), {}), wrong.get((model.name, model.version), ()))
+        for model in page.items
+    ]
     return Models(models=rows, cursor=page.next_cursor, next=following)
 
 
@@ -74,8 +81,14 @@ async def _behind(tx: Transaction, prediction: str) -> tuple[Page[ModelSummary],
     return page, f"{data}lineage://{made.id} leads all the way back."
 
 
-def _row(model: ModelSummary, tags: dict[str, str]) -> dict[str, Any]:
+def _row(model: ModelSummary, tags: dict[str, str], wrong: Sequence[Part]) -> dict[str, Any]:
+    """A version in a list; what of it isn't as sealed is said to be so, and not repeated."""
     metrics = model.metrics.get("test", {})
+    standing = {
+        **({} if model.stage == FIRST else {"stage": model.stage}),
+        **({} if model.owner is None else {"owner": model.owner}),
+        **({"tags": tags} if tags else {}),
+    }
     return {
         "model": f"{check_name(model.name)}@{model.version}",
         "algorithm": model.metrics.get("algorithm", "unknown"),
@@ -83,12 +96,10 @@ def _row(model: ModelSummary, tags: dict[str, str]) -> dict[str, Any]:
         "target": token(model.target, "see its card"),
         "dataset": model.dataset,
         "metrics": {name: round(metrics[name]["value"], 4) for name in SHOWN if name in metrics},
-        "verification": model.verdict or "not verified",
+        "verification": "not as signed" if "verdict" in wrong else model.verdict or "not verified",
         "created_at": model.created_at.isoformat(timespec="seconds"),
         "digest": model.digest,
-        **({} if model.stage == FIRST else {"stage": model.stage}),
-        **({} if model.owner is None else {"owner": model.owner}),
-        **({"tags": tags} if tags else {}),
+        **({"standing": "not as signed"} if "standing" in wrong else standing),
     }
 
 

@@ -113,6 +113,8 @@ async def export_manifest(settings: Settings, model: str, folder: Path) -> list[
 async def sign_again(settings: Settings, model: str, digest: str | None) -> ModelVersion:
     """Sign a version with the key that signs now, once everything else about it passes; it's then verified.
 
+    Where its standing isn't as sealed, it's a candidate without owner, tags and approvals from then on.
+
     Args:
         digest: the version's, as someone noted it where who had the old key couldn't write.
     Raises:
@@ -121,7 +123,7 @@ async def sign_again(settings: Settings, model: str, digest: str | None) -> Mode
         Unverified: none of this installation's keys ever signed its manifest, or another check fails.
     """
     from mcp_server.serving.seals import sealed
-    from mcp_server.storage import models
+    from mcp_server.storage import governance, models
     from mcp_server.workflows.examining import VerificationPolicy, examine, verdict_of
 
     async with _called(settings) as (app, call):
@@ -152,10 +154,17 @@ async def sign_again(settings: Settings, model: str, digest: str | None) -> Mode
             names = ", ".join(check["name"] for check in checks if check["state"] in ("failed", "not_done"))
             raise Unverified(f"{reference} isn't signed: {names}.", hint="Train it again from its data.")
         async with storage.database.transaction(call) as tx:
+            dropped = await governance.begin_again(tx, record)
             await models.set_signature(tx, record.name, record.version, record.signature)
             stored = sealed(storage.keys, record, "passed", checks)
             await models.set_verification(tx, record.name, record.version, verdict="passed", checks=stored)
-            tx.about(f"model:{reference}", do="sign", key=storage.keys.public_key_id, digest=record.digest)
+            tx.about(
+                f"model:{reference}",
+                do="sign",
+                key=storage.keys.public_key_id,
+                digest=record.digest,
+                **({"standing": "dropped"} if dropped else {}),
+            )
         return record
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcp_server.context import CallContext
+from mcp_server.core.verification import Check
 from mcp_server.errors import (
     ComputeFailed,
     CorruptArtefact,
@@ -27,6 +29,7 @@ from mcp_server.workflows.model_answers import Verified
 from mcp_server.workflows.reply import Apart, counted, token
 
 if TYPE_CHECKING:
+    from mcp_server.storage.ledger import Part
     from mcp_server.storage.records import ModelVersion
     from mcp_server.storage.transaction import Transaction
 
@@ -81,7 +84,7 @@ async def note_unreadable(app: App, call: CallContext, model: str, refused: Cour
 async def _verify_version(app: App, call: CallContext, record: ModelVersion) -> Verified:
     """Check a version and store the verdict; a failing one stops answering at once."""
     from mcp_server.serving.seals import sealed
-    from mcp_server.storage import models
+    from mcp_server.storage import ledger, models
     from mcp_server.workflows.examining import OVERRIDDEN, VerificationPolicy, examine, verdict_of
 
     storage = await app.storage()
@@ -92,6 +95,8 @@ async def _verify_version(app: App, call: CallContext, record: ModelVersion) -> 
         seconds=call.remaining(),
         policy=VerificationPolicy.of(app.settings),
     )
+    async with storage.database.reading() as tx:
+        checks.append(_standing(await ledger.wrong(tx, record.name, record.version)))
     outcome = verdict_of(checks)
     reference = f"{record.name}@{record.version}"
     (await app.predictors()).evict(record.name, record.version)
@@ -114,6 +119,18 @@ async def _verify_version(app: App, call: CallContext, record: ModelVersion) -> 
             await _note_refusal(tx, call, f"model:{reference}", record.digest, checks)
     (await app.predictors()).evict(record.name, record.version)
     return answer
+
+
+def _standing(wrong: Sequence[Part]) -> dict[str, Any]:
+    """Whether who made it and what was decided about it are as signed; a verdict that isn't is replaced by this one."""
+    from mcp_server.storage.ledger import TOLD
+
+    if "standing" in wrong:
+        return asdict(Check("standing", "failed", f"Not as signed: {TOLD['standing']}."))
+    if "verdict" in wrong:
+        detail = f"{TOLD['verdict'].capitalize()}: someone put another there. This one takes its place."
+        return asdict(Check("standing", "warned", detail))
+    return asdict(Check("standing", "passed", "Its standing and its verdicts are as signed."))
 
 
 async def _note_refusal(

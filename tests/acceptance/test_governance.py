@@ -172,6 +172,7 @@ def test_what_cannot_be_decided_is_refused_with_what_is_wrong(env, tmp_path):
             ({"owner": "key:nobody"}, "no API key"),
             ({"tags": {"team": "two words"}}, "team"),
             ({"stage": "live"}, "stage"),
+            ({"approve": "staging", "note": "Why\0."}, "NUL"),
         ):
             error = await refused(client, "review_model", model="y@1", **asked)
             assert error["code"] == "E_ARG", asked

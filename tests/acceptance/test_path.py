@@ -13,6 +13,8 @@ from mcp.types import ResourceTemplateReference
 from acceptance.processes import environment, refused, text_of, told
 from mcp_server import settings
 from mcp_server.server import build_server
+from mcp_server.storage import predictions
+from mcp_server.workflows.app import own_app
 
 ROWS = [f"{i % 17},{i % 5},{int((i % 17) + (i * 7919) % 13 > 12)}" for i in range(600)]
 TABLE = "x,z,y\n" + "\n".join(ROWS) + "\n"
@@ -289,8 +291,19 @@ def test_numbers_are_predicted_with_an_interval(env):
         low, high = one["interval"]
         assert low < one["value"] < high
         assert one["level"] == 0.9
+        shown = [one["value"], low, high]
+        assert all(len(f"{figure:.12g}".strip("-0.").replace(".", "")) <= 6 for figure in shown), shown
+        assert max(len(part) for part in text_of(found).partition(" answered")[2].split() if "." in part) <= 10
+        return one
 
-    in_server(env, scene)
+    async def kept(id):
+        async with own_app(settings.load(env)) as app, (await app.storage()).database.reading() as tx:
+            return (await predictions.get(tx, id)).value
+
+    one = in_server(env, scene)
+    exact = asyncio.run(kept(one["id"]))
+    assert exact != one["value"], "the log keeps it as it was computed"
+    assert exact == pytest.approx(one["value"], rel=1e-5)
 
 
 def test_only_so_many_jobs_of_one_caller_wait(env):

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from pathlib import Path
 
 import pytest
+from mcp import Client
 
 from acceptance.processes import environment, refused, text_of, told
 from acceptance.test_path import in_server
 from acceptance.worker_kills import WorkerKills
+from mcp_server import settings
 from mcp_server.core.training.light import is_installed
+from mcp_server.server import build_server
+from mcp_server.storage import models
 
 KILLS = int(os.environ.get("KILLS", "3"))
 KILLS_OF_A_JOB = 10
@@ -126,6 +131,42 @@ def test_costs_move_what_is_said_and_not_the_probability(env):
         assert "2880" in error["hint"]
 
     in_server(env, scene)
+
+
+def after_a_kill(tmp_path, monkeypatch, workflows: str, **arguments) -> tuple[str, dict[int, str]]:
+    """How a training ends whose worker is killed between its commit and the record of that, and its versions."""
+    env = environment(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
+
+    async def run():
+        server = build_server(settings.load(env))
+        (await server.app.queue())._arguments = ("--workflows", f"acceptance.killed_training:{workflows}")
+        async with Client(server) as client:
+            await told(client, "import_data", name="table", text=TABLE, target="y")
+            await told(client, "train_model", model="killed", dataset="table@1", **arguments)
+            for _ in range(20):
+                job = (await told(client, "get_job", job="killed", wait=50.0)).structured_content
+                if job["state"] not in WAITING:
+                    break
+            async with (await server.app.storage()).database.reading() as tx:
+                found = (await models.list_page(tx, name="killed")).items
+            return job["state"], {one.version: one.digest for one in found}
+
+    return asyncio.run(run())
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("arguments", [{}, {"trials": 3}], ids=["training", "tuning"])
+def test_a_worker_killed_before_its_commit_is_noted_adds_no_version_twice(tmp_path, monkeypatch, arguments):
+    state, versions = after_a_kill(tmp_path, monkeypatch, "WORKFLOWS", **arguments)
+    assert (state, sorted(versions)) == ("succeeded", [1, 2])
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("arguments", [{}, {"trials": 3}], ids=["training", "tuning"])
+def test_the_control_that_doesnt_look_whether_versions_are_there_fails_the_same_check(tmp_path, monkeypatch, arguments):
+    state, versions = after_a_kill(tmp_path, monkeypatch, "FORGETFUL", **arguments)
+    assert (state, sorted(versions)) != ("succeeded", [1, 2]), "a check that can't fail shows nothing"
 
 
 @pytest.mark.fault

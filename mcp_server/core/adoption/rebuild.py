@@ -7,7 +7,7 @@ walks trees without looking at their bounds, so that is looked at here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -150,33 +150,31 @@ class _Builder:
 
     def _final(self, of: Object) -> Any:
         if of.name == "Pipeline":
-            state = self._pipeline_state(of)
-            steps = _pairs(of, "steps")
-            if not 1 <= len(steps) <= MOST_STEPS:
-                raise state.refused("has no steps, or too many")
-            made = [(f"step{number}", self._transformer(one)) for number, (_, one) in enumerate(steps[:-1], start=1)]
-            last = self._final(self._object(steps[-1][1]))
-            return Pipeline([*made, ("model", last)])
+            *before, last = self._steps_of(of)
+            return Pipeline([*self._made(before), ("model", self._final(self._object(last)))])
         make = _FINAL.get(of.name)
         if make is None:
             raise refused(f"{named(of)} isn't an estimator that can be adopted.")
         return make(of)
 
-    def _pipeline_state(self, of: Object) -> State:
+    def _steps_of(self, of: Object) -> list[Any]:
+        """What a pipeline is made of; at least one."""
         state = State(of, Pipeline, FITTED["Pipeline"])
         state.demand("transform_input", None)
-        return state
+        steps = [one for _, one in _pairs(of, "steps")]
+        if not 1 <= len(steps) <= MOST_STEPS:
+            raise state.refused("has no steps, or too many")
+        return steps
+
+    def _made(self, steps: Sequence[Any]) -> list[tuple[str, Any]]:
+        return [(f"step{number}", self._transformer(one)) for number, one in enumerate(steps, start=1)]
 
     def _transformer(self, value: Any) -> Any:
         if _passes(value):
             return "passthrough"
         of = self._object(value)
         if of.name == "Pipeline":
-            self._pipeline_state(of)
-            steps = _pairs(of, "steps")
-            if not 1 <= len(steps) <= MOST_STEPS:
-                raise refused("a pipeline within it has no steps, or too many.")
-            return Pipeline([(f"step{number}", self._transformer(one)) for number, (_, one) in enumerate(steps, 1)])
+            return Pipeline(self._made(self._steps_of(of)))
         if of.name == "ColumnTransformer":
             return self._columns(of)
         make = TRANSFORMERS.get(of.name)

@@ -90,6 +90,8 @@ def read_change(document: Mapping[str, Any]) -> ContractChange:
         if isinstance(change, Mapping):
             _known(change, COLUMN_PARTS, "a column")
             for part in change:
+                if part == "role" and change[part] == "sensitive":
+                    raise InvalidInput("sensitive is no role.", hint='It\'s a part by itself: {"sensitive": true}.')
                 if change[part] is None and part not in _REMOVABLE:
                     raise InvalidInput(
                         f"{part} of {label(str(name))!r} can't be removed.", hint=f"Give {part} a value."

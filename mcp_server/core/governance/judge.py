@@ -28,6 +28,7 @@ class VersionFacts:
         promises: how many a person made of its data; None where the data is gone.
         validation: the verdict of its data's latest validation, or None.
         barred: what its latest verification found that keeps it from production, or None.
+        unsealed: in what it differs from what was signed of it, or None.
     """
 
     reference: str
@@ -41,6 +42,7 @@ class VersionFacts:
     promises: int | None
     validation: str | None
     barred: str | None = None
+    unsealed: str | None = None
 
 
 def judge_version(
@@ -57,6 +59,8 @@ def judge_version(
 
 def not_barred(facts: VersionFacts, stage: Approvable) -> list[Outcome]:
     """What is against a stage whatever a policy asks: empty, or one outcome that failed."""
+    if facts.unsealed is not None:
+        return [Outcome(facts.reference, "sealed", "failed", facts.unsealed)]
     if stage != "production":
         return []
     if facts.verified_days is None:

@@ -8,12 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from mcp_server.core.canonical import digest
 from mcp_server.core.gates.document import Days, VersionGates
-from mcp_server.core.governance.standing import MOST_TAGS, Approvable
+from mcp_server.core.governance.standing import MOST_TAGS, TAG_KEY, Approvable
 from mcp_server.core.stated_document import read_stated
 
 _HINT = "docs/guides/governance.md has an example."
 
-TagKey = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]{0,31}$")]
+TagKey = Annotated[str, StringConstraints(pattern=f"^{TAG_KEY}$")]
 
 
 class _Stated(BaseModel):

@@ -19,7 +19,8 @@ FIRST: Stage = "candidate"
 MOST_TAGS = 20
 
 # Both are words that can stand among our own: no space, so no sentence.
-_KEY = re.compile(r"[a-z][a-z0-9_.-]{0,31}")
+TAG_KEY = r"[a-z][a-z0-9_.-]{0,31}"
+_KEY = re.compile(TAG_KEY)
 _VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,63}")
 _OWNER = re.compile(r"local|key:[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect, text
 
 from mcp_server.errors import BadConfiguration
+from mcp_server.storage import ledger
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from mcp_server.storage.database import Database
 
 VERSION_TABLE = "courtside_schema"
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011")
 """Every revision, oldest first; known here so that a current schema is recognised without importing Alembic."""
 
 
@@ -43,6 +44,8 @@ async def upgrade(database: Database) -> bool:
         if _is_current(await tx.run(_revision)):
             return False
         await tx.run(_run_steps)
+        # What was made before there were seals is sealed as it's found.
+        await ledger.seal_all(tx)
     return True
 
 

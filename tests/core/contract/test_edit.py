@@ -32,6 +32,13 @@ def ordered(contract: Contract) -> dict:
     return value
 
 
+def test_sensitive_as_a_role_is_told_to_be_a_part():
+    with pytest.raises(InvalidInput, match="no role") as refused:
+        read_change({"columns": {"elo": {"role": "sensitive"}}})
+    assert '{"sensitive": true}' in refused.value.hint
+    assert read_change({"columns": {"elo": {"sensitive": True}}}).columns["elo"].sensitive
+
+
 def test_parts_are_set_and_null_removes_them():
     found = edited(
         {
