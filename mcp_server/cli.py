@@ -347,6 +347,11 @@ def _mlflow(arguments: argparse.Namespace) -> int:
         f"{done.written:,} runs {arguments.what}ed, {done.known:,} known already, {done.unfinished:,} not over, "
         f"{done.refused:,} refused."
     )
+    if not importing:
+        print(
+            f"{done.versions:,} model versions registered, {done.versions_known:,} known already, "
+            f"{done.unverified:,} not verified."
+        )
     return 1 if done.refused else 0
 
 
