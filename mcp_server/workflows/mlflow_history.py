@@ -26,6 +26,7 @@ from mcp_server.errors import (
 from mcp_server.settings import Settings
 from mcp_server.workflows import mlflow_models
 from mcp_server.workflows.app import App, own_app
+from mcp_server.workflows.model_answers import Registered
 from mcp_server.workflows.reply import token
 
 if TYPE_CHECKING:
@@ -108,16 +109,22 @@ async def import_here(settings: Settings, experiments: list[str]) -> Transfer:
         return await _Import(app, there).all(experiments)
 
 
+async def adopt_here(settings: Settings, wanted: mlflow_models.Wanted) -> Registered:
+    """Make a version of one that is registered there, as `register_model` does of a file; see `adopted`."""
+    async with server(settings) as there, own_app(settings) as app:
+        return await mlflow_models.adopted(app, _call(app), there, wanted)
+
+
+def _call(app: App) -> CallContext:
+    caller = Caller("local", frozenset())
+    return CallContext(caller, request_id=secrets.token_hex(8), tool="cli:mlflow", clock=app.clock)
+
+
 class _Import:
     def __init__(self, app: App, there: Mlflow) -> None:
         self._app = app
         self._there = there
-        self._call = CallContext(
-            caller=Caller("local", frozenset()),
-            request_id=secrets.token_hex(8),
-            tool="cli:mlflow",
-            clock=app.clock,
-        )
+        self._call = _call(app)
         self._done = Transfer()
         self._seen: set[str] = set()
 

@@ -1,19 +1,23 @@
 """Versions of ours are registered once, verified ones alone; what others claim there never enters our own records."""
 
 import asyncio
+import io
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from sklearn.linear_model import LogisticRegression
 
-from acceptance.processes import with_two_versions
+from acceptance.processes import TABLE, with_two_versions
 from integrations.mlflow_in_memory import API, FILES, Memory, serving
 from mcp_server import settings as configuration
-from mcp_server.errors import CourtsideError
+from mcp_server.errors import CourtsideError, Unverified
 from mcp_server.serving.seals import sealed
-from mcp_server.storage import governance, models, runs
+from mcp_server.storage import audit, governance, models, runs
 from mcp_server.storage.records import Run
 from mcp_server.workflows import mlflow_history, mlflow_models
 from mcp_server.workflows.app import own_app
@@ -265,3 +269,77 @@ def test_the_stage_of_a_version_goes_along(env):
     export(env, memory)
     told = {memory.tags_of(one)["courtside.stage"] for one in memory.versions["courtside.y"]}
     assert told == {here(env, stage)}
+
+
+# One of theirs made a version here ----------------------------------------------------------------------------------
+
+
+class Touch:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self):
+        return (Path.touch, (self.marker,))
+
+
+def fitted() -> bytes:
+    table = np.loadtxt(io.StringIO(TABLE), delimiter=",", skiprows=1)
+    return pickle.dumps(LogisticRegression().fit(table[:, :2], table[:, 2].astype(int)))
+
+
+def registered(files: dict[str, bytes]) -> Memory:
+    memory = Memory()
+    memory.add_version("their model", "mlflow-artifacts:/1/m/artifacts", None)
+    memory.files = {f"1/m/artifacts/{name}": content for name, content in files.items()}
+    return memory
+
+
+def adopt(env: dict[str, str], memory: Memory, version: str = "their model/1", **more):
+    wanted = mlflow_models.Wanted(version, "table@1", columns=["x", "z"], **more)
+    return among(env, memory, lambda loaded: mlflow_history.adopt_here(loaded, wanted))
+
+
+def test_a_registered_model_becomes_a_version_that_answers_as_it_does(env):
+    memory = registered({"MLmodel": b"flavors: {}", "model.pkl": fitted(), "conda.yaml": b"x"})
+    made = adopt(env, memory)
+    assert (made.model, made.verification) == ("their-model@1", "passed")
+    assert made.facts["difference"] < 1e-9
+    assert adopt(env, memory).facts["same_as_before"]
+    assert not any(call.endswith("conda.yaml") for call in memory.asked)
+    assert adopt(env, memory, model="other").model == "other@1"
+    assert not list((Path(env["COURTSIDE_DATA_DIR"]) / "scratch").glob("child-*/*"))
+
+
+def test_a_registered_model_that_would_run_code_is_refused_and_audited(env, tmp_path):
+    marker = tmp_path / "marker"
+    pickle.loads(pickle.dumps(Touch(marker)))  # the control
+    marker.unlink()
+    with pytest.raises(Unverified):
+        adopt(env, registered({"model.pkl": pickle.dumps(Touch(marker))}))
+    assert not marker.exists()
+
+    async def kept(_storage, tx):
+        return await models.names(tx), [(row.action, row.outcome) for row in (await audit.list_page(tx)).items]
+
+    names, rows = here(env, kept)
+    assert names == ["y"]
+    assert ("refuse", "E_UNVERIFIED") in rows
+
+
+@pytest.mark.parametrize(
+    ("files", "version", "code"),
+    [
+        ({"model.pkl": b"x", "other.pkl": b"x"}, "their model/1", "E_FORMAT"),
+        ({"MLmodel": b"x"}, "their model/1", "E_FORMAT"),
+        ({"model.pkl": b"x" * 2_000_000}, "their model/1", "E_SIZE"),
+        ({"model.pkl": b"x"}, "their model/7", "E_NOT_FOUND"),
+        ({"model.pkl": b"x"}, "their model", "E_ARG"),
+        ({"model.pkl": b"x"}, "their model/x", "E_ARG"),
+        ({"model.pkl": b"x"}, "!/1", "E_ARG"),
+    ],
+)
+def test_a_registered_model_that_cant_be_had_is_refused(env, files, version, code):
+    with pytest.raises(CourtsideError) as failed:
+        adopt({**env, "COURTSIDE_MAX_IMPORT_MIB": "1"}, registered(files), version)
+    assert failed.value.code == code
+    assert failed.value.hint

@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from mcp import Client
+from sklearn.datasets import load_breast_cancer
 
 from acceptance.processes import environment, free_port, text_of, told
 from mcp_server import settings as configuration
+from mcp_server.errors import Unverified
 from mcp_server.server import build_server
 from mcp_server.storage import runs
-from mcp_server.workflows import mlflow_history
+from mcp_server.workflows import mlflow_history, mlflow_models
 from mcp_server.workflows.app import own_app
 
 MLFLOW = os.environ.get("TEST_MLFLOW")
@@ -131,6 +133,33 @@ def test_runs_and_verified_models_come_and_a_hostile_one_is_refused_by_name(serv
     assert found["honest"].parameters["mlflow"] == {"C": "0.5", "note": "two words"}
     assert {one["verdict"] for one in found["honest"].facts["registered"]} == {"data-only"}
     assert {one["verdict"] for one in found["hostile"].facts["registered"]} == {"unsafe"}
+
+
+def test_a_model_that_is_registered_there_becomes_a_version_and_a_hostile_one_doesnt(server, tmp_path):
+    url, folder = server
+    env = environment(tmp_path, mlflow_url=url)
+    loaded = configuration.load(env)
+    bunch = load_breast_cancer()
+    names = [f"c{index}" for index in range(bunch.data.shape[1])]
+    rows = [
+        ",".join(map(repr, [*row, label]))
+        for row, label in zip(bunch.data.tolist(), bunch.target.tolist(), strict=True)
+    ]
+
+    async def scene() -> None:
+        async with Client(build_server(loaded)) as client:
+            text = "\n".join([",".join([*names, "benign"]), *rows])
+            await told(client, "import_data", name="cancer", text=text, target="benign")
+
+    asyncio.run(scene())
+    for version, named in (("cancer/1", "pickled"), ("cancer/2", "skops")):
+        wanted = mlflow_models.Wanted(version, "cancer@1", model=named, columns=names)
+        made = asyncio.run(mlflow_history.adopt_here(loaded, wanted))
+        assert (made.model, made.verification) == (f"{named}@1", "passed")
+        assert made.facts["difference"] < 1e-9
+    with pytest.raises(Unverified):
+        asyncio.run(mlflow_history.adopt_here(loaded, mlflow_models.Wanted("hostile/1", "cancer@1")))
+    assert not (folder / "marker").exists()
 
 
 def test_new_runs_are_copied_old_ones_exported_and_none_twice(server, tmp_path):
