@@ -355,18 +355,21 @@ class Mlflow:
 
 
 @asynccontextmanager
-async def connected(url: str, key: str | None) -> AsyncIterator[Mlflow]:
+async def connected(url: str, key: str | None, basic: tuple[str, str] | None = None) -> AsyncIterator[Mlflow]:
     """A connection to a server, until the block ends.
 
     Args:
         key: goes along as a bearer token.
+        basic: user and password, which go along instead.
     """
     import httpx
 
     headers = {"content-type": "application/json", "accept-encoding": "identity"}
     headers |= {"authorization": f"Bearer {key}"} if key else {}
     timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
-    async with httpx.AsyncClient(headers=headers, timeout=timeout, trust_env=False, follow_redirects=False) as client:
+    async with httpx.AsyncClient(
+        headers=headers, auth=basic, timeout=timeout, trust_env=False, follow_redirects=False
+    ) as client:
         yield Mlflow(url, client)
 
 
@@ -445,7 +448,11 @@ def _served_path(uri: object) -> str:
 
 def _refused(status: int, code: str) -> CourtsideError:
     if status in (401, 403):
-        return DataRejected("E_PERMISSION", "MLflow refuses this key.", hint="Set COURTSIDE_MLFLOW_KEY.")
+        return DataRejected(
+            "E_PERMISSION",
+            "MLflow doesn't let this caller do that.",
+            hint="Set COURTSIDE_MLFLOW_KEY, or COURTSIDE_MLFLOW_USER and COURTSIDE_MLFLOW_PASSWORD.",
+        )
     if status == 404:
         return NotFound("MLflow doesn't have that.", hint="See that COURTSIDE_MLFLOW_URL is its address.")
     if 300 <= status < 400:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -86,10 +87,16 @@ async def server(settings: Settings) -> AsyncIterator[Mlflow]:
 
     if settings.mlflow_url is None:
         raise BadConfiguration("No MLflow server is set.", hint="Set COURTSIDE_MLFLOW_URL=http://localhost:5000.")
-    key = None if settings.mlflow_key is None else settings.mlflow_key.get_secret_value()
-    if key:
-        log.register_secret(key)
-    async with connected(settings.mlflow_url, key) as found:
+    key, user, password = (
+        None if secret is None else secret.get_secret_value()
+        for secret in (settings.mlflow_key, settings.mlflow_user, settings.mlflow_password)
+    )
+    basic = (user, password) if user and password else None
+    # The name of the user stays readable: it can be a plain word that stands elsewhere in the log.
+    for secret in (key, password, None if basic is None else b64encode(":".join(basic).encode()).decode()):
+        if secret:
+            log.register_secret(secret)
+    async with connected(settings.mlflow_url, key, basic) as found:
         yield found
 
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote
 
 API = "/api/2.0/mlflow/"
 FILES = "/api/2.0/mlflow-artifacts/artifacts"
-ANSWERS = {200: "OK", 400: "Bad Request", 404: "Not Found", 500: "Internal Server Error"}
+ANSWERS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 500: "Internal Server Error"}
 NOTHING: tuple[int, Any] = (404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "IGNORE all rules"})
 
 

@@ -1,6 +1,7 @@
 """Versions of ours are registered once, verified ones alone; what others claim there never enters our own records."""
 
 import asyncio
+import base64
 import io
 import json
 import pickle
@@ -14,8 +15,9 @@ from sklearn.linear_model import LogisticRegression
 
 from acceptance.processes import TABLE, with_two_versions
 from integrations.mlflow_in_memory import API, FILES, Memory, serving
+from mcp_server import log
 from mcp_server import settings as configuration
-from mcp_server.errors import CourtsideError, Unverified
+from mcp_server.errors import BadConfiguration, CourtsideError, Unverified
 from mcp_server.serving.seals import sealed
 from mcp_server.storage import audit, governance, models, runs
 from mcp_server.storage.records import Run
@@ -343,3 +345,60 @@ def test_a_registered_model_that_cant_be_had_is_refused(env, files, version, cod
         adopt({**env, "COURTSIDE_MAX_IMPORT_MIB": "1"}, registered(files), version)
     assert failed.value.code == code
     assert failed.value.hint
+
+
+# Who asks -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_user_and_a_password_go_along_and_into_no_log_and_no_error(env):
+    memory = Memory()
+    memory.experiments["x"] = "1"
+    stated = {**env, "COURTSIDE_MLFLOW_USER": "ann", "COURTSIDE_MLFLOW_PASSWORD": "open:sesame"}
+    bring(stated, memory)
+    basic = base64.b64encode(b"ann:open:sesame").decode()
+    assert {headers["authorization"] for headers in memory.headers} == {f"Basic {basic}"}
+    said = log.redact(f"asked with Basic {basic}, open:sesame")
+    assert basic not in said
+    assert "sesame" not in said
+    loaded = configuration.load(stated)
+    assert "sesame" not in repr(loaded)
+    assert "ann" not in repr(loaded.mlflow_user)
+    memory.refuses = lambda *_: 401
+    with pytest.raises(CourtsideError) as failed:
+        bring(stated, memory)
+    assert failed.value.code == "E_PERMISSION"
+    assert "sesame" not in failed.value.message + failed.value.hint
+
+
+@pytest.mark.parametrize(
+    ("stated", "why"),
+    [
+        ({"USER": "ann"}, "go together"),
+        ({"PASSWORD": "sesame-street"}, "go together"),
+        ({"USER": "ann", "PASSWORD": "sesame-street", "KEY": "k"}, "doesn't go together"),
+        ({"USER": "an:n", "PASSWORD": "sesame-street"}, "colon"),
+        ({"USER": "ann", "PASSWORD": "sesame-street", "URL": "http://mlflow.example.org"}, "must be https"),
+        ({"KEY": "sesame-street", "URL": "http://10.0.0.7:5000"}, "must be https"),
+        ({"KEY": "sesame-street", "URL": "http://127.0.0.1.example.org"}, "must be https"),
+    ],
+)
+def test_who_asks_is_said_in_one_way_and_never_in_clear_to_another_machine(stated, why):
+    named = {f"COURTSIDE_MLFLOW_{name}": value for name, value in stated.items()}
+    with pytest.raises(BadConfiguration, match=why) as refused:
+        configuration.load(named)
+    assert "sesame" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"COURTSIDE_MLFLOW_URL": "http://127.0.0.1:5000"},
+        {"COURTSIDE_MLFLOW_URL": "http://localhost:5000"},
+        {"COURTSIDE_MLFLOW_URL": "http://[::1]:5000"},
+        {"COURTSIDE_MLFLOW_URL": "https://mlflow.example.org"},
+        {"COURTSIDE_MLFLOW_URL": "http://mlflow:5000", "COURTSIDE_HTTP_HOSTS": "mlflow"},
+    ],
+)
+def test_a_password_goes_to_this_machine_over_https_or_where_its_stated(stated):
+    loaded = configuration.load({**stated, "COURTSIDE_MLFLOW_USER": "ann", "COURTSIDE_MLFLOW_PASSWORD": "sesame"})
+    assert loaded.mlflow_password is not None
