@@ -113,7 +113,16 @@ def _parser() -> argparse.ArgumentParser:
     mlflow = commands.add_parser("mlflow", help="bring runs and registered models from an MLflow server, or write ours")
     mlflow.add_argument("what", choices=["import", "export"], help="from there; or to there")
     mlflow.add_argument("--experiment", metavar="NAME", action="append", help="import the runs of this one alone")
-    mlflow.add_argument("--model", metavar="NAME", help="export the runs of this one alone")
+    mlflow.add_argument(
+        "--model",
+        metavar="NAME",
+        help="export: the runs and versions of this one alone; import: make a version of this one, as NAME/VERSION",
+    )
+    mlflow.add_argument("--dataset", metavar="NAME@VERSION", help="import --model: the rows to check it on")
+    mlflow.add_argument("--as", dest="named", metavar="NAME", help="import --model: its name here")
+    mlflow.add_argument("--target", metavar="COLUMN", help="import --model: what it predicts, if the data don't say")
+    mlflow.add_argument("--column", metavar="NAME", action="append", help="import --model: its inputs, in their order")
+    mlflow.add_argument("--test", metavar="CONDITION", help="import --model: the rows that it wasn't trained on")
     mlflow.set_defaults(command=_mlflow)
 
     tokens = commands.add_parser("tokens", help="what the tools cost in a conversation")
@@ -331,12 +340,32 @@ def _mlflow(arguments: argparse.Namespace) -> int:
     from mcp_server.errors import InvalidInput
     from mcp_server.storage import sqlite_library
     from mcp_server.workflows import mlflow_history
+    from mcp_server.workflows.mlflow_models import Wanted
 
     loaded = settings.load()
     importing = arguments.what == "import"
-    if arguments.model is not None if importing else arguments.experiment:
-        raise InvalidInput("That option is of the other direction.", hint="import --experiment, export --model.")
+    of_model = [arguments.dataset, arguments.named, arguments.target, arguments.column, arguments.test]
+    adopting = importing and arguments.model is not None
+    if (any(of_model) and not adopting) or (arguments.experiment and (adopting or not importing)):
+        raise InvalidInput(
+            "These options don't go together.",
+            hint="import --experiment NAME; import --model NAME/VERSION --dataset NAME@VERSION; export --model NAME.",
+        )
+    if adopting and arguments.dataset is None:
+        raise InvalidInput("A model is checked on rows before it's a version here.", hint="Add --dataset NAME@VERSION.")
     sqlite_library.install()
+    if adopting:
+        wanted = Wanted(
+            version=arguments.model,
+            dataset=arguments.dataset,
+            model=arguments.named,
+            target=arguments.target,
+            columns=arguments.column,
+            test=arguments.test,
+        )
+        made = asyncio.run(mlflow_history.adopt_here(loaded, wanted))
+        print("\n".join(made.lines()))
+        return 0 if made.verification == "passed" else 1
     if importing:
         done = asyncio.run(mlflow_history.import_here(loaded, arguments.experiment or []))
     else:
@@ -347,6 +376,11 @@ def _mlflow(arguments: argparse.Namespace) -> int:
         f"{done.written:,} runs {arguments.what}ed, {done.known:,} known already, {done.unfinished:,} not over, "
         f"{done.refused:,} refused."
     )
+    if not importing:
+        print(
+            f"{done.versions:,} model versions registered, {done.versions_known:,} known already, "
+            f"{done.unverified:,} not verified."
+        )
     return 1 if done.refused else 0
 
 

@@ -7,6 +7,7 @@ A misspelt `COURTSIDE_*` name is refused, and production refuses unsafe combinat
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
@@ -121,6 +123,10 @@ class Settings(BaseModel):
         "imports from and exports to it.",
     )
     mlflow_key: SecretStr | None = Field(None, description="What the MLflow server takes as a bearer token.")
+    mlflow_user: SecretStr | None = Field(
+        None, description="Who to be at an MLflow server with basic authentication; not together with a key."
+    )
+    mlflow_password: SecretStr | None = Field(None, description="The password of that user.")
     debug: bool = Field(False, description="Verbose logs and timings; secrets and personal data stay redacted.")
     log_level: str = Field(
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="The least severe level that is logged."
@@ -197,8 +203,8 @@ class Settings(BaseModel):
             problems.append("COURTSIDE_ALLOWED_HOSTS and COURTSIDE_ALLOWED_ORIGINS must not hold *")
         if self.openlineage_key is not None and (self.openlineage_url or "").startswith("http://"):
             problems.append("COURTSIDE_OPENLINEAGE_URL must be https where a key goes along")
-        if self.mlflow_key is not None and (self.mlflow_url or "").startswith("http://"):
-            problems.append("COURTSIDE_MLFLOW_URL must be https where a key goes along")
+        if (self.mlflow_key or self.mlflow_password) and (self.mlflow_url or "").startswith("http://"):
+            problems.append("COURTSIDE_MLFLOW_URL must be https where a key or a password goes along")
         if self.rate_per_second > 1_000:
             problems.append("COURTSIDE_RATE_PER_SECOND must be at most 1000")
         if self.api_keys is not None and any(len(key) < 24 for _, _, key in parse_api_keys(self.api_keys)):
@@ -207,6 +213,25 @@ class Settings(BaseModel):
             problems.append("COURTSIDE_ALLOWED_DIRS must not hold the whole disk or a whole home folder")
         if problems:
             raise ValueError("; ".join(problems))
+        return self
+
+    @model_validator(mode="after")
+    def _mlflow_is_told_who_asks_in_one_way(self) -> Self:
+        if (self.mlflow_user is None) != (self.mlflow_password is None):
+            raise ValueError("COURTSIDE_MLFLOW_USER and COURTSIDE_MLFLOW_PASSWORD go together")
+        if self.mlflow_key is not None and self.mlflow_user is not None:
+            raise ValueError("COURTSIDE_MLFLOW_KEY doesn't go together with COURTSIDE_MLFLOW_USER: set one of them")
+        user = "" if self.mlflow_user is None else self.mlflow_user.get_secret_value()
+        if ":" in user or not all(map(str.isprintable, user)):
+            raise ValueError("COURTSIDE_MLFLOW_USER holds a colon or a character that can't be printed")
+        secret = self.mlflow_key or self.mlflow_password
+        address = urlsplit(self.mlflow_url or "")
+        host = (address.hostname or "").lower()
+        if secret and address.scheme == "http" and not _is_loopback(host) and host not in self.http_hosts:
+            raise ValueError(
+                "COURTSIDE_MLFLOW_URL must be https where a key or a password goes along, or its host stand in "
+                "COURTSIDE_HTTP_HOSTS"
+            )
         return self
 
     @model_validator(mode="after")
@@ -243,6 +268,14 @@ class Settings(BaseModel):
         if self.database_url is not None and self.database_url.get_secret_value():
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.data_dir / 'courtside.db'}"
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by its name or its address; no name is looked up."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def parse_api_keys(keys: SecretStr) -> list[tuple[str, str, str]]:

@@ -211,5 +211,6 @@ def test_runs_are_brought_from_mlflow_and_what_was_refused_gives_exit_code_1(tmp
     refused, count = done.stdout.splitlines()
     assert refused.startswith("refused  m\\u{1b}[31m/1: E_PATH")
     assert count == "1 runs imported, 0 known already, 0 not over, 1 refused."
-    for arguments in (["import"], ["export", "--experiment", "x"]):
+    of_one = ["import", "--model", "m/1"]
+    for arguments in (["import"], ["export", "--experiment", "x"], of_one, ["export", "--dataset", "t@1"]):
         assert courtside("mlflow", *arguments, folder=tmp_path).returncode == 2

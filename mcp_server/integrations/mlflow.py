@@ -8,45 +8,54 @@ https://mlflow.org/docs/latest/api_reference/rest-api.html
 from __future__ import annotations
 
 import asyncio
-import math
+import hmac
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import orjson
 
-from mcp_server.core.labels import label
-from mcp_server.errors import CourtsideError, DataRejected, DiskFull, NotFound, Transient
+from mcp_server.errors import CourtsideError, DataRejected, DiskFull, NotFound, StorageFailed, Transient
 from mcp_server.integrations.download import kept_if_whole
+from mcp_server.integrations.mlflow_runs import (
+    BEGUN,
+    MOST_FILES,
+    OURS,
+    SEAL,
+    ForeignRun,
+    Json,
+    is_id,
+    objects,
+    read_run,
+    text,
+)
 
 if TYPE_CHECKING:
     import httpx
-
-Json = dict[str, Any]
 
 CONNECT_SECONDS, ANSWER_SECONDS, CALL_SECONDS, FILE_SECONDS = 2.0, 10.0, 30.0, 300.0
 MOST_ANSWER = 16 * 1024 * 1024
 MOST_PAGES = 1_000
 PAGE = 100
 MOST_EXPERIMENTS = 1_000
-MOST_PARAMETERS, MOST_METRICS, MOST_TAGS = 100, 200, 20
-LONGEST_KEY, LONGEST_VALUE = 100, 500
-MOST_FILES = 20
-OURS = "courtside.run"
-"""The tag that says which run of ours one is."""
+MOST_ALIKE = 20
+LONGEST_SOURCE = 2_000
+CHUNK = 1024 * 1024
+MOST_ERROR = 64 * 1024
+CODES = frozenset(
+    {
+        *("BAD_REQUEST", "INVALID_PARAMETER_VALUE", "INVALID_STATE", "PERMISSION_DENIED", "RESOURCE_CONFLICT"),
+        *("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_LIMIT_EXCEEDED", "FEATURE_DISABLED"),
+    }
+)
 WHERE = "/api/2.0/mlflow/"
 FILES = "/api/2.0/mlflow-artifacts/artifacts"
 
-_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _SEGMENT = re.compile(r"(?!\.{1,2}\Z)[\w.@+ -]{1,200}\Z")
-_LATEST = 4_102_444_800_000  # the year 2100, in milliseconds
-_ENDED = {"FINISHED": "succeeded", "FAILED": "failed", "KILLED": "cancelled"}
-_WRITTEN = {ours: theirs for theirs, ours in _ENDED.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,31 +72,6 @@ class Experiment:
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignRun:
-    """A run as the server tells it; everything that is text is cut, cleaned, and from outside.
-
-    Args:
-        id: letters, digits, `_` and `-`.
-        status: `succeeded`, `failed` or `cancelled`; None while it isn't over.
-        started_at, ended_at: aware; None where that isn't said, or can't be.
-        metrics: the last value of each, finite.
-        ours: what its tag says of which run of ours it is, or None.
-        data: names and digests of the data sets that it names.
-    """
-
-    id: str
-    name: str
-    status: str | None
-    started_at: datetime | None
-    ended_at: datetime | None
-    parameters: dict[str, str]
-    metrics: dict[str, float]
-    tags: dict[str, str]
-    ours: str | None
-    data: list[dict[str, str]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
 class ForeignVersion:
     """A version of a registered model.
 
@@ -95,12 +79,16 @@ class ForeignVersion:
         name: cut and cleaned; `asked` is the one to ask the server by.
         version: digits.
         run: the id of the run that made it, or None.
+        source: where its files are said to be; as it's told, to be compared alone.
+        tags: those of ours, cut and cleaned; anybody there can set them.
     """
 
     name: str
     asked: str
     version: str
     run: str | None
+    source: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 class Mlflow:
@@ -120,8 +108,8 @@ class Mlflow:
     async def experiments(self) -> list[Experiment]:
         """The active experiments, at most `MOST_EXPERIMENTS`."""
         found: list[Experiment] = []
-        async for one in self._pages("experiments/search", "experiments", {}):
-            if _is_id(id := one.get("experiment_id")):
+        async for one in self._pages("POST", "experiments/search", "experiments", {}):
+            if is_id(id := one.get("experiment_id")):
                 found.append(Experiment(id, text(one.get("name"))))
             if len(found) == MOST_EXPERIMENTS:
                 break
@@ -130,17 +118,18 @@ class Mlflow:
     async def runs(self, experiment: str) -> AsyncIterator[ForeignRun]:
         """The runs of an experiment, in the order of their start."""
         asked = {"experiment_ids": [experiment], "order_by": ["attributes.start_time ASC"]}
-        async for one in self._pages("runs/search", "runs", asked):
+        async for one in self._pages("POST", "runs/search", "runs", asked):
             read = read_run(one)
             if read is not None:
                 yield read
 
-    async def versions(self) -> AsyncIterator[ForeignVersion]:
-        """The versions of every registered model."""
-        async for one in self._pages("model-versions/search", "model_versions", None):
-            name, version, run = one.get("name"), str(one.get("version"))[:20], one.get("run_id")
-            if isinstance(name, str) and 0 < len(name) <= 256 and version.isascii() and version.isdigit():
-                yield ForeignVersion(text(name), name, version, run if _is_id(run) else None)
+    async def versions(self, named: str | None = None) -> AsyncIterator[ForeignVersion]:
+        """The versions of every registered model, or of the one of a name of ours."""
+        asked: Json = {} if named is None else {"filter": f"name='{named}'"}
+        async for one in self._pages("GET", "model-versions/search", "model_versions", asked):
+            version = read_version(one)
+            if version is not None and named in (None, version.asked):
+                yield version
 
     async def files(self, version: ForeignVersion) -> tuple[str, list[tuple[str, int | None]]]:
         """Where a version's files are, and their names with their sizes; of a folder the size is None.
@@ -151,7 +140,7 @@ class Mlflow:
         asked = {"name": version.asked, "version": version.version}
         told = (await self._call("GET", WHERE + "model-versions/get-download-uri", query=asked)).get("artifact_uri")
         path = _served_path(told)
-        listed = _objects((await self._call("GET", FILES, query={"path": path})).get("files"))
+        listed = objects((await self._call("GET", FILES, query={"path": path})).get("files"))
         if len(listed) > MOST_FILES:
             raise DataRejected("E_SIZE", f"The version has more than {MOST_FILES} files.", hint="Register less of it.")
         found: list[tuple[str, int | None]] = []
@@ -197,43 +186,102 @@ class Mlflow:
             id = (await self._call("POST", WHERE + "experiments/create", {"name": name})).get("experiment_id")
         return _needed_id(id)
 
-    async def write_run(self, experiment: str, run: Json) -> str:
+    async def write_run(self, experiment: str, run: Json, seal: Callable[[str], str]) -> str:
         """Write a run of ours, or what is missing of it: the same run written twice is there once.
 
         Args:
             run: from `written_run`.
+            seal: what nobody else can say of a text and this run; a run there that lacks it isn't taken for ours.
         Returns:
             its id there.
         """
-        condition = f"tags.`{OURS}` = '{run['id']}'"
-        asked = {"experiment_ids": [experiment], "filter": condition, "max_results": 1}
-        there = _objects((await self._call("POST", WHERE + "runs/search", asked)).get("runs"))
-        if there:
-            info = there[0].get("info")
-            id, over = _run_id(there[0]), isinstance(info, dict) and info.get("status") in _ENDED
-            if over:
-                return _needed_id(id)
-        else:
-            made = await self._call("POST", WHERE + "runs/create", {"experiment_id": experiment, **run["create"]})
-            id = _run_id(made.get("run"))
-        known = _needed_id(id)
-        for batch in run["batches"]:
+        begun = seal(f"begun in {experiment}")
+        asked = {
+            "experiment_ids": [experiment],
+            "filter": f"tags.`{OURS}` = '{run['id']}' AND tags.`{BEGUN}` = '{begun}'",
+            "max_results": MOST_ALIKE,
+        }
+        known = None
+        for one in objects((await self._call("POST", WHERE + "runs/search", asked)).get("runs")):
+            there = read_run(one)
+            if there is None:
+                continue
+            if there.status is None:
+                known = there.id
+            elif same_seal(there.seal, seal(f"run {there.id}")):
+                return there.id
+        if known is None:
+            tags = [*run["create"]["tags"], {"key": BEGUN, "value": begun}]
+            asked = {"experiment_id": experiment, **run["create"], "tags": tags}
+            known = _needed_id(_info((await self._call("POST", WHERE + "runs/create", asked)).get("run")).get("run_id"))
+        tags = [{"key": SEAL, "value": seal(f"run {known}")}]
+        for batch in [*run["batches"], {"tags": tags}]:
             await self._call("POST", WHERE + "runs/log-batch", {"run_id": known, **batch})
         await self._call("POST", WHERE + "runs/update", {"run_id": known, **run["update"]})
         return known
 
+    async def run_folder(self, run: str) -> str:
+        """Where the files of a run are, as `upload` takes it.
+
+        Raises:
+            DataRejected: `E_PATH`: this server doesn't keep them itself.
+        """
+        found = await self._call("GET", WHERE + "runs/get", query={"run_id": run})
+        return _served_path(_info(found.get("run")).get("artifact_uri"))
+
+    async def upload(self, folder: str, name: str, content: bytes | Path) -> None:
+        """Put a file there, in the place of one of that name.
+
+        Raises:
+            StorageFailed: it can't be read here; and what a call raises.
+        """
+        path = f"{FILES}/{quote(f'{folder}/{name}')}"
+        try:
+            async with asyncio.timeout(FILE_SECONDS):
+                size = len(content) if isinstance(content, bytes) else (await asyncio.to_thread(content.stat)).st_size
+                async with aclosing(self._parts("PUT", path, _chunks(content), None, MOST_ANSWER, size)) as answer:
+                    async for _ in answer:
+                        pass
+        except TimeoutError:
+            raise _silent() from None
+        except OSError:
+            raise StorageFailed("A file of the model can't be read.", hint="Call verify_model on it.") from None
+
+    async def register(self, name: str, *, source: str, run: str, tags: Mapping[str, str], description: str) -> str:
+        """Register a version, under a model of this name that is made where there is none.
+
+        Args:
+            source: the folder with its files, of the run.
+        Returns:
+            its number.
+        """
+        try:
+            await self._call("GET", WHERE + "registered-models/get", query={"name": name})
+        except NotFound:
+            await self._call("POST", WHERE + "registered-models/create", {"name": name})
+        asked = {"name": name, "source": source, "run_id": run, "description": description, "tags": _pairs(tags)}
+        made = (await self._call("POST", WHERE + "model-versions/create", asked)).get("model_version")
+        version = read_version(made) if isinstance(made, dict) else None
+        if version is None:
+            raise _not_mlflow()
+        return version.version
+
+    async def tag_version(self, version: ForeignVersion, tags: Mapping[str, str]) -> None:
+        """Set tags of a version."""
+        named = {"name": version.asked, "version": version.version}
+        for pair in _pairs(tags):
+            await self._call("POST", WHERE + "model-versions/set-tag", {**named, **pair})
+
     # Calls ----------------------------------------------------------------------------------------------------------
 
-    async def _pages(self, path: str, field: str, asked: Json | None) -> AsyncIterator[Json]:
-        """The objects of a list, page by page; `asked` None for a list that is asked for by GET."""
+    async def _pages(self, method: str, path: str, field: str, asked: Json) -> AsyncIterator[Json]:
+        """The objects of a list, page by page."""
         token: str | None = None
         for _ in range(MOST_PAGES):
-            more: Json = {"max_results": PAGE, **({} if token is None else {"page_token": token})}
-            if asked is None:
-                answer = await self._call("GET", WHERE + path, query=more)
-            else:
-                answer = await self._call("POST", WHERE + path, {**asked, **more})
-            listed = _objects(answer.get(field))
+            more: Json = {**asked, "max_results": PAGE, **({} if token is None else {"page_token": token})}
+            told: Json = {"query": more} if method == "GET" else {"body": more}
+            answer = await self._call(method, WHERE + path, **told)
+            listed = objects(answer.get(field))
             if len(listed) > PAGE:
                 raise DataRejected(
                     "E_SIZE", f"MLflow's page holds more than the {PAGE} that were asked for.", hint="See its version."
@@ -264,15 +312,26 @@ class Mlflow:
         return answer
 
     async def _parts(
-        self, method: str, path: str, content: bytes | None, query: Json | None, most_bytes: int
+        self,
+        method: str,
+        path: str,
+        content: bytes | AsyncIterator[bytes] | None,
+        query: Json | None,
+        most_bytes: int,
+        length: int | None = None,
     ) -> AsyncGenerator[bytes]:
         import httpx
 
         size = 0
+        sent: Json = {"content": content, "params": query}
+        if length is not None:
+            headers = {"content-type": "application/octet-stream", "content-length": str(length)}
+            # Behind the server there can be a store that takes the file only once it's whole.
+            sent |= {"headers": headers, "timeout": httpx.Timeout(FILE_SECONDS, connect=CONNECT_SECONDS)}
         try:
-            async with self._client.stream(method, self._url + path, content=content, params=query) as answer:
+            async with self._client.stream(method, self._url + path, **sent) as answer:
                 if answer.status_code != 200:
-                    raise _refused(answer.status_code)
+                    raise _refused(answer.status_code, await _said(answer))
                 # Not unpacked: a few kilobytes that were packed twice can stand for gigabytes.
                 if answer.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
                     raise DataRejected(
@@ -296,136 +355,89 @@ class Mlflow:
 
 
 @asynccontextmanager
-async def connected(url: str, key: str | None) -> AsyncIterator[Mlflow]:
+async def connected(url: str, key: str | None, basic: tuple[str, str] | None = None) -> AsyncIterator[Mlflow]:
     """A connection to a server, until the block ends.
 
     Args:
         key: goes along as a bearer token.
+        basic: user and password, which go along instead.
     """
     import httpx
 
     headers = {"content-type": "application/json", "accept-encoding": "identity"}
     headers |= {"authorization": f"Bearer {key}"} if key else {}
     timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
-    async with httpx.AsyncClient(headers=headers, timeout=timeout, trust_env=False, follow_redirects=False) as client:
+    async with httpx.AsyncClient(
+        headers=headers, auth=basic, timeout=timeout, trust_env=False, follow_redirects=False
+    ) as client:
         yield Mlflow(url, client)
 
 
-def read_run(given: Json) -> ForeignRun | None:
-    """A run of an answer; None where it has no usable id."""
-    info, data = (part if isinstance(part, dict) else {} for part in (given.get("info"), given.get("data")))
-    id = info.get("run_id")
-    if not _is_id(id):
+def read_version(given: Json) -> ForeignVersion | None:
+    """A version of an answer; None where its name or number can't be one."""
+    name, version, run = given.get("name"), str(given.get("version"))[:20], given.get("run_id")
+    if not isinstance(name, str) or not 0 < len(name) <= 256 or not version.isascii() or not version.isdigit():
         return None
-    parameters = {str(one.get("key")): one.get("value") for one in _objects(data.get("params"))}
-    every = {str(one.get("key")): one.get("value") for one in _objects(data.get("tags"))}
-    tags = {name: value for name, value in every.items() if not name.startswith(("mlflow.", "courtside."))}
-    values = [(one.get("key"), one.get("value")) for one in _objects(data.get("metrics"))]
-    inputs = given.get("inputs")
-    named = _objects(inputs.get("dataset_inputs")) if isinstance(inputs, dict) else []
-    sets = [one["dataset"] for one in named[:MOST_FILES] if isinstance(one.get("dataset"), dict)]
-    ours = every.get(OURS)
-    return ForeignRun(
-        id=id,
-        name=text(info.get("run_name")),
-        status=_ENDED.get(str(info.get("status"))),
-        started_at=_moment(info.get("start_time")),
-        ended_at=_moment(info.get("end_time")),
-        parameters=_texts(parameters, MOST_PARAMETERS),
-        metrics={
-            text(name): float(value)
-            for name, value in values[:MOST_METRICS]
-            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        },
-        tags=_texts(tags, MOST_TAGS),
-        ours=ours if _is_id(ours) else None,
-        data=[{name: text(one.get(name)) for name in ("name", "digest", "source_type")} for one in sets],
+    source, tags = given.get("source"), {str(one.get("key")): one.get("value") for one in objects(given.get("tags"))}
+    return ForeignVersion(
+        name=text(name),
+        asked=name,
+        version=version,
+        run=run if is_id(run) else None,
+        source=source if isinstance(source, str) and len(source) <= LONGEST_SOURCE else "",
+        tags={key: text(value) for key, value in tags.items() if key.startswith("courtside.")},
     )
 
 
-def written_run(
-    id: str,
-    *,
-    name: str,
-    status: str,
-    started_at: datetime,
-    ended_at: datetime,
-    parameters: Mapping[str, str],
-    metrics: Mapping[str, float],
-    curves: Mapping[str, list[tuple[int, float]]],
-    tags: Mapping[str, str],
-) -> Json:
-    """What `Mlflow.write_run` sends, in the batches that the API takes.
-
-    Args:
-        id: of ours; written as a tag, by which the run is found again.
-        status: `succeeded`, `failed` or `cancelled`.
-        curves: values by step.
-    """
-    at = int(ended_at.timestamp() * 1_000)
-    points = [{"key": name, "value": value, "timestamp": at, "step": 0} for name, value in metrics.items()]
-    points += [
-        {"key": name, "value": value, "timestamp": at, "step": step}
-        for name, curve in curves.items()
-        for step, value in curve
-    ]
-    pairs = [{"key": key[:250], "value": value[:LONGEST_VALUE]} for key, value in parameters.items()]
-    batches: list[Json] = [{"metrics": points[i : i + 500]} for i in range(0, len(points), 500)]
-    batches += [{"params": pairs[i : i + 100]} for i in range(0, len(pairs), 100)]
-    told = {"mlflow.runName": name, OURS: id, **tags}
-    return {
-        "id": id,
-        "create": {
-            "start_time": int(started_at.timestamp() * 1_000),
-            "run_name": name,
-            "tags": [{"key": key, "value": value[:LONGEST_VALUE]} for key, value in told.items()],
-        },
-        "batches": batches,
-        "update": {"status": _WRITTEN[status], "end_time": at},
-    }
-
-
-def text(value: object, most: int = LONGEST_KEY) -> str:
-    """Text from outside, cut, with what hides or acts made visible."""
-    return label(value, most) if isinstance(value, str) else ""
-
-
-def _texts(values: Mapping[str, object], most: int) -> dict[str, str]:
-    return {text(name): text(value, LONGEST_VALUE) for name, value in list(values.items())[:most]}
-
-
-def _objects(value: object) -> list[Json]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def _is_id(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and _ID.match(value) is not None
+def same_seal(found: str, wanted: str) -> bool:
+    """Whether a seal that was found is the one that only we could make."""
+    return hmac.compare_digest(found.encode(), wanted.encode())
 
 
 def _needed_id(value: object) -> str:
-    if not _is_id(value):
+    if not is_id(value):
         raise _not_mlflow()
     return value
 
 
-def _run_id(run: object) -> object:
+def _info(run: object) -> Json:
     info = run.get("info") if isinstance(run, dict) else None
-    return info.get("run_id") if isinstance(info, dict) else None
+    return info if isinstance(info, dict) else {}
 
 
-def _moment(value: object) -> datetime | None:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 15:
-        value = int(value)  # 64 bits are text in the JSON of protocol buffers
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < _LATEST:
-        return None
-    return datetime.fromtimestamp(value / 1_000, UTC)
+def _pairs(tags: Mapping[str, str]) -> list[Json]:
+    return [{"key": key, "value": value} for key, value in tags.items()]
+
+
+async def _chunks(content: bytes | Path) -> AsyncGenerator[bytes]:
+    if isinstance(content, bytes):
+        yield content
+        return
+    with await asyncio.to_thread(content.open, "rb") as file:
+        while part := await asyncio.to_thread(file.read, CHUNK):
+            yield part
+
+
+async def _said(answer: httpx.Response) -> str:
+    """Which of MLflow's codes an error has; empty where it's none that is known, as the rest is a stranger's text."""
+    raw = b""
+    async for part in answer.aiter_raw():
+        raw += part
+        if len(raw) > MOST_ERROR:
+            return ""
+    try:
+        told = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return ""
+    code = told.get("error_code") if isinstance(told, dict) else None
+    return code if isinstance(code, str) and code in CODES else ""
 
 
 def _served_path(uri: object) -> str:
     """The path of files that the server serves by itself; any other place is left alone."""
     scheme, _, path = uri.partition(":/") if isinstance(uri, str) else ("", "", "")
     segments = path.split("/")
-    if scheme != "mlflow-artifacts" or len(path) > 2_000 or not all(_SEGMENT.match(one) for one in segments):
+    if scheme != "mlflow-artifacts" or len(path) > LONGEST_SOURCE or not all(_SEGMENT.match(one) for one in segments):
         raise DataRejected(
             "E_PATH",
             "The version's files aren't served by the MLflow server itself.",
@@ -434,9 +446,13 @@ def _served_path(uri: object) -> str:
     return path
 
 
-def _refused(status: int) -> CourtsideError:
+def _refused(status: int, code: str) -> CourtsideError:
     if status in (401, 403):
-        return DataRejected("E_PERMISSION", "MLflow refuses this key.", hint="Set COURTSIDE_MLFLOW_KEY.")
+        return DataRejected(
+            "E_PERMISSION",
+            "MLflow doesn't let this caller do that.",
+            hint="Set COURTSIDE_MLFLOW_KEY, or COURTSIDE_MLFLOW_USER and COURTSIDE_MLFLOW_PASSWORD.",
+        )
     if status == 404:
         return NotFound("MLflow doesn't have that.", hint="See that COURTSIDE_MLFLOW_URL is its address.")
     if 300 <= status < 400:
@@ -447,7 +463,8 @@ def _refused(status: int) -> CourtsideError:
         )
     if status in (408, 425, 429) or status >= 500:
         return Transient(f"MLflow answered with status {status}.", hint="Try again in a moment; its log says why.")
-    return DataRejected("E_CONFLICT", f"MLflow refused it with status {status}.", hint="Its log says why.")
+    told = f"{status} {code}".strip()
+    return DataRejected("E_CONFLICT", f"MLflow refused it with status {told}.", hint="Its log says why.")
 
 
 def _silent() -> Transient:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LONGEST_TARGET = 256
 LONGEST_METRIC = 64
+TEST_ROWS = "test_rows.json"
+"""The file of a run that holds the numbers of the rows that it was judged on, in their order."""
 MOST_METRICS = 100
 """As many names of metrics are told."""
 
@@ -163,17 +165,30 @@ async def with_metric(
     Args:
         limit: >= 1.
     Returns:
-        the id of each, its value, None where it failed, its data set, and how this was split.
+        the id of each, its value, None where it failed, its data set, and the digests of this and of the numbers of
+        the rows that it was judged on, or None where they weren't kept.
     """
     measured = and_(run_metrics.c.run_id == runs.c.id, run_metrics.c.name == metric)
     query = (
-        select(runs.c.id, run_metrics.c.value, runs.c.dataset, runs.c.metrics["split"].as_string().label("split"))
+        select(
+            runs.c.id,
+            run_metrics.c.value,
+            runs.c.dataset,
+            runs.c.facts[("data", "digest")].as_string().label("data"),
+            runs.c.facts[("artefacts", TEST_ROWS)].as_string().label("rows"),
+        )
         .outerjoin(run_metrics, measured)
         .where(runs.c.model == model, or_(run_metrics.c.value.is_not(None), runs.c.status == "failed"))
         .order_by(runs.c.id.desc())
         .limit(limit)
     )
-    return [(row.id, row.value, row.dataset, row.split) for row in (await tx.execute(query)).all()][::-1]
+    found = [(row.id, row.value, row.dataset, judged_on(row.data, row.rows)) for row in await tx.execute(query)]
+    return found[::-1]
+
+
+def judged_on(data: str | None, rows: str | None) -> str | None:
+    """What is the same for runs that were judged on the same rows alone: both digests, or None where one is missing."""
+    return f"{data} {rows}" if data and rows else None
 
 
 async def metric_names(tx: Transaction, model: str | None = None) -> list[str]:

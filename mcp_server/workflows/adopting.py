@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,9 +44,16 @@ class AdoptionRequest:
     test: str | None = None
 
 
-async def adopt(app: App, call: CallContext, request: AdoptionRequest) -> Registered:
+async def adopt(
+    app: App,
+    call: CallContext,
+    request: AdoptionRequest,
+    bring: Callable[[Path], Awaitable[tuple[Path, str]]] | None = None,
+) -> Registered:
     """Make a version of a file; the same file, data and arguments give the version that is there.
 
+    Args:
+        bring: puts the file into a folder and gives its path and name; None where `file` says where it is.
     Raises:
         DataRejected: the file can't be had, or the process that read it ended.
         Unverified: it isn't data alone; that is audited.
@@ -74,7 +82,7 @@ async def adopt(app: App, call: CallContext, request: AdoptionRequest) -> Regist
     async with storage.database.reading() as tx:
         await check_model_name(tx, request.model, target)
     async with app.scratch() as folder:
-        file, name = await brought(app, call, request.file, folder)
+        file, name = await (brought(app, call, request.file, folder) if bring is None else bring(folder))
         table = Path(await storage.artefacts.local_path(data.artefact))
         made = folder / "made"
         arguments = {

@@ -24,6 +24,7 @@ MOST_COMPARED = 8
 MOST_DIFFERENCES = 60
 MOST_ITEMS = 10
 MOST_SHOWN = 6
+MOST_POINTS = 12
 DRAWING_SECONDS = 30.0
 OURS = ("seed", "algorithm", "allow_leaks", "seconds", "trials")
 FIGURES = ("test", "reported", "train", "baseline", "rows", "calibration", "interval", "error")
@@ -107,7 +108,11 @@ async def compare(app: App, ids: str) -> dict[str, Any]:
 
 
 def side_by_side(runs: Sequence[Run]) -> dict[str, Any]:
-    """The document of a comparison; no verdict is given where the runs weren't judged on the same rows."""
+    """The document of a comparison; no verdict is given where the runs aren't known to be judged on the same rows.
+
+    Returns:
+        `same_test_rows` is None where it can't be told: the rows themselves decide, not what is said of the split.
+    """
     apart = Apart()
     measured = {run.id: _measured(run) for run in runs}
     metrics = {}
@@ -117,14 +122,15 @@ def side_by_side(runs: Sequence[Run]) -> dict[str, Any]:
         there = [(one[0], id) for id, one in values.items() if one is not None and one[0] is not None]
         best = (min if lower_is_better(name) else max)(there)[1] if len(there) > 1 else None
         metrics[name] = {"best": best, "value_low_high": values}
-    judged = {(run.dataset, _digest(run), str(run.metrics.get("split")), str(run.metrics.get("rows"))) for run in runs}
-    same = len(judged) == 1 and "" not in next(iter(judged))[:2]
+    same = _same_rows(runs)
+    curves = {run.id: curve for run in runs if (curve := _curve(run)) is not None}
     differs = _differences(runs, apart)
     return {
         "runs": [_in_short(run, metrics=False) for run in runs],
         "same_test_rows": same,
         "sentence": _sentence(runs, metrics, same=same),
         "metrics": six_digits(metrics),
+        **({"curves": six_digits(curves)} if curves else {}),
         "differs": differs,
         **({"untrusted": {"names": apart.names}} if apart.names else {}),
     }
@@ -151,28 +157,26 @@ async def picture(app: App, model: str, metric: str | None) -> bytes:
         found = await runs.with_metric(tx, model, shown, limit=MOST_RUNS)
     if all(value is None for _, value, _, _ in found):
         raise NotFound(f"None of the latest {MOST_RUNS:,} runs has that metric.", hint="Name another metric.")
-    judged = [(dataset, split) for _, value, dataset, split in found if value is not None]
+    judged = [(dataset, rows) for _, value, dataset, rows in found if value is not None]
     arguments = {
         "model": model,
         "metric": shown,
         "values": [value for _, value, _, _ in found],
         "data": len({dataset for dataset, _ in judged}),
-        "alike": judged_alike(judged),
+        "alike": judged_alike([rows for _, rows in judged]),
         "higher_is_better": not lower_is_better(shown),
     }
     drawn = await (await app.compute()).run("draw_history", arguments, timeout=DRAWING_SECONDS)
     return base64.b64decode(drawn["picture"])
 
 
-def judged_alike(judged: Sequence[tuple[str, str | None]]) -> bool:
-    """Whether runs were judged on the same rows for certain, by their data set and what is said of its split.
+def judged_alike(judged: Sequence[str | None]) -> bool:
+    """Whether runs were judged on the same rows for certain, by the digests of these.
 
-    >>> judged_alike([("a@1", "x = 1"), ("a@1", "x = 2")]), judged_alike([("a@1", "x = 1"), ("a@1", "x = 1")])
-    (False, True)
-    >>> judged_alike([("", None), ("", None)]), judged_alike([("", None)])
-    (False, True)
+    >>> judged_alike(["a 1", "a 2"]), judged_alike(["a 1", "a 1"]), judged_alike([None, None]), judged_alike([None])
+    (False, True, False, True)
     """
-    return len(judged) == 1 or (len(set(judged)) == 1 and judged[0][1] is not None)
+    return len(judged) == 1 or (len(set(judged)) == 1 and judged[0] is not None)
 
 
 async def _page(app: App, query: str | None, limit: int, cursor: str | None) -> Page[Run]:
@@ -289,8 +293,29 @@ def _seconds(run: Run) -> float | None:
     return None if run.ended_at is None else round((run.ended_at - run.started_at).total_seconds(), 1)
 
 
-def _digest(run: Run) -> str:
-    return str((run.facts or {}).get("data", {}).get("digest", run.dataset))
+def _same_rows(runs: Sequence[Run]) -> bool | None:
+    """Whether all were judged on the same rows; None where that can't be told, as of other versions of the data."""
+    from mcp_server.storage.runs import TEST_ROWS, judged_on
+
+    facts = [run.facts or {} for run in runs]
+    data = [one.get("data", {}).get("digest") for one in facts]
+    judged = [judged_on(of, one.get("artefacts", {}).get(TEST_ROWS)) for of, one in zip(data, facts, strict=True)]
+    if None in judged or len(set(data)) > 1:
+        return None
+    return len(set(judged)) == 1
+
+
+def _curve(run: Run) -> dict[str, Any] | None:
+    """A run's losses after its iterations, thinned, with the one that was taken; None where it has none."""
+    curve = (run.facts or {}).get("curve")
+    if not isinstance(curve, dict) or not curve.get("iterations"):
+        return None
+    iterations = curve["iterations"]
+    last, chosen = len(iterations) - 1, curve.get("chosen")
+    shown = {round(place * last / (MOST_POINTS - 1)) for place in range(MOST_POINTS)}
+    at = sorted(shown | {place for place, iteration in enumerate(iterations) if iteration == chosen})
+    lines = {name: curve[name] for name in ("iterations", "train", "validation") if name in curve}
+    return {"chosen": chosen, **{name: [line[place] for place in at] for name, line in lines.items()}}
 
 
 # Side by side -------------------------------------------------------------------------------------------------------
@@ -301,11 +326,16 @@ def _estimate(one: Any) -> list[float | None] | None:
     return None if not isinstance(one, dict) else [one.get("value"), one.get("low"), one.get("high")]
 
 
-def _sentence(runs: Sequence[Run], metrics: dict[str, Any], *, same: bool) -> str:
+def _sentence(runs: Sequence[Run], metrics: dict[str, Any], *, same: bool | None) -> str:
     if not same:
+        told = (
+            "It can't be told whether the runs were judged on the same rows"
+            if same is None
+            else "The runs were judged on different rows"
+        )
         return (
-            "The runs weren't judged on the same rows for certain, so their metrics can't decide between them; "
-            "compare_models judges their versions on rows that none has seen."
+            f"{told}, so their metrics can't decide between them; compare_models judges their versions on rows that "
+            "none has seen."
         )
     name = next((one for one in (*FIRST_CHOICE, *metrics) if metrics.get(one, {}).get("best")), None)
     if name is None:

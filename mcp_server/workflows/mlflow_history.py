@@ -5,37 +5,46 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mcp_server import __version__, log
 from mcp_server.context import CallContext, Caller
 from mcp_server.core.names import suggest_name
-from mcp_server.errors import BadConfiguration, CourtsideError, DataRejected, NotFound
-from mcp_server.settings import MIB, Settings
-from mcp_server.workflows import verifying
+from mcp_server.errors import (
+    BadConfiguration,
+    CorruptArtefact,
+    CourtsideError,
+    DataRejected,
+    NotFound,
+    Transient,
+    Unverified,
+)
+from mcp_server.settings import Settings
+from mcp_server.workflows import mlflow_models
 from mcp_server.workflows.app import App, own_app
+from mcp_server.workflows.model_answers import Registered
 from mcp_server.workflows.reply import token
 
 if TYPE_CHECKING:
-    from mcp_server.integrations.mlflow import Experiment, ForeignRun, ForeignVersion, Mlflow
+    from mcp_server.integrations.mlflow import Experiment, ForeignVersion, Mlflow
+    from mcp_server.integrations.mlflow_runs import ForeignRun
     from mcp_server.storage import Storage
-    from mcp_server.storage.records import Run
+    from mcp_server.storage.records import Page, Run
+    from mcp_server.storage.transaction import Transaction
 
 PART = 100
 MOST_TOLD = 50
 MIRROR_SECONDS = 60.0
 CLOSE_SECONDS = 5.0
 PREFIX = "courtside/"
-# Beside a model MLflow writes what is read by people and installers; none of it is loaded here.
-BESIDE = frozenset(
-    {
-        *("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "registered_model_meta", "estimator.html"),
-        *("input_example.json", "serving_input_example.json"),
-    }
-)
+Item = TypeVar("Item")
+MOST_REFUSED, MOST_SILENT = 50, 3
+"""In a row: then the server takes nothing, or is gone."""
 
 
 @dataclass
@@ -44,13 +53,17 @@ class Transfer:
 
     Args:
         written: runs that are new where they went; known: those that were there; unfinished: those that aren't over.
+        versions, versions_known: of models that were exported, likewise; unverified: those that were left out for it.
         told: a line for each model file and each refusal; names in it are cut and cleaned.
-        refused: how many files and runs were.
+        refused: how many files, runs and versions were.
     """
 
     written: int = 0
     known: int = 0
     unfinished: int = 0
+    versions: int = 0
+    versions_known: int = 0
+    unverified: int = 0
     refused: int = 0
     told: list[str] = field(default_factory=list)
 
@@ -74,10 +87,16 @@ async def server(settings: Settings) -> AsyncIterator[Mlflow]:
 
     if settings.mlflow_url is None:
         raise BadConfiguration("No MLflow server is set.", hint="Set COURTSIDE_MLFLOW_URL=http://localhost:5000.")
-    key = None if settings.mlflow_key is None else settings.mlflow_key.get_secret_value()
-    if key:
-        log.register_secret(key)
-    async with connected(settings.mlflow_url, key) as found:
+    key, user, password = (
+        None if secret is None else secret.get_secret_value()
+        for secret in (settings.mlflow_key, settings.mlflow_user, settings.mlflow_password)
+    )
+    basic = (user, password) if user and password else None
+    # The name of the user stays readable: it can be a plain word that stands elsewhere in the log.
+    for secret in (key, password, None if basic is None else b64encode(":".join(basic).encode()).decode()):
+        if secret:
+            log.register_secret(secret)
+    async with connected(settings.mlflow_url, key, basic) as found:
         yield found
 
 
@@ -97,16 +116,22 @@ async def import_here(settings: Settings, experiments: list[str]) -> Transfer:
         return await _Import(app, there).all(experiments)
 
 
+async def adopt_here(settings: Settings, wanted: mlflow_models.Wanted) -> Registered:
+    """Make a version of one that is registered there, as `register_model` does of a file; see `adopted`."""
+    async with server(settings) as there, own_app(settings) as app:
+        return await mlflow_models.adopted(app, _call(app), there, wanted)
+
+
+def _call(app: App) -> CallContext:
+    caller = Caller("local", frozenset())
+    return CallContext(caller, request_id=secrets.token_hex(8), tool="cli:mlflow", clock=app.clock)
+
+
 class _Import:
     def __init__(self, app: App, there: Mlflow) -> None:
         self._app = app
         self._there = there
-        self._call = CallContext(
-            caller=Caller("local", frozenset()),
-            request_id=secrets.token_hex(8),
-            tool="cli:mlflow",
-            clock=app.clock,
-        )
+        self._call = _call(app)
         self._done = Transfer()
         self._seen: set[str] = set()
 
@@ -134,15 +159,22 @@ class _Import:
                 self._done.unfinished += 1
                 continue
             made = versions.get(run.id, [])
+            if await self._is_ours(run, made):
+                self._done.known += 1
+                continue
             record = as_record(run, experiment, made)
             if record.id in self._seen:
                 continue  # a list that changes meanwhile can tell a run twice
             self._seen.add(record.id)
-            there = await self._recorded(run, record)
+            there = await self._recorded(record.id)
             known = () if there is None else (there.facts or {}).get("registered", ())
             named = {one["model"] for one in known}
             fresh = [version for version in made if f"{version.name}/{version.version}" not in named]
-            verified = [one for version in fresh for one in await self._verified(version)]
+            verified = [
+                one
+                for version in fresh
+                for one in await mlflow_models.looked_into(self._app, self._call, self._there, version, self._done)
+            ]
             if there is not None:
                 self._done.known += 1
                 if verified:
@@ -156,16 +188,26 @@ class _Import:
                 part = []
         await self._record(part)
 
-    async def _recorded(self, run: ForeignRun, record: Run) -> Run | None:
-        """What is here of a run already: from an earlier import, or because it's ours."""
+    async def _is_ours(self, run: ForeignRun, made: list[ForeignVersion]) -> bool:
+        """Whether we wrote a run; nothing that's said of it there is taken into our own record of it."""
+        from mcp_server.integrations.mlflow import same_seal
+
+        keys = (await self._app.storage()).keys
+        if run.ours is None or not same_seal(run.seal, mlflow_models.seal_of(keys, run.ours, f"run {run.id}")):
+            return False
+        for version in made:
+            if not mlflow_models.is_ours(keys, version):
+                self._done.tell(f"left out  {version.name}/{version.version}: others registered it on a run of ours")
+        return True
+
+    async def _recorded(self, id: str) -> Run | None:
+        """What is here of a run already, from an earlier import."""
         from mcp_server.storage import runs
 
         storage = await self._app.storage()
         async with storage.database.reading() as tx:
-            for id in (record.id, run.ours):
-                with suppress(NotFound):
-                    if id is not None:
-                        return await runs.get(tx, id)
+            with suppress(NotFound):
+                return await runs.get(tx, id)
         return None
 
     async def _note(self, there: Run, registered: list[dict[str, Any]]) -> None:
@@ -187,48 +229,6 @@ class _Import:
                 await runs.add(tx, record)
             tx.about("mlflow:import", runs=len(part))
         self._done.written += len(part)
-
-    async def _verified(self, version: ForeignVersion) -> list[dict[str, Any]]:
-        """What each file of a version is; a version that can't be had is refused by name."""
-        named = f"{version.name}/{version.version}"
-        try:
-            folder, files = await self._there.files(version)
-            found = [await self._looked_into(version, folder, name, size) for name, size in files if name not in BESIDE]
-        except (DataRejected, NotFound) as refused:
-            self._done.refuse(f"{named}: {refused.code} {refused.message}")
-            return [{"model": named, "verdict": "not understood", "codes": [refused.code]}]
-        if not found:
-            self._done.refuse(f"{named}: it has no model file")
-            return [{"model": named, "verdict": "not understood", "codes": ["E_EMPTY"]}]
-        return found
-
-    async def _looked_into(self, version: ForeignVersion, folder: str, name: str, size: int | None) -> dict[str, Any]:
-        from mcp_server.core.model_files.read import MOST_BYTES
-        from mcp_server.storage import audit
-
-        row: dict[str, Any] = {"model": f"{version.name}/{version.version}", "file": name}
-        line = f"{row['model']} {name}"
-        most = min(MOST_BYTES, self._app.settings.max_import_mib * MIB)
-        if not size or size > most:
-            code = "folder" if size is None else "E_SIZE" if size else "E_EMPTY"
-            self._done.refuse(f"{line}: not understood ({code})")
-            return {**row, "verdict": "not understood", "codes": [code]}
-        async with self._app.scratch() as scratch:
-            target = scratch / "fetched"
-            await self._there.download(folder, name, target, most_bytes=most)
-            found = await verifying.look_into(self._app, self._call, target)
-        codes = sorted({finding["code"] for finding in found["findings"]})
-        row |= {"verdict": found["verdict"], "kind": found["kind"], "digest": found["digest"], "codes": codes}
-        if found["verdict"] == "data-only":
-            self._done.tell(f"{found['verdict']}  {line} ({found['kind']}, {found['digest'][:19]}…)")
-            return row
-        self._done.refuse(f"{line}: {found['verdict']} ({', '.join(codes)})")
-        storage = await self._app.storage()
-        async with storage.database.transaction() as tx:
-            subject = f"file:{found['digest'].removeprefix('sha256:')[:16]}"
-            details = {"kind": found["kind"], "digest": found["digest"], "codes": codes}
-            await audit.add(tx, self._call, action="refuse", outcome="E_UNVERIFIED", subject=subject, details=details)
-        return row
 
 
 def as_record(run: ForeignRun, experiment: Experiment, versions: list[ForeignVersion]) -> Run:
@@ -273,41 +273,106 @@ def as_record(run: ForeignRun, experiment: Experiment, versions: list[ForeignVer
 
 
 async def export_here(settings: Settings, model: str | None) -> Transfer:
-    """Write every ended run of ours that isn't there yet, with its metrics, intervals, parameters and environment.
+    """Write every ended run of ours that isn't there yet, and register the verified versions that they made.
+
+    What the server refuses is told and left for the next export, which goes on from there.
 
     Raises:
-        BadConfiguration, Transient, DataRejected, NotFound: the server can't be asked. What was written stays, and a
-            further export goes on from there.
+        BadConfiguration: no server is set.
+        Transient, DataRejected: the server can't be asked, or refuses everything. What was written stays.
     """
-    from mcp_server.storage import runs
+    from mcp_server.storage import models, runs
     from mcp_server.storage.records import RunFilter
 
     done = Transfer()
     async with server(settings) as there, own_app(settings) as app:
         storage = await app.storage()
-        cursor = None
-        while True:
-            async with storage.database.reading() as tx:
-                page = await runs.list_page(tx, wanted=RunFilter(model=model), cursor=cursor, limit=PART)
-            for run in page.items:
-                await _export(storage, there, settings, run, done)
-            cursor = page.next_cursor
-            if cursor is None:
-                return done
+        tried = _Attempts(done)
+        async for run in _paged(
+            storage, lambda tx, cursor: runs.list_page(tx, wanted=RunFilter(model=model), cursor=cursor, limit=PART)
+        ):
+            await _export(storage, there, settings, run, tried)
+        registry = mlflow_models.Registry(app, there, _server_mark(storage, settings), done)
+        async for version in _paged(
+            storage, lambda tx, cursor: models.list_page(tx, name=model, cursor=cursor, limit=PART)
+        ):
+            name, number = version.name, version.version
+            await tried.go(f"{name}@{number}", partial(registry.register, name, number))
+        tried.settle()
+    return done
 
 
-async def _export(storage: Storage, there: Mlflow, settings: Settings, run: Run, done: Transfer) -> None:
+async def _paged(
+    storage: Storage, page: Callable[[Transaction, str | None], Awaitable[Page[Item]]]
+) -> AsyncIterator[Item]:
+    cursor = None
+    while True:
+        async with storage.database.reading() as tx:
+            found = await page(tx, cursor)
+        for item in found.items:
+            yield item
+        cursor = found.next_cursor
+        if cursor is None:
+            return
+
+
+class _Attempts:
+    """Goes on after what was refused, until the server takes nothing or is gone."""
+
+    def __init__(self, done: Transfer) -> None:
+        self.done = done
+        self._refused = self._silent = 0
+        self._answered = False
+        self._last: CourtsideError | None = None
+
+    async def go(self, what: str, work: Callable[[], Awaitable[object]]) -> CourtsideError | None:
+        """Do one thing, or tell by its name why it was refused; gives the refusal.
+
+        Raises:
+            CourtsideError: it's one too many.
+        """
+        try:
+            await work()
+        except (DataRejected, NotFound, Transient, Unverified, CorruptArtefact) as failed:
+            passing = isinstance(failed, Transient)
+            self._refused, self._silent = self._refused + 1, self._silent + 1 if passing else 0
+            self._answered, self._last = self._answered or not passing, failed
+            if self._refused >= MOST_REFUSED or self._silent >= MOST_SILENT:
+                raise
+            self.done.refuse(f"{what}: {failed.code} {failed.message}")
+            return failed
+        self._refused = self._silent = 0
+        self._answered = True
+        return None
+
+    def settle(self) -> None:
+        """Raises what the last failure was, where the server never answered."""
+        if self._last is not None and not self._answered:
+            raise self._last
+
+
+async def _export(storage: Storage, there: Mlflow, settings: Settings, run: Run, tried: _Attempts) -> None:
     facts = run.facts or {}
     before = facts.get("mlflow", {})
     if facts.get("source", {}).get("kind") == "mlflow":
         return
     if run.status == "running":
-        done.unfinished += 1
+        tried.done.unfinished += 1
     elif before.get("state") == "written" and before.get("server") == _server_mark(storage, settings):
-        done.known += 1
+        tried.done.known += 1
     else:
-        await write(storage, there, settings, run)
-        done.written += 1
+        failed = await tried.go(run.id, partial(write, storage, there, settings, run))
+        if failed is None:
+            tried.done.written += 1
+        else:
+            await _note_failure(storage, run, failed.code)
+
+
+async def _note_failure(storage: Storage, run: Run, code: str) -> None:
+    from mcp_server.storage import runs
+
+    async with storage.database.transaction() as tx:
+        await runs.note_fact(tx, run.id, "mlflow", {"state": "failed", "code": code})
 
 
 async def write(storage: Storage, there: Mlflow, settings: Settings, run: Run) -> None:
@@ -317,7 +382,8 @@ async def write(storage: Storage, there: Mlflow, settings: Settings, run: Run) -
     async with storage.database.reading() as tx:
         made = await models.of_run(tx, run.id)
     experiment = await there.experiment(f"{PREFIX}{run.model}")
-    id = await there.write_run(experiment, as_written(run, made))
+    seal = partial(mlflow_models.seal_of, storage.keys, run.id)
+    id = await there.write_run(experiment, as_written(run, made), seal)
     async with storage.database.transaction() as tx:
         noted = {"state": "written", "run": id, "server": _server_mark(storage, settings)}
         await runs.note_fact(tx, run.id, "mlflow", noted)
@@ -325,7 +391,7 @@ async def write(storage: Storage, there: Mlflow, settings: Settings, run: Run) -
 
 def as_written(run: Run, versions: list[str]) -> dict[str, Any]:
     """A run of ours as MLflow takes it: intervals as metrics `NAME.low` and `NAME.high`, curves by step."""
-    from mcp_server.integrations.mlflow import written_run
+    from mcp_server.integrations.mlflow_runs import written_run
     from mcp_server.storage import runs
 
     facts = run.facts or {}
@@ -416,8 +482,7 @@ class Mirror:
                 except (CourtsideError, TimeoutError) as failed:
                     code = failed.code if isinstance(failed, CourtsideError) else "E_TRANSIENT"
                     log.get("courtside.mlflow").warning("run not copied to MLflow", run=run.id, code=code)
-                    async with self._storage.database.transaction() as tx:
-                        await runs.note_fact(tx, run.id, "mlflow", {"state": "failed", "code": code})
+                    await _note_failure(self._storage, run, code)
         except CourtsideError as failed:
             log.get("courtside.mlflow").warning("runs not copied to MLflow", job=job, code=failed.code)
 

@@ -19,8 +19,9 @@ from mcp_server import worker
 from mcp_server.context import SystemClock
 from mcp_server.errors import BadConfiguration, CourtsideError
 from mcp_server.guard.text import clean_json
-from mcp_server.integrations import mlflow
-from mcp_server.integrations.mlflow import Experiment, Mlflow, read_run
+from mcp_server.integrations import mlflow, mlflow_runs
+from mcp_server.integrations.mlflow import Experiment, Mlflow
+from mcp_server.integrations.mlflow_runs import read_run
 from mcp_server.settings import Settings
 from mcp_server.storage import audit, erasure, runs
 from mcp_server.storage.records import Run
@@ -396,14 +397,14 @@ def test_intervals_and_curves_go_along():
         *{("curve.train", 0, 0.7), ("curve.train", 9, 0.3), ("curve.validation", 0, 0.7), ("curve.validation", 9, 0.5)},
     }
     tags = {one["key"]: one["value"] for one in written["create"]["tags"]}
-    assert tags[mlflow.OURS] == "r_1-linear"
+    assert tags[mlflow_runs.OURS] == "r_1-linear"
     assert tags["courtside.models"] == "games@1"
 
 
 def test_many_figures_go_in_batches_that_the_server_takes():
     curves = {"curve": [(i, 0.5) for i in range(1_200)]}
     told = {"name": "n", "status": "cancelled", "started_at": AT, "ended_at": AT, "tags": {}, "metrics": {"m": 1.0}}
-    written = mlflow.written_run("r_1", curves=curves, parameters={f"p{i}": "1" for i in range(230)}, **told)
+    written = mlflow_runs.written_run("r_1", curves=curves, parameters={f"p{i}": "1" for i in range(230)}, **told)
     assert [len(batch.get("metrics", batch.get("params"))) for batch in written["batches"]] == [
         500,
         500,

@@ -1,6 +1,7 @@
 """Runs and models go from and to a real MLflow server, in an environment of its own that TEST_MLFLOW names."""
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
@@ -11,13 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from mcp import Client
+from sklearn.datasets import load_breast_cancer
 
 from acceptance.processes import environment, free_port, text_of, told
 from mcp_server import settings as configuration
+from mcp_server.errors import Unverified
 from mcp_server.server import build_server
 from mcp_server.storage import runs
-from mcp_server.workflows import mlflow_history
+from mcp_server.workflows import mlflow_history, mlflow_models
 from mcp_server.workflows.app import own_app
 
 MLFLOW = os.environ.get("TEST_MLFLOW")
@@ -79,6 +83,26 @@ def theirs(url: str, experiment: str) -> list[dict]:
     return ask("runs/search", {"experiment_ids": [id], "max_results": 100}).get("runs", [])
 
 
+def registered_as_theirs(url: str, folder: Path, name: str) -> None:
+    """Check a registered version as somebody does who has MLflow's client alone."""
+    script = "import sys, mlflow; mlflow.set_tracking_uri(sys.argv[1]); uri = f'models:/{sys.argv[2]}/1'; " + (
+        "mlflow.artifacts.download_artifacts(uri, dst_path=sys.argv[3]); "
+        "print(sorted(mlflow.models.get_model_info(uri).flavors)); "
+        "print(mlflow.MlflowClient().get_model_version(sys.argv[2], '1').tags['courtside.digest'])"
+    )
+    folder.mkdir()
+    arguments = [Path(MLFLOW).parent / "python", "-c", script, url, name, folder]
+    done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2_000:]
+    flavors, digest = done.stdout.split("\n")[:2]
+    manifest = (folder / "manifest.json").read_bytes()
+    load_pem_public_key((folder / "key.pem").read_bytes()).verify((folder / "manifest.sig").read_bytes(), manifest)
+    assert (flavors, digest) == ("['courtside']", json.loads(manifest)["digest"])
+    for file in ("form.json", "estimator.skops"):
+        content = hashlib.sha256((folder / file).read_bytes()).hexdigest()
+        assert json.loads(manifest)["files"][file] == f"sha256:{content}"
+
+
 def test_runs_and_verified_models_come_and_a_hostile_one_is_refused_by_name(server, tmp_path):
     url, folder = server
     env = environment(tmp_path, mlflow_url=url)
@@ -109,6 +133,33 @@ def test_runs_and_verified_models_come_and_a_hostile_one_is_refused_by_name(serv
     assert found["honest"].parameters["mlflow"] == {"C": "0.5", "note": "two words"}
     assert {one["verdict"] for one in found["honest"].facts["registered"]} == {"data-only"}
     assert {one["verdict"] for one in found["hostile"].facts["registered"]} == {"unsafe"}
+
+
+def test_a_model_that_is_registered_there_becomes_a_version_and_a_hostile_one_doesnt(server, tmp_path):
+    url, folder = server
+    env = environment(tmp_path, mlflow_url=url)
+    loaded = configuration.load(env)
+    bunch = load_breast_cancer()
+    names = [f"c{index}" for index in range(bunch.data.shape[1])]
+    rows = [
+        ",".join(map(repr, [*row, label]))
+        for row, label in zip(bunch.data.tolist(), bunch.target.tolist(), strict=True)
+    ]
+
+    async def scene() -> None:
+        async with Client(build_server(loaded)) as client:
+            text = "\n".join([",".join([*names, "benign"]), *rows])
+            await told(client, "import_data", name="cancer", text=text, target="benign")
+
+    asyncio.run(scene())
+    for version, named in (("cancer/1", "pickled"), ("cancer/2", "skops")):
+        wanted = mlflow_models.Wanted(version, "cancer@1", model=named, columns=names)
+        made = asyncio.run(mlflow_history.adopt_here(loaded, wanted))
+        assert (made.model, made.verification) == (f"{named}@1", "passed")
+        assert made.facts["difference"] < 1e-9
+    with pytest.raises(Unverified):
+        asyncio.run(mlflow_history.adopt_here(loaded, mlflow_models.Wanted("hostile/1", "cancer@1")))
+    assert not (folder / "marker").exists()
 
 
 def test_new_runs_are_copied_old_ones_exported_and_none_twice(server, tmp_path):
@@ -144,9 +195,11 @@ def test_new_runs_are_copied_old_ones_exported_and_none_twice(server, tmp_path):
         time.sleep(0.3)
     assert state is not None
     assert state["state"] == "written"
-    for written in ((1, 1), (0, 2)):  # the copy was noted
+    for written in ((1, 1, 1, 0), (0, 2, 0, 1)):  # the copy was noted
         outcome = asyncio.run(mlflow_history.export_here(loaded, None))
-        assert (outcome.written, outcome.known) == written
+        assert (outcome.written, outcome.known, outcome.versions, outcome.versions_known) == written
+        assert outcome.told == []
+    registered_as_theirs(url, tmp_path / "theirs", "courtside.new")
     for model, id in (("old", "r_old"), ("new", new)):
         (run,) = theirs(url, f"courtside/{model}")
         tags = {one["key"]: one["value"] for one in run["data"]["tags"]}
@@ -157,4 +210,5 @@ def test_new_runs_are_copied_old_ones_exported_and_none_twice(server, tmp_path):
         parameters = {one["key"]: one["value"] for one in run["data"]["params"]}
         assert parameters["dataset"] == "table@1"
         assert "environment.numpy" in parameters
-    assert asyncio.run(mlflow_history.import_here(loaded, ["courtside/new"])).written == 0
+    outcome = asyncio.run(mlflow_history.import_here(loaded, ["courtside/new"]))
+    assert (outcome.written, outcome.known, outcome.told) == (0, 1, [])

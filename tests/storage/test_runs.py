@@ -206,15 +206,19 @@ async def test_a_run_ends_with_its_facts_and_its_metrics_can_be_sorted_by(storag
         assert await runs.add(tx, replace(ended, model="other")) == ended
         await runs.add(tx, replace(ended, id="r_2", metrics={"test": {"log_loss": {"value": 0.5}}}))
         await runs.add(tx, replace(ended, id="r_3", status="failed", metrics={"error": "E_LEAK"}))
+        kept = {"data": {"digest": "d"}, "artefacts": {runs.TEST_ROWS: "t"}}
+        await runs.add(tx, replace(ended, id="r_4", facts=kept))
     async with storage.database.reading() as tx:
         page = await runs.list_page(tx, wanted=RunFilter(sort="rmse", bounds=(MetricBound("rmse", "<", 3),)))
-        assert await runs.metric_names(tx, "y") == ["log_loss", "rmse"]
+        assert await runs.metric_names(tx, "y") == ["rmse", "log_loss"]
         # One that never had this metric is neither a value nor a failure.
         assert await runs.with_metric(tx, "y", "rmse", limit=5) == [
             ("r_1", 2.5, "t@1", None),
             ("r_3", None, "t@1", None),
+            ("r_4", 2.5, "t@1", "d t"),
         ]
-    assert page.items == (ended,) == (again,)
+    assert [one.id for one in page.items] == ["r_1", "r_4"]
+    assert page.items[0] == ended == again
     assert ended.facts == {"data": {"rows": 3}, "cost": {"seconds": 1.5}}
 
 

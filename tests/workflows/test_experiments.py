@@ -78,6 +78,13 @@ def test_any_text_is_read_or_refused(query: str):
         assert isinstance(parse(query), RunFilter)
 
 
+FACTS = {
+    "data": {"digest": "sha256:1", "rows": 9},
+    "environment": {"numpy": "2.2"},
+    "artefacts": {"test_rows.json": "sha256:t"},
+}
+
+
 # Side by side and drawn ---------------------------------------------------------------------------------------------
 
 
@@ -94,7 +101,7 @@ def run(number: int, metrics: dict | None = None, **changes) -> Run:
         "ended_at": AT + timedelta(minutes=number, seconds=8),
         "algorithm": "linear",
         "target": "won",
-        "facts": {"data": {"digest": "sha256:1", "rows": 9}, "environment": {"numpy": "2.2"}},
+        "facts": FACTS,
     }
     return Run(**{**values, **changes})
 
@@ -110,7 +117,7 @@ def test_only_what_differs_is_told_and_metrics_stand_with_their_intervals():
         {**loss(0.5), "roc_auc": {"value": 0.8, "low": None, "high": None}},
         algorithm="boosting",
         parameters={"seed": 0, "features": ["a", "c"], "test": None},
-        facts={"data": {"digest": "sha256:1", "rows": 9}, "environment": {"numpy": "2.3"}},
+        facts={**FACTS, "environment": {"numpy": "2.3"}},
     )
     told = experiments.side_by_side([one, other])
     assert told["differs"] == {
@@ -132,19 +139,47 @@ def test_intervals_that_overlap_decide_nothing():
 
 
 @pytest.mark.parametrize(
-    "changed",
+    ("changed", "same", "said"),
     [
-        {"facts": {"data": {"digest": "sha256:2"}}},
-        {"dataset": "nba@2"},
-        {"dataset": "", "facts": None},
-        {"split": "at random"},
+        ({"data": {"digest": "sha256:2"}}, None, "can't be told"),
+        ({"artefacts": {}}, None, "can't be told"),
+        ({"artefacts": {"test_rows.json": "sha256:u"}}, False, "on different rows"),
     ],
 )
-def test_runs_that_were_judged_on_other_rows_have_no_winner(changed: dict):
-    split = {"metrics": {**run(2, loss(0.5)).metrics, **changed}} if "split" in changed else changed
-    told = experiments.side_by_side([run(1, loss(0.6)), replace(run(2, loss(0.5)), **split)])
-    assert not told["same_test_rows"]
+def test_runs_that_were_judged_on_other_rows_have_no_winner(changed: dict, same: bool | None, said: str):
+    other = replace(run(2, loss(0.5)), facts={**FACTS, **changed})
+    told = experiments.side_by_side([run(1, loss(0.6)), other])
+    assert told["same_test_rows"] is same
+    assert said in told["sentence"]
     assert "can't decide" in told["sentence"]
+    assert experiments.side_by_side([replace(other, id="r_003"), other])["same_test_rows"] is (
+        None if same is None and "artefacts" in changed else True
+    )
+
+
+def test_the_rows_decide_and_not_what_is_said_of_the_split():
+    """Another seed draws other rows for the same words; other words can mean the same rows."""
+    one, other = run(1, loss(0.6)), run(2, loss(0.5))
+    told = experiments.side_by_side([one, replace(other, metrics={**other.metrics, "split": "at random"})])
+    assert told["same_test_rows"] is True
+    seeded = replace(other, facts={**FACTS, "artefacts": {"test_rows.json": "sha256:u"}})
+    assert seeded.metrics["split"] == one.metrics["split"]
+    assert experiments.side_by_side([one, seeded])["same_test_rows"] is False
+    assert experiments.side_by_side([replace(one, facts=None), replace(other, facts=None)])["same_test_rows"] is None
+
+
+def test_learning_curves_stand_side_by_side_thinned_with_the_iteration_that_was_taken():
+    losses = [1 / (1 + i) for i in range(100)]
+    curve = {"iterations": list(range(100)), "train": losses, "validation": losses, "chosen": 41}
+    told = experiments.side_by_side([run(1, loss(0.6)), replace(run(2, loss(0.5)), facts={**FACTS, "curve": curve})])
+    assert list(told["curves"]) == ["r_002"]
+    shown = told["curves"]["r_002"]
+    assert shown["chosen"] == 41
+    assert (shown["iterations"][0], shown["iterations"][-1]) == (0, 99)
+    assert 41 in shown["iterations"]
+    assert len(shown["iterations"]) <= experiments.MOST_POINTS + 1
+    assert shown["validation"] == pytest.approx([losses[i] for i in shown["iterations"]], rel=1e-5)
+    assert "curves" not in experiments.side_by_side([run(1, loss(0.6)), run(2, loss(0.5))])
 
 
 def test_how_a_run_of_ours_was_made_is_said_and_words_from_elsewhere_are_not():
