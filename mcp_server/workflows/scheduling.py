@@ -246,7 +246,7 @@ def _told(kept: list[Schedule], changed: str | None) -> Schedules:
             for one in kept
         ],
         changed=changed,
-        next="Schedules run while a server is up; what was missed runs once. schedule_job without arguments shows the ends."
+        next="Schedules run while a server is up; what was missed runs once. schedule_job alone shows how runs ended."
         if kept
         else None,
         untrusted={"arguments": {one.name: one.arguments for one in kept}} if kept else None,
