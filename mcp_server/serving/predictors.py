@@ -70,10 +70,10 @@ class Predictors:
         """The version, compiled.
 
         Args:
-            reference: `name@version`, or `name` where there is one version.
+            reference: `name@version`, `name@production` or `name@staging`, or `name` where there is one version.
         Raises:
             NotFound: there is no such model or version.
-            Conflict: the name alone, where there are several versions.
+            Conflict: the name alone, or a stage, where there are several versions.
             Unverified: it was never verified, its latest verification failed, or its key was revoked.
             CorruptArtefact: what is stored isn't what was signed.
         """
@@ -97,8 +97,9 @@ class Predictors:
 
     def evict(self, name: str, version: int) -> None:
         """Forget a version, so that the next call looks at it anew."""
-        for reference in (name, f"{name}@{version}"):
-            self._loaded.pop(reference, None)
+        for reference, loaded in list(self._loaded.items()):
+            if (loaded.name, loaded.version) == (name, version):
+                del self._loaded[reference]
 
     async def _load(self, reference: str, known: Loaded | None) -> Loaded:
         from mcp_server.storage import ledger, models

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, and_, delete, func, insert, or_, select, update
 
-from mcp_server.core.governance.standing import FIRST, Stage
+from mcp_server.core.governance.standing import FIRST, Approvable, Stage
 from mcp_server.core.names import check_name, fold_name, parse_reference
-from mcp_server.errors import Conflict, NotFound
+from mcp_server.errors import Conflict, NotFound, Unverified
 from mcp_server.storage import governance, ledger, versions
 from mcp_server.storage.pages import contains, number_after, page_of, rows_wanted
 from mcp_server.storage.records import Json, ModelSummary, ModelVersion, Page, Verdict, Verification
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
 
     from mcp_server.storage.transaction import Transaction
+
+ALIASES: Mapping[str, Approvable] = {"production": "production", "staging": "staging"}
+"""What stands after @ in place of a number: the one version that has this stage."""
+
+MOST_NAMED = 8
 
 _SUMMARY = [
     models.c[name]
@@ -109,12 +114,16 @@ async def get(tx: Transaction, name: str, version: int | None = None) -> ModelVe
 
 
 async def resolve(tx: Transaction, reference: str) -> ModelVersion:
-    """The version that `name@version`, or `name` where there is one version alone, stands for.
+    """The version that `name@version`, `name@production` or `name@staging` stands for, or `name` where there is one.
 
     Raises:
-        Conflict: the name has several versions and the reference says none.
-        DataRejected, NotFound: as for `get`.
+        Conflict: the name has several versions and the reference says none; the stage has several.
+        Unverified: a version is in the stage, but not as it was sealed.
+        DataRejected, NotFound: as for `get`; no version is in the stage.
     """
+    bare, _, alias = reference.partition("@")
+    if (stage := ALIASES.get(alias)) is not None:
+        return await _in_stage(tx, await get(tx, bare), stage)
     name, number = parse_reference(reference)
     version = await get(tx, name, number)
     if number is None and version.version > 1 and (several := await _versions(tx, name)) > 1:
@@ -123,6 +132,27 @@ async def resolve(tx: Transaction, reference: str) -> ModelVersion:
             hint=f"Say which one: {version.name}@{version.version} is the newest; search_models shows all.",
         )
     return version
+
+
+async def _in_stage(tx: Transaction, newest: ModelVersion, stage: Approvable) -> ModelVersion:
+    name = newest.name
+    numbers = [number for _, number, _ in await governance.in_stage(tx, [stage], name=name)]
+    if not numbers:
+        raise NotFound(
+            f"No version of {name} is in {stage}.", hint=f"Call review_model with a version and stage {stage}."
+        )
+    for number in numbers:
+        if "standing" in await ledger.wrong(tx, name, number):
+            raise Unverified(
+                f"{name}@{number} is in {stage}, but {ledger.TOLD['standing']}.", hint=ledger.NEXT["standing"]
+            )
+    if len(numbers) > 1:
+        both = ", ".join(f"{name}@{number}" for number in numbers[:MOST_NAMED])
+        raise Conflict(
+            f"{len(numbers)} versions of {name} are in {stage}: {both}.",
+            hint="Say which one, or archive the others with review_model.",
+        )
+    return await get(tx, name, numbers[0])
 
 
 async def of_digest(tx: Transaction, name: str, digest: str) -> ModelVersion | None:

@@ -204,8 +204,11 @@ async def _told(
         if version != record.version
     ]
     following = "model://" + reference + "/card shows it."
+    if standing.stage in ("staging", "production"):
+        following = f"predict with model {record.name}@{standing.stage} answers with it."
     if standing.stage == "production" and others:
-        following = f"{', '.join(others[:MOST_TOLD])} {'is' if len(others) == 1 else 'are'} in production too."
+        too = f"{', '.join(others[:MOST_TOLD])} {'is' if len(others) == 1 else 'are'} in production too"
+        following = f"{too}: archive what isn't to answer."
     return Reviewed(
         model=reference,
         stage=standing.stage,

@@ -179,3 +179,31 @@ def test_what_cannot_be_decided_is_refused_with_what_is_wrong(env, tmp_path):
             assert named in error["message"], asked
 
     over_stdio(env, tmp_path, scene)
+
+
+def test_who_predicts_by_stage_follows_a_roll_back(tmp_path):
+    folder = tmp_path / "place"
+    folder.mkdir()
+    env = {**with_two_versions(folder), "COURTSIDE_TOOLSETS": "default,admin"}
+
+    async def scene(client):
+        async def answers(reference="y@production"):
+            told_by = await told(client, "predict", model=reference, rows=[{"x": 3, "z": 2}])
+            return told_by.structured_content["model"]
+
+        assert (await refused(client, "predict", model="y@production", rows=[{"x": 3}]))["code"] == "E_NOT_FOUND"
+        said = await told(client, "review_model", model="y@2", stage="production")
+        assert "y@production answers with it" in text_of(said)
+        assert await answers() == "y@2"
+        compared = await told(client, "compare_models", models=["y@production", "y@1"], picture=False)
+        assert "y@2" in text_of(compared)
+        await told(client, "review_model", model="y@2", stage="archived")
+        await told(client, "review_model", model="y@1", stage="production")
+        for _ in range(70):
+            if (now := await answers()) == "y@1":
+                break
+            await asyncio.sleep(0.1)
+        assert now == "y@1"
+        assert await answers("y@2") == "y@2"
+
+    over_stdio(env, tmp_path, scene)

@@ -6,11 +6,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from mcp_server.core.canonical import canonical_bytes
-from mcp_server.errors import AlreadyExists, Conflict, NotFound
-from mcp_server.storage import Storage, models
+from mcp_server.core.governance.standing import Stage
+from mcp_server.errors import AlreadyExists, Conflict, DataRejected, NotFound, Unverified
+from mcp_server.storage import Storage, governance, models
 from mcp_server.storage.records import ModelVersion, Verdict
+from mcp_server.storage.tables import standings
 from storage.fixtures import HandClock
 
 pytestmark = pytest.mark.anyio
@@ -157,3 +160,36 @@ async def test_names_are_completed_and_versions_counted(storage: Storage) -> Non
     async with storage.database.reading() as tx:
         assert await models.names(tx, "W") == ["winner"]
         assert await models.count(tx) == 2
+
+
+async def test_a_stage_stands_for_the_one_version_that_has_it(storage: Storage) -> None:
+    for number in (1, 2, 3):
+        await add(storage, "Winner", number)
+
+    async def put(number: int, stage: Stage) -> None:
+        async with storage.database.transaction() as tx:
+            record = await models.get(tx, "winner", number)
+            await governance.set_standing(tx, record, stage=stage, owner=None, policy=None)
+
+    async def resolved(reference: str) -> int:
+        async with storage.database.reading() as tx:
+            return (await models.resolve(tx, reference)).version
+
+    with pytest.raises(NotFound, match="No version of Winner is in production"):
+        await resolved("winner@production")
+    await put(2, "production")
+    await put(3, "staging")
+    assert [await resolved(f"winner@{stage}") for stage in ("production", "staging")] == [2, 3]
+    await put(3, "production")
+    with pytest.raises(Conflict, match="Winner@3, Winner@2"):
+        await resolved("winner@production")
+    await put(2, "archived")
+    assert await resolved("winner@production") == 3
+    for reference in ("winner@archived", "winner@Production", "winner@production@2", "winner@ production"):
+        with pytest.raises(DataRejected):
+            await resolved(reference)
+    async with storage.database.transaction() as tx:
+        await tx.execute(update(standings).where(standings.c.version == 2).values(stage="production"))
+        await tx.execute(update(standings).where(standings.c.version == 3).values(stage="archived"))
+    with pytest.raises(Unverified, match="aren't as signed"):
+        await resolved("winner@production")
