@@ -55,6 +55,8 @@ class Ledger:
 
     def __init__(self, witness: Witness | None = None) -> None:
         self.witness = witness
+        self._mark: tuple[int, int, int] | None = None
+        self._seen: Head | None = None
         self.forget()
 
     def forget(self) -> None:
@@ -68,9 +70,17 @@ class Ledger:
         if self.witness is None:
             return None
         try:
-            return self.witness.read()
-        except InvalidInput:
-            return Head(-1, START)  # no log has it
+            status = self.witness.path.stat()
+        except FileNotFoundError:
+            return None
+        mark = status.st_ino, status.st_mtime_ns, status.st_size
+        if mark != self._mark:
+            try:
+                self._seen = self.witness.read()
+            except InvalidInput:
+                self._seen = Head(-1, START)  # no chain has it
+            self._mark = mark
+        return self._seen
 
     async def head(self, tx: Transaction) -> Head | None:
         """The end of the chain as the transaction sees it; None where it isn't what was signed and seen before."""
@@ -95,16 +105,16 @@ class Ledger:
 
     async def _reaches(self, tx: Transaction, head: Head) -> bool:
         """Read what is new; whether the chain leads to a head."""
-        if head.place > self._end.place:
-            new = select(seals).where(seals.c.place > self._end.place, seals.c.place <= head.place)
-            for row in (await tx.execute(new.order_by(seals.c.place))).all():
-                if row.place <= self._end.place:
-                    continue  # another task was quicker
-                if _link(self._end.chain, row.place, row.name, row.version, row.part, row.state) != row.chain:
-                    return False
-                self._end = Head(row.place, row.chain)
-                self._chains[row.place] = row.chain
-                self._states.setdefault((row.name, row.version, row.part), []).append((row.place, row.state))
+        new = select(seals).where(seals.c.place > self._end.place).order_by(seals.c.place)
+        for row in (await tx.execute(new)).all():
+            if row.place <= self._end.place:
+                continue  # another task was quicker
+            link = _link(self._end.chain, row.place, row.name, row.version, row.part, row.state)
+            if row.place > head.place or link != row.chain:
+                return False
+            self._end = Head(row.place, row.chain)
+            self._chains[row.place] = row.chain
+            self._states.setdefault((row.name, row.version, row.part), []).append((row.place, row.state))
         return self._chains.get(head.place) == head.chain
 
 
@@ -205,9 +215,10 @@ async def begin_again(tx: Transaction) -> None:
     """Drop a chain that isn't what was signed; every version is without a seal then until a person signs it."""
     if await tx.ledger.head(tx) is None:
         found = (await tx.execute(select(seals_head))).one_or_none()
-        place = max(0 if found is None else found.place, 0 if tx.sealed_before is None else tx.sealed_before.place)
+        signed = found is not None and is_signed(tx.keys, Head(found.place, found.chain), found.signature, FORMAT)
+        places = [tx.sealed_before.place if tx.sealed_before else 0, found.place if found and signed else 0]
         await tx.execute(delete(seals))
-        place, state = place + 1, digest("begun again")
+        place, state = max(0, *places) + 1, digest("begun again")
         end = Head(place, _link(START, place, "", 0, "", state))
         row = {"place": place, "name": "", "version": 0, "part": "", "state": state, "chain": end.chain}
         await tx.execute(insert(seals), [row])
@@ -232,7 +243,11 @@ def _link(before: str, *content: object) -> str:
 
 async def _states(tx: Transaction, versions: Sequence[Version] | None) -> dict[Version, dict[Part, str]]:
     """The digest of each part of each version as the database has it now."""
-    if versions is not None and len(versions) > MOST_AT_ONCE:
+    if versions is None:
+        query = select(models.c.name, models.c.version).order_by(models.c.id)
+        versions = [(row.name, row.version) for row in await tx.execute(query)]
+    if len(versions) > MOST_AT_ONCE:
+        # In parts, so that others are served in between.
         parts = [versions[start : start + MOST_AT_ONCE] for start in range(0, len(versions), MOST_AT_ONCE)]
         return {key: state for part in parts for key, state in (await _states(tx, part)).items()}
     try:
@@ -243,7 +258,7 @@ async def _states(tx: Transaction, versions: Sequence[Version] | None) -> dict[V
         ) from None
 
 
-async def _digests(tx: Transaction, versions: Sequence[Version] | None) -> dict[Version, dict[Part, str]]:
+async def _digests(tx: Transaction, versions: Sequence[Version]) -> dict[Version, dict[Part, str]]:
     made = models.c.name, models.c.version, models.c.digest, models.c.created_at, models.c.created_by
     # As text: exactly what is stored, whether or not it can be read.
     checks = type_coerce(verifications.c.checks, Text).label("checks")
@@ -269,15 +284,13 @@ async def _digests(tx: Transaction, versions: Sequence[Version] | None) -> dict[
     return {version: {part: digest(said) for part, said in parts.items()} for version, parts in facts.items()}
 
 
-async def _rows(tx: Transaction, table: Table, columns: Iterable[Any], versions: Sequence[Version] | None) -> list[Any]:
+async def _rows(tx: Transaction, table: Table, columns: Iterable[Any], versions: Sequence[Version]) -> list[Any]:
     query = select(*columns).where(*_among(table, versions)).order_by(*table.primary_key)
-    wanted = None if versions is None else set(versions)
-    return [row for row in await tx.execute(query) if wanted is None or (row.name, row.version) in wanted]
+    wanted = set(versions)
+    return [row for row in await tx.execute(query) if (row.name, row.version) in wanted]
 
 
-def _among(table: Table, versions: Sequence[Version] | None) -> list[ColumnElement[bool]]:
-    if versions is None:
-        return []
+def _among(table: Table, versions: Sequence[Version]) -> list[ColumnElement[bool]]:
     names, numbers = {name for name, _ in versions}, {number for _, number in versions}
     return [table.c.name.in_(names), table.c.version.in_(numbers)]
 

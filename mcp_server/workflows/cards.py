@@ -12,12 +12,15 @@ from mcp_server.workflows.fairness import column_apart
 from mcp_server.workflows.reply import Apart, bounds, counted, number, token
 
 if TYPE_CHECKING:
+    from mcp_server.storage.ledger import Part
     from mcp_server.storage.records import Assessment, ModelVersion, Standing, Verification
+
+NOT_AS_SIGNED = "not as signed"
 
 
 async def card(app: App, reference: str) -> str:
     """The card of a version; of the newest where none is named. Raises NotFound."""
-    from mcp_server.storage import assessments, governance, models
+    from mcp_server.storage import assessments, governance, ledger, models
 
     storage = await app.storage()
     async with storage.database.reading() as tx:
@@ -25,7 +28,8 @@ async def card(app: App, reference: str) -> str:
         verification = await models.latest_verification(tx, record.name, record.version)
         assessment = await assessments.latest(tx, record.name, record.version)
         standing = await governance.get(tx, record)
-    return render(record, verification, assessment, standing)
+        wrong = await ledger.wrong(tx, record.name, record.version)
+    return render(record, verification, assessment, standing, wrong)
 
 
 def missing_on_card(
@@ -49,14 +53,25 @@ def missing_on_card(
 
 
 def render(
-    record: ModelVersion, verification: Verification | None, assessment: Assessment | None, standing: Standing
+    record: ModelVersion,
+    verification: Verification | None,
+    assessment: Assessment | None,
+    standing: Standing,
+    wrong: Sequence[Part] = (),
 ) -> str:
-    """The card as Markdown; names from data that aren't plain words appear by their position."""
+    """The card as Markdown; names from data that aren't plain words appear by their position.
+
+    Args:
+        wrong: what isn't as sealed, so that it's said to be so and not repeated.
+    """
     manifest, metrics = record.manifest, record.metrics
     features = manifest["parameters"]["features"]
     adopted = manifest.get("adopted")
     held_out = _held_out(manifest)
+    maker = NOT_AS_SIGNED if "standing" in wrong else record.created_by
     verified = "never" if verification is None else f"{verification.verdict}, {_day(verification.at)}"
+    if "verdict" in wrong:
+        verified = NOT_AS_SIGNED
     lines = [
         f"# {record.name}@{record.version}",
         "",
@@ -66,14 +81,14 @@ def render(
         f"| task | {record.task} |",
         f"| target | {token(record.target, 'see the data contract')} |",
         f"| digest | `{record.digest}` |",
-        f"| {'adopted' if 'adopted' in manifest else 'trained'} | {_day(record.created_at)} by {record.created_by} |",
+        f"| {'adopted' if 'adopted' in manifest else 'trained'} | {_day(record.created_at)} by {maker} |",
         *_origin(adopted),
         f"| data | {record.dataset}, {manifest['data']['rows']:,} rows |",
         f"| split | {Apart().text(metrics['split'])} |",
         f"| calibration | {metrics['calibration']} |",
         *_costs(manifest["parameters"].get("costs")),
         f"| verification | {verified} |",
-        *_answerable(standing),
+        *([f"| stage | {NOT_AS_SIGNED} |"] if "standing" in wrong else _answerable(standing)),
         f"| seed | {manifest['parameters']['seed']} |",
         "",
         "## On the test rows" if held_out else "## On rows that it may have been trained on",

@@ -271,7 +271,10 @@ def test_who_made_a_version_and_its_stage_cant_be_rewritten(env, what, tmp_path)
             assert await code_of(client, "review_model", model="y@1", **asked) == "E_CORRUPT"
         listed = await told(client, "search_models", query="y@1")
         assert "standing not as signed" in text_of(listed)
-        assert "SYSTEM" not in text_of(listed) + text_of(shown)
+        card = (await client.read_resource("model://y@1/card")).contents[0].text
+        assert "| stage | not as signed |" in card
+        assert "SYSTEM" not in text_of(listed) + text_of(shown) + card
+        assert "key:eve" not in card
         outcomes = await gating.check(settings.load(with_admin), None)
         assert ("y@1", "failed") in [(one.subject, one.state) for one in outcomes]
         found = await told(client, "verify_model", model="y@1")

@@ -161,7 +161,9 @@ async def test_a_whole_old_state_with_its_signed_head_is_told_by_the_witness(
         await other.close()
 
 
-@pytest.mark.parametrize("what", ["row dropped", "state changed", "moved", "head dropped", "all dropped", "added"])
+@pytest.mark.parametrize(
+    "what", ["row dropped", "state changed", "moved", "head dropped", "all dropped", "added", "beyond"]
+)
 async def test_seals_that_were_touched_seal_nothing(storage: Storage, what: str) -> None:
     record = await decided(storage)
     last = (await rows_of(storage, seals))[seals][-1]
@@ -172,6 +174,7 @@ async def test_seals_that_were_touched_seal_nothing(storage: Storage, what: str)
         "head dropped": lambda tx: tx.execute(delete(seals_head)),
         "all dropped": lambda tx: put_back(tx, {seals: [], seals_head: []}),
         "added": lambda tx: put_forged(tx, last),
+        "beyond": lambda tx: tx.execute(insert(seals).values(**{**last, "place": last["place"] + 1})),
     }
     await behind(storage, attacks[what])
     storage.database.ledger.forget()  # as a process that begins
