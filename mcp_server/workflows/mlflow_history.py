@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mcp_server import __version__, log
 from mcp_server.context import CallContext, Caller
-from mcp_server.core.names import suggest_name
+from mcp_server.core.names import foreign_name
 from mcp_server.errors import (
     BadConfiguration,
     CorruptArtefact,
@@ -250,13 +250,14 @@ def as_record(run: ForeignRun, experiment: Experiment, versions: list[ForeignVer
         "run": run.id,
         "name": run.name,
         "experiment": experiment.name,
+        "registered": versions[0].name if versions else "",
         "tags": run.tags,
         "data": run.data,
         "metrics": odd,
     }
     return Run(
         id=derived_id("r", run.started_at, f"mlflow:{run.id}"),
-        model=suggest_name(name) or "mlflow",
+        model=foreign_name(name),
         dataset="",
         parameters={"mlflow": run.parameters},
         metrics={"reported": {key: {"value": value} for key, value in plain.items()}},
