@@ -204,6 +204,18 @@ def test_a_server_that_takes_nothing_is_given_up(env, monkeypatch, status, most)
     assert len(memory.asked) == most
 
 
+def test_what_is_wrong_here_doesnt_count_against_the_server(env, monkeypatch):
+    monkeypatch.setattr(mlflow_history, "MOST_REFUSED", 1)
+
+    async def spoilt(storage, tx) -> None:
+        path = await storage.artefacts.local_path((await models.get(tx, "y", 2)).artefact)
+        path.chmod(0o600)
+        path.write_bytes(path.read_bytes().replace(b"0", b"1", 1))
+
+    here(env, spoilt)
+    assert counts(export(env, Memory())) == (1, 0, 0, 1)
+
+
 # What others claim --------------------------------------------------------------------------------------------------
 
 
@@ -258,7 +270,9 @@ def test_an_ended_decoy_doesnt_keep_our_run_from_being_written(env):
 def test_a_run_that_was_begun_and_not_ended_is_ended_and_not_written_twice(env):
     memory = Memory()
     memory.refuses = lambda _, path, __: 500 if path.endswith("runs/log-batch") else None
-    assert counts(export(env, memory)) == (0, 0, 0, 4)
+    with pytest.raises(CourtsideError) as failed:
+        export(env, memory)
+    assert failed.value.code == "E_TRANSIENT"
     made = len(memory.runs)
     assert made == 2
     memory.refuses = lambda *_: None
