@@ -8,6 +8,7 @@ import unicodedata
 from mcp_server.errors import DataRejected
 
 MAX_LENGTH = 64
+FOREIGN = "mlflow."
 PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """What a name looks like; also the pattern in the tools' schemas."""
 
@@ -61,6 +62,32 @@ def fold_name(text: str) -> str:
     True
     """
     return unicodedata.normalize("NFKC", text).casefold()
+
+
+def foreign_name(text: str) -> str:
+    """The name under which models of another system stand, near their own; no model of ours can have it.
+
+    >>> foreign_name("cancer study"), foreign_name("mlflow.x"), foreign_name("…"), len(foreign_name("a" * 99))
+    ('mlflow.cancer-study', 'mlflow.mlflow.x', 'mlflow.unnamed', 64)
+    """
+    near = FOREIGN + (suggest_name(text) or "unnamed")
+    return near[:MAX_LENGTH].rstrip(".-_")
+
+
+def check_own_name(text: str) -> str:
+    """As `check_name`, of a model that is made here.
+
+    Raises:
+        DataRejected: `E_NAME`, also for a name of another system's models.
+    """
+    check_name(text)
+    if fold_name(text).startswith(FOREIGN):
+        raise DataRejected(
+            "E_NAME",
+            f"Names that begin with {FOREIGN} are those of models whose runs were imported from MLflow.",
+            hint="Leave that beginning out.",
+        )
+    return text
 
 
 def parse_reference(text: str) -> tuple[str, int | None]:

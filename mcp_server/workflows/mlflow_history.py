@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mcp_server import __version__, log
 from mcp_server.context import CallContext, Caller
-from mcp_server.core.names import suggest_name
+from mcp_server.core.names import foreign_name
 from mcp_server.errors import (
     BadConfiguration,
+    Conflict,
     CorruptArtefact,
     CourtsideError,
     DataRejected,
     NotFound,
+    StorageFailed,
     Transient,
     Unverified,
 )
@@ -204,8 +206,7 @@ class _Import:
         """What is here of a run already, from an earlier import."""
         from mcp_server.storage import runs
 
-        storage = await self._app.storage()
-        async with storage.database.reading() as tx:
+        async with (await self._app.storage()).database.reading() as tx:
             with suppress(NotFound):
                 return await runs.get(tx, id)
         return None
@@ -213,8 +214,7 @@ class _Import:
     async def _note(self, there: Run, registered: list[dict[str, Any]]) -> None:
         from mcp_server.storage import runs
 
-        storage = await self._app.storage()
-        async with storage.database.transaction(self._call) as tx:
+        async with (await self._app.storage()).database.transaction(self._call) as tx:
             await runs.note_fact(tx, there.id, "registered", registered)
             tx.about("mlflow:import", runs=0)
 
@@ -223,8 +223,7 @@ class _Import:
 
         if not part:
             return
-        storage = await self._app.storage()
-        async with storage.database.transaction(self._call) as tx:
+        async with (await self._app.storage()).database.transaction(self._call) as tx:
             for record in part:
                 await runs.add(tx, record)
             tx.about("mlflow:import", runs=len(part))
@@ -250,13 +249,14 @@ def as_record(run: ForeignRun, experiment: Experiment, versions: list[ForeignVer
         "run": run.id,
         "name": run.name,
         "experiment": experiment.name,
+        "registered": versions[0].name if versions else "",
         "tags": run.tags,
         "data": run.data,
         "metrics": odd,
     }
     return Run(
         id=derived_id("r", run.started_at, f"mlflow:{run.id}"),
-        model=suggest_name(name) or "mlflow",
+        model=foreign_name(name),
         dataset="",
         parameters={"mlflow": run.parameters},
         metrics={"reported": {key: {"value": value} for key, value in plain.items()}},
@@ -333,7 +333,10 @@ class _Attempts:
         """
         try:
             await work()
-        except (DataRejected, NotFound, Transient, Unverified, CorruptArtefact) as failed:
+        except (Conflict, CorruptArtefact, StorageFailed, Unverified) as failed:  # by what is here, not by the server
+            self.done.refuse(f"{what}: {failed.code} {failed.message}")
+            return failed
+        except (DataRejected, NotFound, Transient) as failed:
             passing = isinstance(failed, Transient)
             self._refused, self._silent = self._refused + 1, self._silent + 1 if passing else 0
             self._answered, self._last = self._answered or not passing, failed
@@ -426,7 +429,9 @@ def as_written(run: Run, versions: list[str]) -> dict[str, Any]:
         parameters=parameters,
         metrics=metrics,
         curves={
-            f"curve.{name}": list(zip(steps, curve[name], strict=True)) for name in ("train", "validation") if steps
+            f"curve.{name}": list(zip(steps, curve[name], strict=True))
+            for name in ("train", "validation")
+            if steps and name in curve
         },
         tags={name: value for name, value in tags.items() if value},
     )

@@ -16,7 +16,7 @@ from mcp_server import __version__
 from mcp_server.context import CallContext
 from mcp_server.core.canonical import canonical_bytes
 from mcp_server.core.names import check_name, suggest_name
-from mcp_server.errors import DataRejected, InvalidInput, NotFound, Unverified
+from mcp_server.errors import Conflict, DataRejected, InvalidInput, NotFound, Unverified
 from mcp_server.settings import MIB
 from mcp_server.workflows import adopting, cards, verifying
 from mcp_server.workflows.app import App
@@ -203,7 +203,8 @@ class Registry:
         Its files go first and it's registered with all its tags at once, so that what breaks off leaves no version.
 
         Raises:
-            DataRejected, NotFound, Transient: the server refuses it, or its run isn't there.
+            DataRejected, NotFound, Transient: the server refuses it.
+            Conflict: its run isn't there.
             Unverified, CorruptArtefact, StorageFailed: its files aren't what was signed, or can't be read.
         """
         from mcp_server.serving import seals
@@ -242,7 +243,7 @@ class Registry:
     def _their_run(self, run: Run) -> str:
         noted = (run.facts or {}).get("mlflow", {})
         if noted.get("state") != "written" or noted.get("server") != self._mark:
-            raise DataRejected("E_CONFLICT", "Its run isn't there.", hint="See why the run was refused.")
+            raise Conflict("Its run isn't there.", hint="See why the run was refused.")
         return str(noted["run"])
 
     async def _send(self, storage: Storage, record: ModelVersion, run: str, card: str, tags: dict[str, str]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcp_server.context import CallContext
 from mcp_server.core.labels import label
-from mcp_server.core.names import check_name
+from mcp_server.core.names import check_name, check_own_name
 from mcp_server.errors import BadTarget, Conflict, InvalidInput, LeakFound, QuotaExceeded
 from mcp_server.workflows import following
 from mcp_server.workflows.app import App
@@ -109,9 +109,15 @@ async def _check_room(tx: Transaction, call: CallContext) -> None:
 
 
 async def check_model_name(tx: Transaction, model: str, target: str) -> None:
-    """Versions of one name forecast one thing: whoever predicts with the newest must not get another answer."""
+    """Versions of one name forecast one thing: whoever predicts with the newest must not get another answer.
+
+    Raises:
+        Conflict: the name is of a model with another target.
+        DataRejected: `E_NAME`; it can't be a name, or not of a model of ours.
+    """
     from mcp_server.storage import models
 
+    check_own_name(model)
     page = await models.list_page(tx, name=model, limit=1)
     if page.items and page.items[0].target != target:
         raise Conflict(

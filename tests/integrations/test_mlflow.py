@@ -159,7 +159,8 @@ def test_a_run_comes_with_its_facts_once_and_its_texts_stand_apart(tmp_path):
     outcome, _, _ = imported(tmp_path, played)
     assert (outcome.written, outcome.known) == (0, 1)
     (run,) = recorded(settings)
-    assert (run.model, run.status, run.algorithm, run.started_at) == ("cancer", "succeeded", "LogisticRegression", AT)
+    said = (run.model, run.status, run.algorithm, run.started_at)
+    assert said == ("mlflow.cancer", "succeeded", "LogisticRegression", AT)
     assert run.ended_at == AT + timedelta(seconds=9)
 
     async def shown():
