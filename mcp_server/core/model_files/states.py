@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from mcp_server.core.labels import label
 from mcp_server.core.model_files.arrays import ItemType, item_count, leads_out
-from mcp_server.core.model_files.calls import is_array, settled_type
+from mcp_server.core.model_files.calls import is_array, is_loss_state, settled_type
 from mcp_server.core.model_files.report import FileReading, Unread
 from mcp_server.core.model_files.values import Instance, Listed, Mapped, Named, Outsider, Raw, is_whole
 
@@ -288,8 +288,9 @@ def _is_type_list(value: Any) -> bool:
     return all(isinstance(one, Named) and one.rule == "type" for one in items)
 
 
-def _nothing(made: Instance, state: Any) -> None:
-    _demand(made, state is None or (isinstance(state, Mapped) and not state.pairs))
+def _loss(made: Instance, state: Any) -> None:
+    empty = state is None or (isinstance(state, Mapped) and not state.pairs)
+    _demand(made, empty or is_loss_state(made.of, state))
 
 
 _RULES: dict[str, Callable[[Instance, Any], None]] = {
@@ -307,5 +308,5 @@ _RULES: dict[str, Callable[[Instance, Any], None]] = {
     "generator": _generator,
     "random_state": _generator,
     "seed_sequence": _plain,
-    "loss": _nothing,
+    "loss": _loss,
 }

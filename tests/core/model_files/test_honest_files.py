@@ -7,6 +7,7 @@ import importlib
 import io
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import joblib
@@ -68,6 +69,15 @@ def test_no_ordinary_model_is_refused(form: str) -> None:
         ):
             problems.append(f"{name}: {told(report)}")
     assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("file", sorted((Path(__file__).parent / "kept").iterdir()), ids=lambda file: file.stem)
+def test_what_other_versions_wrote_is_not_refused(file: Path) -> None:
+    """Modules that they name otherwise, losses that they remake otherwise, array bytes without padding."""
+    report = read_model_file(file.read_bytes())
+    assert report.verdict == "data-only", told(report)
+    asked = any("'_loss'" in sentence for sentence in report.unchecked)
+    assert asked == any(version in file.stem for version in ("1.5.2", "1.8.0"))
 
 
 def test_tables_of_objects_beside_a_model_are_no_reason_to_refuse() -> None:

@@ -223,6 +223,20 @@ def test_trees_of_lightgbm_stay_within_their_arrays(left, right, feature, verdic
     assert read_model_file(f"tree\nversion=v4\n\n{one_leaf}end of trees\n".encode()).verdict == "data-only"
 
 
+def test_a_module_that_any_file_could_be_is_refused_unless_the_library_has_loaded_it(tmp_path):
+    """scikit-learn 1.5 to 1.8 name a module of compiled losses as if it stood alone."""
+    (tmp_path / "_loss.py").write_text(f"open({str(tmp_path / 'marker')!r}, 'w').close()\nCyHuberLoss = float\n")
+    alone = call(name("_loss", "CyHuberLoss"), 1)
+    (tmp_path / "model.pkl").write_bytes(stream(alone))
+    command = [sys.executable, "-c", "import pickle; pickle.load(open('model.pkl', 'rb'))"]
+    subprocess.run(command, check=True, cwd=tmp_path, timeout=60)
+    assert (tmp_path / "marker").exists()
+    assert read_model_file(stream(alone)).verdict == "unsafe"
+    loaded = name("sklearn._loss.loss", "HuberLoss") + b"0"
+    assert read_model_file(stream(loaded + alone)).verdict == "data-only"
+    assert read_model_file(stream(alone + b"0" + loaded + b"N")).verdict == "unsafe"
+
+
 def test_the_control_does_what_was_refused(hostile, tmp_path):
     """Opened in the way that each was made for, every file leaves its marker."""
     listed = []
