@@ -28,7 +28,6 @@ from mcp_server.core.model_files.values import (
 )
 
 NEWEST_PROTOCOL = 5
-MOST_PADDING = 16
 
 _CALLED = """
 array buffer bytearray bytes dtype encode generator masked_array new_metric new_neighbours partial
@@ -74,6 +73,7 @@ class Machine:
         self._memo: dict[int, Any] = {}
         self._boosters: list[states.Booster] = []
         self._modules: set[str] = set()
+        self._trees: list[Instance] = []
         self.wrapped = 0
         self.nested_streams = 0
         self.doubtful = 0
@@ -100,8 +100,7 @@ class Machine:
             name, argument_of = known
             argument = argument_of(content)
             if name == "STOP":
-                for booster in self._boosters:
-                    states.check_features(booster, reading, self._op_at)
+                self._check_whole()
                 return self._result()
             try:
                 _DO[name](self, argument)
@@ -112,6 +111,13 @@ class Machine:
                     raise
                 self._found(unread.code, unread.what)
                 self._stack.append(Outsider())
+
+    def _check_whole(self) -> None:
+        for booster in self._boosters:
+            states.check_features(booster, self._reading, self._op_at)
+        for tree in self._trees:
+            if not tree.built and not self._reading.found:
+                self._found("out_of_bounds", f"{told(tree)} has no nodes: compiled code would look for the first.")
 
     # Stack and memo --------------------------------------------------------------------------------------------
 
@@ -139,9 +145,6 @@ class Machine:
         if not self._stack and self._below:
             raise Unread("damaged", "A mark is dropped.", self._op_at)  # which unpicklers do
         self._pop()
-
-    def _twice(self, _argument: None) -> None:
-        self._stack.append(self._top())
 
     def _result(self) -> Any:
         result = self._pop()
@@ -171,12 +174,6 @@ class Machine:
         self._protocol = protocol
 
     # Values ----------------------------------------------------------------------------------------------------
-
-    def _value(self, value: Any) -> None:
-        self._stack.append(value)
-
-    def _raw(self, view: memoryview) -> None:
-        self._stack.append(Raw(view))
 
     def _keep(self, items: Sequence[Any]) -> None:
         if self._plain:
@@ -337,7 +334,10 @@ class Machine:
             self._stack.append(Outsider())
             return
         self._reading.opcodes -= weight(arguments, lists=True)
-        self._stack.append(how(of, arguments))
+        made = how(of, arguments)
+        self._stack.append(made)
+        if isinstance(made, Instance) and made.of.rule in ("tree", "neighbours"):
+            self._trees.append(made)
 
     def _old_call(self, names: tuple[str, str] | None) -> None:
         self._marked()
@@ -417,10 +417,7 @@ class Machine:
             return self._object_array()
         aligned = state.get("numpy_array_alignment_bytes")
         if aligned is not None:
-            padding = self._content.take(1)[0]
-            # What `pickle.load` would take for an opcode here could go on with others that joblib never sees.
-            if padding > MOST_PADDING or bytes(self._content.take(padding)).strip(b"\xff"):
-                raise Unread("second_content", "The padding before array bytes isn't joblib's.", self._op_at)
+            self._content.leave_padding()
         elif count * kind.size and self._content.at < self._content.end:
             self.doubtful += self._content.view[self._content.at] in OPCODES
         raw = self._content.take(count * kind.size)
@@ -441,28 +438,31 @@ class Machine:
         self._reading.add(code, what, self._op_at)
 
 
-def _of(count: int) -> Callable[[Machine, Any], None]:
-    return lambda machine, _argument: machine._tuple_of(count)
+def _value(machine: Machine, value: Any) -> None:
+    machine._stack.append(value)
 
 
 def _push(make: Callable[[], Any]) -> Callable[[Machine, Any], None]:
     return lambda machine, _argument: machine._stack.append(make())
 
 
-_DO: dict[str, Callable[[Machine, Any], None]] = {
+_DO: dict[str, Callable[[Machine, Any], Any]] = {
     "PROTO": Machine._version,
     "FRAME": lambda machine, size: machine._content.open_frame(size),
     "MARK": Machine._mark,
     "POP": Machine._drop,
     "POP_MARK": lambda machine, _argument: machine._marked(),
-    "DUP": Machine._twice,
+    "DUP": lambda machine, _argument: machine._stack.append(machine._top()),
     "NONE": _push(lambda: None),
     "NEWTRUE": _push(lambda: True),
     "NEWFALSE": _push(lambda: False),
-    **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"), Machine._value),
-    **dict.fromkeys(("FLOAT", "BINFLOAT", "UNICODE", "BINUNICODE"), Machine._value),
-    **dict.fromkeys(("SHORT_BINUNICODE", "BINUNICODE8"), Machine._value),
-    **dict.fromkeys(("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"), Machine._raw),
+    **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"), _value),
+    **dict.fromkeys(("FLOAT", "BINFLOAT", "UNICODE", "BINUNICODE"), _value),
+    **dict.fromkeys(("SHORT_BINUNICODE", "BINUNICODE8"), _value),
+    **dict.fromkeys(
+        ("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+        lambda machine, view: machine._stack.append(Raw(view)),
+    ),
     **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), Machine._old_text),
     "EMPTY_LIST": _push(Listed),
     "LIST": Machine._list,
@@ -470,9 +470,9 @@ _DO: dict[str, Callable[[Machine, Any], None]] = {
     "APPENDS": Machine._appends,
     "EMPTY_TUPLE": _push(tuple),
     "TUPLE": Machine._tuple,
-    "TUPLE1": _of(1),
-    "TUPLE2": _of(2),
-    "TUPLE3": _of(3),
+    "TUPLE1": lambda machine, _argument: machine._tuple_of(1),
+    "TUPLE2": lambda machine, _argument: machine._tuple_of(2),
+    "TUPLE3": lambda machine, _argument: machine._tuple_of(3),
     "EMPTY_DICT": _push(Mapped),
     "DICT": Machine._dict,
     "SETITEM": Machine._set_item,

@@ -14,6 +14,7 @@ from typing import Any
 from mcp_server.core.model_files.report import Unread
 
 LONGEST_NAME = 512
+MOST_PADDING = 16
 LONGEST_NUMBER = 1_024
 """Bytes of a whole number; larger ones are no part of a model."""
 
@@ -97,6 +98,16 @@ class Content:
         if self._frame_end is not None and self.at < self._frame_end:
             raise Unread("second_content", "Array bytes start inside of a frame.", self.at)
         self._frame_end = None
+
+    def leave_padding(self) -> None:
+        """What joblib puts before an array's bytes: a length, and as many bytes of ones.
+
+        Raises:
+            Unread: what `pickle.load` would take for an opcode here could go on with others that joblib never sees.
+        """
+        at, padding = self.at, self.take(1)[0]
+        if padding > MOST_PADDING or bytes(self.take(padding)).strip(b"\xff"):
+            raise Unread("second_content", "The padding before array bytes isn't joblib's.", at)
 
 
 def _u1(content: Content) -> int:
