@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import skops.io
 
-from core.model_files.hostile_formats import honest_formats
+from core.model_files.hostile_formats import honest_formats, zipped
 from core.model_files.zoo import models
 from mcp_server.core.model_files import ModelFileReport, read_model_file
 from mcp_server.core.model_files.allowed import ALLOWED
@@ -109,6 +109,22 @@ def test_only_numpy_has_a_dtype_among_the_listed_modules() -> None:
 def test_sound_files_of_other_formats_pass(name: str) -> None:
     report = read_model_file(honest_formats()[name])
     assert report.verdict == "data-only", told(report)
+
+
+@pytest.mark.parametrize(
+    ("content", "next_step"),
+    [
+        (b"\x04\x22\x4d\x18" + bytes(40), "save it again with zlib"),
+        (b"\x28\xb5\x2f\xfd" + bytes(40), "save it again with zlib"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(64), "export the model to ONNX"),
+        (zipped({"config.json": b'{"class_name": "Sequential"}', "metadata.json": b"{}"}), "export the model to ONNX"),
+    ],
+    ids=["lz4", "zstd", "HDF5", "Keras"],
+)
+def test_a_kind_that_is_known_and_not_read_says_what_to_do(content: bytes, next_step: str) -> None:
+    report = read_model_file(content)
+    assert (report.verdict, [one.code for one in report.findings]) == ("not understood", ["uncheckable"])
+    assert next_step in report.findings[0].what
 
 
 def test_a_report_tells_what_the_file_holds_and_what_was_not_looked_at() -> None:
