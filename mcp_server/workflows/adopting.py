@@ -44,8 +44,8 @@ class AdoptionRequest:
 
 
 _NO_TEST = (
-    "Whether its answers tell the rows that it learned from is not checked (membership: not_done), since no rows are known "
-    "that it wasn't trained on. Next: register_model again with test, a condition that picks such rows."
+    "Whether its answers tell the rows that it learned from is not checked (membership: not_done), since no rows are "
+    "known that it wasn't trained on. Next: register_model again with test, a condition that picks such rows."
 )
 
 
