@@ -243,7 +243,8 @@ def _part(node: Any, of: Instance, archive: Archive, reading: FileReading) -> An
         return Instance(Named("numpy", "ndarray", "ndarray"), built=True, attributes=(kind, shape, Raw(raw), False))
     if loader == "JsonNode" and isinstance(text, str) and _NUMBER.fullmatch(text):
         return json.loads(text)
-    if loader == "ObjectNode" and of.of.rule == "neighbours" and {"__module__", "__class__"} <= node.keys():
+    named = all(isinstance(_inside(node, key), str) for key in ("__module__", "__class__"))
+    if loader == "ObjectNode" and of.of.rule == "neighbours" and named:
         return _described(node, archive, reading)
     raise refused(of, "is given a state that models don't give it")
 

@@ -182,6 +182,10 @@ def test_search_trees_of_skops_stay_within_their_arrays():
         places = members(sound)[parts[1]["file"]]
         changed = zipped(members(sound) | {parts[1]["file"]: places[:-8] + (1 << 40).to_bytes(8, "little")})
         assert [one.code for one in read_model_file(changed).findings] == ["out_of_bounds"]
+        schema = json.loads(members(sound)["schema.json"])
+        schema["content"]["content"][11]["__module__"] = []
+        unnamed = zipped(members(sound) | {"schema.json": json.dumps(schema).encode()})
+        assert read_model_file(unnamed).verdict == "unsafe"
 
 
 def test_a_tree_without_a_state_is_refused():
