@@ -44,6 +44,12 @@ class AdoptionRequest:
     test: str | None = None
 
 
+_NO_TEST = (
+    "Whether its answers tell the rows that it learned from is not checked (membership: not_done), since no rows are "
+    "known that it wasn't trained on. Next: register_model again with test, a condition that picks such rows."
+)
+
+
 async def adopt(
     app: App,
     call: CallContext,
@@ -242,6 +248,8 @@ def _answer(kept: ModelVersion, found: dict[str, Any], verdict: Verdict, *, fres
     reference = f"{kept.name}@{kept.version}"
     origin = found["parameters"]["adopted"]
     notes = [apart.text(note) for note in found["notes"]]
+    if not origin["held_out"]:
+        notes.append(_NO_TEST)
     return Registered(
         model=reference,
         verification=verdict,

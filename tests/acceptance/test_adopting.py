@@ -116,6 +116,7 @@ def test_a_persons_model_is_a_version_like_any_other(place):
             assert answer["model"] == "cancer@1"
             assert answer["verification"] == "passed"
             assert answer["facts"]["held_out"] is True
+            assert not any("membership" in note for note in answer["notes"])
             assert answer["facts"]["difference"] < 1e-9
             assert answer["metrics"]["roc_auc"] > 0.98
             assert "as stated" in text_of(found)
@@ -163,6 +164,8 @@ def test_without_a_word_on_its_training_rows_nothing_is_called_unseen(place):
         assert answer["facts"]["held_out"] is False
         assert answer["facts"]["kind"] == "joblib"
         assert "may have been trained on" in text_of(found)
+        assert "membership: not_done" in text_of(found)
+        assert "Next: register_model again with test" in text_of(found)
         assert answer["metrics"]["rmse"] == pytest.approx(
             float(np.sqrt(np.mean((kept["forest"].predict(matrix) - numbers["progress"].to_numpy()) ** 2))), rel=1e-6
         )

@@ -154,6 +154,13 @@ sklearn.linear_model._sgd_fast: ModifiedHuber Hinge SquaredHinge EpsilonInsensit
     SquaredLoss Huber
 """
 _REMADE_LOSSES = " ".join(f"__pyx_unpickle_{name}" for name in _LOSSES.split() if name.startswith("Cy"))
+LOST_MODULE, LOST_FROM = "_loss", "sklearn._loss.loss"
+"""What scikit-learn 1.5 to 1.8 call the module of compiled losses, and the module that has it loaded by then."""
+LOST_WARNING = (
+    f"Who loads it: scikit-learn 1.5 to 1.8 call a module of theirs '{LOST_MODULE}', so with another version a file of "
+    "that name, if one lies where Python looks for modules, would run."
+)
+
 _DISTANCES = """
 Euclidean SEuclidean Manhattan Chebyshev Minkowski Mahalanobis Hamming Canberra BrayCurtis Jaccard Matching Dice
 Kulsinski RogersTanimoto RussellRao SokalMichener SokalSneath Haversine
@@ -161,15 +168,21 @@ Kulsinski RogersTanimoto RussellRao SokalMichener SokalSneath Haversine
 _METRICS = " ".join(f"{name}Distance{bits}" for bits in ("", "32", "64") for name in _DISTANCES.split())
 
 # Functions that a model keeps and calls later, on data: nothing of a file, a network or a program is in them.
-_FUNCTIONS = """
-numpy: log log1p log2 log10 exp expm1 exp2 sqrt cbrt square abs absolute negative reciprocal sin cos tan tanh sign
-    maximum minimum nan_to_num mean median
+# numpy before 2.0 names the compiled ones where they're made.
+_COMPILED = """
+log log1p log2 log10 exp expm1 exp2 sqrt cbrt square absolute negative reciprocal sin cos tan tanh sign maximum minimum
+"""
+_FUNCTIONS = f"""
+numpy.core._multiarray_umath: {_COMPILED}
+numpy._core._multiarray_umath: {_COMPILED}
+numpy: {_COMPILED} abs nan_to_num mean median
 scipy._lib.array_api_compat.numpy._aliases: asarray
 scipy.special._ufuncs: expit logit log_ndtr
 sklearn.feature_selection._univariate_selection: f_classif f_regression chi2 r_regression f_oneway
 sklearn.feature_selection._mutual_info: mutual_info_classif mutual_info_regression
 sklearn.utils.validation: check_array
 sklearn.cluster._kmeans: _kmeans_single_lloyd _kmeans_single_elkan
+sklearn.metrics._scorer: _passthrough_scorer
 sklearn.metrics._classification: accuracy_score balanced_accuracy_score f1_score fbeta_score precision_score
     recall_score jaccard_score matthews_corrcoef cohen_kappa_score log_loss brier_score_loss d2_log_loss_score
     zero_one_loss hamming_loss hinge_loss
@@ -208,7 +221,8 @@ def _listed(text: str, rule: str) -> dict[tuple[str, str], str]:
 ALLOWED: dict[tuple[str, str], str] = (
     _listed(_OBJECTS, "object")
     | _listed(_LOSSES, "loss")
-    | _listed(f"sklearn._loss._loss: {_REMADE_LOSSES}", "remade_loss")
+    | _listed(f"{LOST_MODULE}: {_REMADE_LOSSES.replace('__pyx_unpickle_', '')}", "loss")
+    | _listed(f"sklearn._loss._loss: {_REMADE_LOSSES} {LOST_MODULE}: {_REMADE_LOSSES}", "remade_loss")
     | _listed(f"sklearn.metrics._dist_metrics: {_METRICS} sklearn.neighbors._dist_metrics: {_METRICS}", "metric")
     | _listed(_FUNCTIONS, "function")
     | _listed(_TYPES, "type")

@@ -192,5 +192,26 @@ def leads_out(of: ItemType, raw: memoryview, features: int | None) -> bool:
     return not bool(onward[inner].all()) or not len(nodes)
 
 
+def leads_beyond(of: ItemType, raw: memoryview, places: memoryview, rows: int) -> bool:
+    """Whether a KDTree or BallTree leads out of its arrays.
+
+    Args:
+        of: the type of its nodes.
+        raw: the nodes, in the order of a binary tree: the children of i are 2 i + 1 and 2 i + 2.
+        places: of the rows, as whole numbers of 8 bytes.
+        rows: how many there are.
+    """
+    fields = of.fields or {}
+    laid_out = {name: (inner.kind, inner.size, at) for name, (inner, at) in fields.items()}
+    if laid_out != _NEIGHBOUR_NODES or of.size != 32 or any(inner.order not in "<=" for inner, _ in fields.values()):
+        return True
+    start, end, leaf = np.frombuffer(raw, dtype="<i8").reshape(-1, 4)[:, :3].T
+    at = np.frombuffer(places, dtype="<i8")
+    childless = 2 * np.arange(len(start)) + 2 >= len(start)
+    within = (start >= 0) & (start <= end) & (end <= rows) & ((leaf != 0) | ~childless)
+    return not bool(within.all() and ((at >= 0) & (at < rows)).all())
+
+
+_NEIGHBOUR_NODES = {"idx_start": ("i", 8, 0), "idx_end": ("i", 8, 8), "is_leaf": ("i", 8, 16), "radius": ("f", 8, 24)}
 _NODES = ("left_child", "right_child", "feature")
 _BOOSTING_NODES = ("left", "right", "feature_idx", "is_leaf")

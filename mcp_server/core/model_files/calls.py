@@ -25,6 +25,7 @@ from mcp_server.core.model_files.values import (
 
 _GENERATORS = frozenset({"MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64"})
 _CONTAINERS = frozenset({"list", "dict", "int", "float", "set"})
+_LOSSES_OF_A_NUMBER = {"CyHuberLoss", "CyPinballLoss", "CyHalfTweedieLoss", "CyHalfTweedieLossIdentity"}
 MOST_FEATURES = 10_000_000
 _MOST_ASKED = 16
 
@@ -188,10 +189,15 @@ def _loss(of: Named, given: tuple[Any, ...]) -> Instance:
 
 def _remade_loss(of: Named, given: tuple[Any, ...]) -> Instance:
     _demand(of, len(given) == 3 and _is(given[0], "loss", of.name.removeprefix("__pyx_unpickle_")))
-    numbers = given[2] or ()
-    _demand(of, is_whole(given[1], 0) and isinstance(numbers, tuple) and len(numbers) <= 4)
-    _demand(of, all(type(one) in (int, float) for one in numbers))
+    _demand(of, is_whole(given[1], 0) and (given[2] is None or is_loss_state(given[0], given[2])))
     return Instance(given[0])
+
+
+def is_loss_state(of: Named, state: Any) -> bool:
+    """Whether it's the numbers of a compiled loss, which takes as many as it has without asking."""
+    if not isinstance(state, tuple) or len(state) != (of.name in _LOSSES_OF_A_NUMBER):
+        return False
+    return all(type(one) in (int, float) for one in state)
 
 
 def _tree(of: Named, given: tuple[Any, ...]) -> Instance:

@@ -10,6 +10,7 @@ from mcp_server.core.model_files.report import FileReading, Unread, quoted
 
 CONFIGURATION = "config.json"
 METADATA = "metadata.json"
+KERAS_NEXT = "The format of its weights, HDF5, isn't read here: export the model to ONNX or its weights to safetensors."
 
 _MODULES = {
     *(None, "builtins", "keras", "keras.layers", "keras.initializers", "keras.optimizers", "keras.losses"),
@@ -46,7 +47,7 @@ def read_keras(archive: Archive, reading: FileReading) -> None:
     for path, part in walk(configuration):
         if isinstance(part, dict) and {"class_name", "registered_name", "module"} & part.keys():
             _check(part, reading, f"{CONFIGURATION}{path}")
-    raise Unread("uncheckable", "Its weights are HDF5, which isn't read here.", "model.weights.h5")
+    raise Unread("uncheckable", KERAS_NEXT, "model.weights.h5")
 
 
 def _check(part: dict[str, Any], reading: FileReading, at: str) -> None:

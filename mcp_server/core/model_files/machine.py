@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mcp_server.core.model_files import calls, states
-from mcp_server.core.model_files.allowed import ALLOWED, OLD_MODULES, has_no_dtype
+from mcp_server.core.model_files.allowed import ALLOWED, LOST_FROM, LOST_MODULE, LOST_WARNING, OLD_MODULES, has_no_dtype
 from mcp_server.core.model_files.arrays import item_count
 from mcp_server.core.model_files.opcodes import OPCODES, Content
 from mcp_server.core.model_files.report import FileReading, Unread, quoted
@@ -28,7 +28,6 @@ from mcp_server.core.model_files.values import (
 )
 
 NEWEST_PROTOCOL = 5
-MOST_PADDING = 16
 
 _CALLED = """
 array buffer bytearray bytes dtype encode generator masked_array new_metric new_neighbours partial
@@ -73,8 +72,11 @@ class Machine:
         self._below: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
         self._boosters: list[states.Booster] = []
+        self._modules: set[str] = set()
+        self._trees: list[Instance] = []
         self.wrapped = 0
         self.nested_streams = 0
+        self.doubtful = 0
 
     def run(self) -> Any:
         """Follow the stream up to its STOP.
@@ -94,12 +96,11 @@ class Machine:
             code = content.take(1)[0]
             known = OPCODES.get(code)
             if known is None:
-                raise Unread("damaged", f"Byte 0x{code:02x} is no opcode.", self._op_at)
+                raise Unread("damaged", f"Byte 0x{code:02x} is no opcode.", self._op_at, fails=True)
             name, argument_of = known
             argument = argument_of(content)
             if name == "STOP":
-                for booster in self._boosters:
-                    states.check_features(booster, reading, self._op_at)
+                self._check_whole()
                 return self._result()
             try:
                 _DO[name](self, argument)
@@ -111,21 +112,28 @@ class Machine:
                 self._found(unread.code, unread.what)
                 self._stack.append(Outsider())
 
+    def _check_whole(self) -> None:
+        for booster in self._boosters:
+            states.check_features(booster, self._reading, self._op_at)
+        for tree in self._trees:
+            if not tree.built and not self._reading.found:
+                self._found("out_of_bounds", f"{told(tree)} has no nodes: compiled code would look for the first.")
+
     # Stack and memo --------------------------------------------------------------------------------------------
 
     def _pop(self) -> Any:
         if not self._stack:
-            raise Unread("damaged", "The stack is empty.", self._op_at)
+            raise Unread("damaged", "The stack is empty.", self._op_at, fails=True)
         return self._stack.pop()
 
     def _top(self) -> Any:
         if not self._stack:
-            raise Unread("damaged", "The stack is empty.", self._op_at)
+            raise Unread("damaged", "The stack is empty.", self._op_at, fails=True)
         return self._stack[-1]
 
     def _marked(self) -> list[Any]:
         if not self._below:
-            raise Unread("damaged", "There is no mark.", self._op_at)
+            raise Unread("damaged", "There is no mark.", self._op_at, fails=True)
         items, self._stack = self._stack, self._below.pop()
         return items
 
@@ -134,17 +142,13 @@ class Machine:
         self._stack = []
 
     def _drop(self, _argument: None) -> None:
+        if not self._stack and self._below:
+            raise Unread("damaged", "A mark is dropped.", self._op_at)  # which unpicklers do
         self._pop()
-
-    def _drop_marked(self, _argument: None) -> None:
-        self._marked()
-
-    def _twice(self, _argument: None) -> None:
-        self._stack.append(self._top())
 
     def _result(self) -> Any:
         result = self._pop()
-        if self._stack or self._below:
+        if (self._stack or self._below) and not self._plain:
             raise Unread("second_content", "Values are left over at the end.", self._op_at)
         return result
 
@@ -159,38 +163,17 @@ class Machine:
 
     def _get(self, place: int) -> None:
         if place not in self._memo:
-            raise Unread("damaged", "The memo has nothing in that place.", self._op_at)
+            raise Unread("damaged", "The memo has nothing in that place.", self._op_at, fails=True)
         self._stack.append(self._memo[place])
-
-    def _frame(self, size: int) -> None:
-        self._content.open_frame(size)
 
     def _version(self, protocol: int) -> None:
         if self._op_at != self._start and not self._plain:
             raise Unread("damaged", "A protocol is named in the middle.", self._op_at)
         if protocol > NEWEST_PROTOCOL:
-            raise Unread("unknown_part", f"Protocol {protocol} isn't known here.", self._op_at)
+            raise Unread("unknown_part", f"Protocol {protocol} isn't known here.", self._op_at, fails=True)
         self._protocol = protocol
 
     # Values ----------------------------------------------------------------------------------------------------
-
-    def _value(self, value: Any) -> None:
-        self._stack.append(value)
-
-    def _raw(self, view: memoryview) -> None:
-        self._stack.append(Raw(view))
-
-    def _none(self, _argument: None) -> None:
-        self._stack.append(None)
-
-    def _true(self, _argument: None) -> None:
-        self._stack.append(True)
-
-    def _false(self, _argument: None) -> None:
-        self._stack.append(False)
-
-    def _empty_list(self, _argument: None) -> None:
-        self._stack.append(Listed())
 
     def _keep(self, items: Sequence[Any]) -> None:
         if self._plain:
@@ -204,9 +187,6 @@ class Machine:
         self._keep(made.items)
         self._stack.append(made)
 
-    def _empty_tuple(self, _argument: None) -> None:
-        self._stack.append(())
-
     def _tuple(self, _argument: None) -> None:
         items = tuple(self._marked())
         self._keep(items)
@@ -214,22 +194,16 @@ class Machine:
 
     def _tuple_of(self, count: int) -> None:
         if len(self._stack) < count:
-            raise Unread("damaged", "The stack is empty.", self._op_at)
+            raise Unread("damaged", "The stack is empty.", self._op_at, fails=True)
         items = tuple(self._stack[-count:])
         del self._stack[-count:]
         self._keep(items)
         self._stack.append(items)
 
-    def _empty_dict(self, _argument: None) -> None:
-        self._stack.append(Mapped())
-
     def _dict(self, _argument: None) -> None:
         made = Mapped()
         self._set_pairs(made, self._marked())
         self._stack.append(made)
-
-    def _empty_set(self, _argument: None) -> None:
-        self._stack.append(Gathered())
 
     def _frozen_set(self, _argument: None) -> None:
         made = Gathered()
@@ -237,15 +211,21 @@ class Machine:
         self._stack.append(made)
 
     def _append(self, _argument: None) -> None:
-        item = self._pop()
-        self._extend([item])
+        self._extend([self._pop()])
 
     def _appends(self, _argument: None) -> None:
         self._extend(self._marked())
 
+    def _fails_on(self, to: Any) -> None:
+        """In place of opcodes, `pickle.load` finds an array's bytes: an error where they ask for what isn't there."""
+        if self._plain and (to is None or isinstance(to, bool | int | float | str | tuple)):
+            raise Unread("damaged", f"{told(to)} is changed.", self._op_at, fails=True)
+
     def _extend(self, items: list[Any]) -> None:
         self._keep(items)
         to = self._top()
+        if items:
+            self._fails_on(to)
         if isinstance(to, Listed):
             to.items.extend(items)
         elif not isinstance(to, Outsider):
@@ -267,6 +247,8 @@ class Machine:
             to = to.attributes
         if isinstance(to, Outsider):
             return
+        if items:
+            self._fails_on(to)
         if not isinstance(to, Mapped):
             self._found("foreign_call", f"Items are set on {told(to)}.")
             return
@@ -279,6 +261,8 @@ class Machine:
         self._add_all(self._top(), items)
 
     def _add_all(self, to: Any, items: list[Any]) -> None:
+        if items:
+            self._fails_on(to)
         if not isinstance(to, Gathered):
             if not isinstance(to, Outsider):
                 self._found("foreign_call", f"Items are added to {told(to)}.")
@@ -295,7 +279,7 @@ class Machine:
     def _stack_global(self, _argument: None) -> None:
         name, module = self._pop(), self._pop()
         if type(name) is not str or type(module) is not str:
-            raise Unread("damaged", "A name isn't a text.", self._op_at)
+            raise Unread("damaged", "A name isn't a text.", self._op_at, fails=True)
         self._stack.append(self._named(module, name))
 
     def _named(self, module: str, name: str) -> Named | Outsider:
@@ -303,13 +287,19 @@ class Machine:
             module = OLD_MODULES.get(module, module)
         self._reading.counts["names"] += 1
         rule = self._allowed.get((module, name))
+        if rule is not None and module == LOST_MODULE and LOST_FROM not in self._modules:
+            self._found("foreign_name", f"It names {quoted(f'{module}.{name}')} before what has that module loaded.")
+            return Outsider(f"{module}.{name}")
         if rule is not None:
+            self._modules.add(module)
+            if module == LOST_MODULE:
+                self._reading.unchecked[LOST_WARNING] = None
             if rule in ("object", "tree", "neighbours"):
                 self._reading.hold(name)
             return Named(module, name, rule)
         if self._plain and name == "dtype" and has_no_dtype(module):
             # Where an honest array of objects has the module from its memo, `pickle.load` has another text, and fails.
-            raise Unread("damaged", "A module is asked for a type that it doesn't have.", self._op_at)
+            raise Unread("damaged", "A module is asked for a type that it doesn't have.", self._op_at, fails=True)
         self._found("foreign_name", f"It names {quoted(f'{module}.{name}')}, which isn't on the list.")
         return Outsider(f"{module}.{name}")
 
@@ -339,29 +329,32 @@ class Machine:
             raise Unread("damaged", "The arguments of a call aren't a tuple.", self._op_at)
         if not isinstance(of, Named):
             if self._plain and not isinstance(of, Instance):
-                raise Unread("damaged", f"{told(of)} is called.", self._op_at)
+                raise Unread("damaged", f"{told(of)} is called.", self._op_at, fails=True)
             self._found("foreign_call", f"{told(of)} is called.")
             self._stack.append(Outsider())
             return
         self._reading.opcodes -= weight(arguments, lists=True)
-        self._stack.append(how(of, arguments))
+        made = how(of, arguments)
+        self._stack.append(made)
+        if isinstance(made, Instance) and made.of.rule in ("tree", "neighbours"):
+            self._trees.append(made)
 
-    def _inst(self, names: tuple[str, str]) -> None:
+    def _old_call(self, names: tuple[str, str] | None) -> None:
         self._marked()
-        self._named(*names)
-        self._found("foreign_call", "INST calls a name; models of today don't have it.")
-        self._stack.append(Outsider())
-
-    def _obj(self, _argument: None) -> None:
-        self._marked()
-        self._found("foreign_call", "OBJ calls a class; models of today don't have it.")
+        if names is not None:
+            self._named(*names)
+        self._found("foreign_call", "INST or OBJ calls a class; models of today don't have them.")
         self._stack.append(Outsider())
 
     def _extension(self, number: int) -> None:
+        if self._plain:
+            raise Unread("damaged", "There is no such extension.", self._op_at, fails=True)
         self._found("foreign_reference", f"It names extension {number} of a registry outside of the file.")
         self._stack.append(Outsider())
 
     def _persistent_text(self, _text: bytes) -> None:
+        if self._plain:
+            raise Unread("damaged", "Nothing stands for a persistent id.", self._op_at, fails=True)
         self._found("foreign_reference", "It refers to an object outside of the file by a persistent id.")
         self._stack.append(Outsider())
 
@@ -375,8 +368,9 @@ class Machine:
     def _outside(self, _argument: None) -> None:
         raise Unread("foreign_reference", "It needs a buffer from outside of the file.", self._op_at)
 
-    def _old_text(self, _argument: Any) -> None:
-        raise Unread("unknown_part", "It has byte strings of Python 2, which could be read in two ways.", self._op_at)
+    def _old_text(self, raw: bytes | memoryview) -> None:
+        what = "It has byte strings of Python 2, which could be read in two ways."
+        raise Unread("unknown_part", what, self._op_at, fails=not bytes(raw).isascii())
 
     # State, and the arrays of joblib ---------------------------------------------------------------------------
 
@@ -386,6 +380,8 @@ class Machine:
         if isinstance(to, Outsider) or isinstance(state, Outsider):
             return
         if not isinstance(to, Instance):
+            if state is not None and not isinstance(state, tuple):
+                self._fails_on(to)
             self._pop()
             raise Unread("foreign_state", f"{told(to)} is given a state.", self._op_at)
         if self._nested and to.of.rule == "wrapper":
@@ -421,20 +417,16 @@ class Machine:
             return self._object_array()
         aligned = state.get("numpy_array_alignment_bytes")
         if aligned is not None:
-            padding = self._content.take(1)[0]
-            # What `pickle.load` would take for an opcode here could go on with others that joblib never sees.
-            if padding > MOST_PADDING or bytes(self._content.take(padding)).strip(b"\xff"):
-                raise Unread("second_content", "The padding before array bytes isn't joblib's.", self._op_at)
+            self._content.leave_padding()
         elif count * kind.size and self._content.at < self._content.end:
-            first = self._content.view[self._content.at]
-            if first in OPCODES:
-                raise Unread("second_content", "Array bytes could be read as opcodes.", self._content.at)
+            self.doubtful += self._content.view[self._content.at] in OPCODES
         raw = self._content.take(count * kind.size)
         return Instance(subclass, built=True, attributes=(kind, shape, Raw(raw), order == "F"))
 
     def _object_array(self) -> Any:
         self.nested_streams += 1
         inner = Machine(self._content, self._reading, allowed=self._allowed, nested=True)
+        inner._modules = self._modules
         array = inner.run()
         self._content.leave_frame()
         if not calls.is_array(array, "O") and not isinstance(array, Outsider):
@@ -446,39 +438,46 @@ class Machine:
         self._reading.add(code, what, self._op_at)
 
 
-def _of(count: int) -> Callable[[Machine, Any], None]:
-    return lambda machine, _argument: machine._tuple_of(count)
+def _value(machine: Machine, value: Any) -> None:
+    machine._stack.append(value)
 
 
-_DO: dict[str, Callable[[Machine, Any], None]] = {
+def _push(make: Callable[[], Any]) -> Callable[[Machine, Any], None]:
+    return lambda machine, _argument: machine._stack.append(make())
+
+
+_DO: dict[str, Callable[[Machine, Any], Any]] = {
     "PROTO": Machine._version,
-    "FRAME": Machine._frame,
+    "FRAME": lambda machine, size: machine._content.open_frame(size),
     "MARK": Machine._mark,
     "POP": Machine._drop,
-    "POP_MARK": Machine._drop_marked,
-    "DUP": Machine._twice,
-    "NONE": Machine._none,
-    "NEWTRUE": Machine._true,
-    "NEWFALSE": Machine._false,
-    **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"), Machine._value),
-    **dict.fromkeys(("FLOAT", "BINFLOAT", "UNICODE", "BINUNICODE"), Machine._value),
-    **dict.fromkeys(("SHORT_BINUNICODE", "BINUNICODE8"), Machine._value),
-    **dict.fromkeys(("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"), Machine._raw),
+    "POP_MARK": lambda machine, _argument: machine._marked(),
+    "DUP": lambda machine, _argument: machine._stack.append(machine._top()),
+    "NONE": _push(lambda: None),
+    "NEWTRUE": _push(lambda: True),
+    "NEWFALSE": _push(lambda: False),
+    **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"), _value),
+    **dict.fromkeys(("FLOAT", "BINFLOAT", "UNICODE", "BINUNICODE"), _value),
+    **dict.fromkeys(("SHORT_BINUNICODE", "BINUNICODE8"), _value),
+    **dict.fromkeys(
+        ("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+        lambda machine, view: machine._stack.append(Raw(view)),
+    ),
     **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), Machine._old_text),
-    "EMPTY_LIST": Machine._empty_list,
+    "EMPTY_LIST": _push(Listed),
     "LIST": Machine._list,
     "APPEND": Machine._append,
     "APPENDS": Machine._appends,
-    "EMPTY_TUPLE": Machine._empty_tuple,
+    "EMPTY_TUPLE": _push(tuple),
     "TUPLE": Machine._tuple,
-    "TUPLE1": _of(1),
-    "TUPLE2": _of(2),
-    "TUPLE3": _of(3),
-    "EMPTY_DICT": Machine._empty_dict,
+    "TUPLE1": lambda machine, _argument: machine._tuple_of(1),
+    "TUPLE2": lambda machine, _argument: machine._tuple_of(2),
+    "TUPLE3": lambda machine, _argument: machine._tuple_of(3),
+    "EMPTY_DICT": _push(Mapped),
     "DICT": Machine._dict,
     "SETITEM": Machine._set_item,
     "SETITEMS": Machine._set_items,
-    "EMPTY_SET": Machine._empty_set,
+    "EMPTY_SET": _push(Gathered),
     "ADDITEMS": Machine._add_items,
     "FROZENSET": Machine._frozen_set,
     **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), Machine._put),
@@ -490,8 +489,8 @@ _DO: dict[str, Callable[[Machine, Any], None]] = {
     "NEWOBJ": Machine._new,
     "NEWOBJ_EX": Machine._new_with_names,
     "BUILD": Machine._build,
-    "INST": Machine._inst,
-    "OBJ": Machine._obj,
+    "INST": Machine._old_call,
+    "OBJ": Machine._old_call,
     **dict.fromkeys(("EXT1", "EXT2", "EXT4"), Machine._extension),
     "PERSID": Machine._persistent_text,
     "BINPERSID": Machine._persistent_id,

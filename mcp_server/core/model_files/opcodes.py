@@ -5,6 +5,7 @@ Source: the layout that `pickletools` of the standard library documents.
 
 from __future__ import annotations
 
+import codecs
 import re
 import struct
 from collections.abc import Callable
@@ -13,10 +14,12 @@ from typing import Any
 from mcp_server.core.model_files.report import Unread
 
 LONGEST_NAME = 512
+MOST_PADDING = 16
 LONGEST_NUMBER = 1_024
 """Bytes of a whole number; larger ones are no part of a model."""
 
 _WHOLE = re.compile(rb"-?[0-9]{1,300}\Z")
+_IN_NUMBERS = re.compile(rb"[0-9A-Za-z_+. \t\r\v\f-]*\Z")
 _REAL = re.compile(rb"-?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,4})?\Z|-?(?:inf|nan)\Z")
 
 
@@ -43,7 +46,7 @@ class Content:
         """
         after = self.at + count
         if after > self.end:
-            raise Unread("damaged", "It's cut off.", self.at)
+            raise Unread("damaged", "It's cut off.", self.at, fails=True)
         if self._frame_end is not None:
             if self.at >= self._frame_end:
                 self._frame_end = None
@@ -53,8 +56,13 @@ class Content:
         self.at = after
         return taken
 
-    def line(self, longest: int) -> bytes:
-        """The next bytes up to a newline, which is taken too."""
+    def line(self, longest: int, fails: Callable[[bytes], bool] = lambda _start: False) -> bytes:
+        """The next bytes up to a newline, which is taken too.
+
+        Args:
+            longest: more bytes aren't read.
+            fails: whether a line that starts so is an error to every unpickler, however long it is.
+        """
         stop = self.at
         step = 256
         while True:
@@ -65,10 +73,11 @@ class Content:
                 break
             stop += len(piece)
             if not piece or stop - self.at > longest:
-                raise Unread("damaged", "A line has no end.", self.at)
+                break
             step = min(step * 4, 1 << 20)
-        if stop - self.at > longest:
-            raise Unread("damaged", "A line is too long.", self.at)
+        if found < 0 or stop - self.at > longest:
+            start = bytes(self.view[self.at : min(stop, self.at + longest)])
+            raise Unread("damaged", "A line is too long, or has no end.", self.at, fails=fails(start))
         taken = bytes(self.take(stop - self.at))
         self.take(1)
         return taken
@@ -89,6 +98,16 @@ class Content:
         if self._frame_end is not None and self.at < self._frame_end:
             raise Unread("second_content", "Array bytes start inside of a frame.", self.at)
         self._frame_end = None
+
+    def leave_padding(self) -> None:
+        """What joblib puts before an array's bytes: a length, and as many bytes of ones.
+
+        Raises:
+            Unread: what `pickle.load` would take for an opcode here could go on with others that joblib never sees.
+        """
+        at, padding = self.at, self.take(1)[0]
+        if padding > MOST_PADDING or bytes(self.take(padding)).strip(b"\xff"):
+            raise Unread("second_content", "The padding before array bytes isn't joblib's.", at)
 
 
 def _u1(content: Content) -> int:
@@ -125,7 +144,9 @@ def _bytes(size: Callable[[Content], int]) -> Callable[[Content], memoryview]:
 def _long(size: Callable[[Content], int]) -> Callable[[Content], int]:
     def read(content: Content) -> int:
         count = size(content)
-        if not 0 <= count <= LONGEST_NUMBER:
+        if not 0 <= count <= content.end - content.at:
+            raise Unread("damaged", "It's cut off.", content.at, fails=True)
+        if count > LONGEST_NUMBER:
             raise Unread("too_large", f"A whole number of {count:,} bytes.", content.at)
         return int.from_bytes(content.take(count), "little", signed=True)
 
@@ -137,31 +158,48 @@ def decoded(raw: memoryview | bytes, at: int) -> str:
     try:
         return bytes(raw).decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
-        raise Unread("damaged", "A text isn't UTF-8.", at) from None
+        raise Unread("damaged", "A text isn't UTF-8.", at, fails=True) from None
 
 
 def _whole_line(content: Content) -> int | bool:
-    text = content.line(LONGEST_NUMBER)
+    text = content.line(LONGEST_NUMBER, _is_no_number)
     if text in (b"00", b"01"):
         return text == b"01"
     return _whole(text, content.at)
 
 
 def _long_line(content: Content) -> int:
-    return _whole(content.line(LONGEST_NUMBER).removesuffix(b"L"), content.at)
+    return _whole(content.line(LONGEST_NUMBER, _is_no_number).removesuffix(b"L"), content.at)
 
 
 def _whole(text: bytes, at: int) -> int:
     # A leading zero would be read in base 8 by some.
     if not _WHOLE.match(text) or (len(text.lstrip(b"-")) > 1 and text.lstrip(b"-").startswith(b"0")):
-        raise Unread("damaged", "A number isn't written as one.", at)
+        raise _no_number(text, at)
     return int(text)
 
 
+def _no_number(text: bytes, at: int) -> Unread:
+    return Unread("damaged", "A number isn't written as one.", at, fails=_is_no_number(text))
+
+
+def _is_no_number(text: bytes) -> bool:
+    """Whether it's none to any reader: to others, a NUL ends a number, and there are bases and underscores."""
+    return not _IN_NUMBERS.match(text.split(b"\0")[0])
+
+
+def _is_no_text(start: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")("surrogatepass").decode(start)
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
 def _real_line(content: Content) -> float:
-    text = content.line(LONGEST_NUMBER)
+    text = content.line(LONGEST_NUMBER, _is_no_number)
     if not _REAL.match(text):
-        raise Unread("damaged", "A number isn't written as one.", content.at)
+        raise _no_number(text, content.at)
     return float(text)
 
 
@@ -173,18 +211,18 @@ def _text_line(content: Content) -> str:
     try:
         return content.line(content.end).decode("raw-unicode-escape")
     except UnicodeDecodeError:
-        raise Unread("damaged", "A text has a broken escape.", content.at) from None
+        raise Unread("damaged", "A text has a broken escape.", content.at, fails=True) from None
 
 
 def _name_lines(content: Content) -> tuple[str, str]:
-    module = decoded(content.line(LONGEST_NAME), content.at)
-    return module, decoded(content.line(LONGEST_NAME), content.at)
+    module = decoded(content.line(LONGEST_NAME, _is_no_text), content.at)
+    return module, decoded(content.line(LONGEST_NAME, _is_no_text), content.at)
 
 
 def _memo_line(content: Content) -> int:
-    text = content.line(20)
+    text = content.line(20, _is_no_number)
     if not text.isdigit():
-        raise Unread("damaged", "A place in the memo isn't a number.", content.at)
+        raise _no_number(text, content.at)
     return int(text)
 
 
@@ -193,7 +231,7 @@ def _nothing(_content: Content) -> None:
 
 
 def _plain_line(content: Content) -> bytes:
-    return content.line(LONGEST_NAME)
+    return content.line(LONGEST_NAME, lambda start: start[:1] not in (b"'", b'"'))
 
 
 OPCODES: dict[int, tuple[str, Callable[[Content], Any]]] = {

@@ -40,7 +40,10 @@ def unpacked(view: memoryview, packing: str, reading: FileReading) -> memoryview
         Unread: it's damaged, a bomb, followed by something, or of a kind that isn't unpacked here.
     """
     if packing in UNREAD:
-        raise Unread("uncheckable", f"It's compressed with {packing}, which isn't unpacked here.", 0)
+        what = (
+            f"It's compressed with {packing}, which nothing here unpacks. Where it was made, save it again with zlib, "
+        )
+        raise Unread("uncheckable", f"{what}as by joblib.dump(model, file, compress=('zlib', 3)).", 0)
     out = bytearray()
     reader: Any
     try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from mcp_server.core.model_files.machine import Machine
 from mcp_server.core.model_files.opcodes import Content
 from mcp_server.core.model_files.report import FileReading, Unread
@@ -38,16 +36,23 @@ def read_pickle(view: memoryview, reading: FileReading) -> str:
     if content.at != content.end:
         left = content.end - content.at
         raise Unread("second_content", f"{left:,} bytes follow the end of the stream.", content.at)
-    if machine.nested_streams:
+    if machine.nested_streams or machine.doubtful:
         _read_plainly(view, reading)
     return kind
 
 
 def _read_plainly(view: memoryview, reading: FileReading) -> None:
-    """As `pickle.load` would read a joblib file: object arrays aren't apart for it, and its memo is another."""
+    """As `pickle.load` would read a joblib file, to which it's opcodes alone.
+
+    Object arrays aren't apart for it, and its memo is another. Where no padding stands before an array's bytes (before
+    joblib 1.2), it goes on with these. That's no reason to refuse if it ends with an error before it does anything.
+    """
     again = FileReading(opcodes=reading.opcodes)
-    with contextlib.suppress(Unread):  # there, an unpickler ends with an error
+    try:
         Machine(Content(view), again, plain=True).run()
+    except Unread as unread:
+        if not unread.fails:
+            again.add("second_content", "Array bytes could be read as opcodes.", unread.at)
     reading.opcodes = again.opcodes
     for finding in again.findings:
         reading.add(finding.code, f"{finding.what} So `pickle.load` would read it.", finding.where)

@@ -8,7 +8,7 @@ from typing import Any
 from mcp_server.core.model_files.archive import Archive
 from mcp_server.core.model_files.arrays import read_npy
 from mcp_server.core.model_files.booster_files import looks_like_lightgbm, read_json_model, read_lightgbm
-from mcp_server.core.model_files.keras_files import is_keras, read_keras
+from mcp_server.core.model_files.keras_files import KERAS_NEXT, is_keras, read_keras
 from mcp_server.core.model_files.npz_files import read_npz
 from mcp_server.core.model_files.onnx_files import looks_like_onnx, read_onnx
 from mcp_server.core.model_files.packed import packing_of_model, unpacked
@@ -23,7 +23,7 @@ MOST_BYTES = 256 * 1024 * 1024
 
 # Kinds that are known and not read: by their first bytes.
 _UNREAD = (
-    (b"\x89HDF\r\n\x1a\n", "HDF5", "HDF5 can link to other files and hold any bytes; Keras puts programs into it."),
+    (b"\x89HDF\r\n\x1a\n", "HDF5", f"{KERAS_NEXT} HDF5 can link to files, and Keras puts programs into it."),
     (b"GGUF", "GGUF", "GGUF isn't read here."),
     (b"CBM1", "CatBoost (binary)", "CatBoost's binary form isn't read here; save it as JSON."),
     (b"binf", "XGBoost (binary)", "XGBoost's old binary form isn't read here; save it as JSON."),

@@ -89,13 +89,15 @@ class Unread(Exception):
         code: of `CODES`.
         what: a sentence.
         at: a byte offset in the part, or a path.
+        fails: whether every unpickler ends with an error there, and not only this reader.
     """
 
-    def __init__(self, code: str, what: str, at: int | str | None = None) -> None:
+    def __init__(self, code: str, what: str, at: int | str | None = None, *, fails: bool = False) -> None:
         super().__init__(what)
         self.code = code
         self.what = what
         self.at = at
+        self.fails = fails
 
 
 @dataclass(slots=True)

@@ -12,11 +12,13 @@ from mcp_server.core.model_files.arrays import leads_out, read_npy
 from mcp_server.core.model_files.documents import read_json, walk
 from mcp_server.core.model_files.npz_files import read_npz
 from mcp_server.core.model_files.report import FileReading, Unread, quoted
-from mcp_server.core.model_files.states import PLACES, is_place
-from mcp_server.core.model_files.values import BYTES_PER_STEP
+from mcp_server.core.model_files.states import PLACES, build, is_place, refused
+from mcp_server.core.model_files.values import BYTES_PER_STEP, Instance, Named, Raw
 
 SCHEMA = "schema.json"
 PROTOCOL = 2
+MOST_PARTS = 13
+_NUMBER = re.compile(r"null|-?(0|[1-9][0-9]{0,18})(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?|Infinity")
 
 _FILE = re.compile(r"[0-9]{1,20}\.(npy|npz)\Z")
 _MARKS = {"__class__", "__module__", "__loader__"}
@@ -145,7 +147,10 @@ def _is_member(name: Any, archive: Archive) -> bool:
 
 def _check_content(loader: str, node: dict[str, Any], archive: Archive, reading: FileReading, at: str) -> None:
     if loader == "ObjectNode":
-        _check_attributes(node, reading, at)
+        if ALLOWED[node["__module__"], node["__class__"]] == "object":
+            _check_attributes(node, reading, at)
+        else:
+            _check_parts(node, archive, reading, at)
     elif loader == "PartialNode":
         function = _inside(node, "content", "func")
         if not isinstance(function, dict) or function.get("__class__") != "check_array":
@@ -196,9 +201,6 @@ def _check_attributes(node: dict[str, Any], reading: FileReading, at: str) -> No
     content = node.get("content")
     if content is None or (_inside(content, "__loader__") == "JsonNode" and _inside(content, "content") == "null"):
         return
-    if ALLOWED[node["__module__"], node["__class__"]] != "object":
-        _check_parts(node, content, reading, at)
-        return
     attributes = content.get("content") if isinstance(content, dict) and content.get("__class__") == "dict" else None
     if not isinstance(attributes, dict):
         reading.add("foreign_state", "An object's state isn't a dictionary.", at)
@@ -212,17 +214,39 @@ def _check_attributes(node: dict[str, Any], reading: FileReading, at: str) -> No
             reading.add("foreign_state", "An object would open the files that its rows name.", at)
 
 
-def _check_parts(node: dict[str, Any], content: Any, reading: FileReading, at: str) -> None:
-    """The state of a neighbours' tree or a distance: a tuple, the arrays where compiled code expects them."""
-    parts = content.get("content") if _inside(content, "__loader__") == "TupleNode" else None
-    loaders = [_inside(part, "__loader__") for part in parts] if isinstance(parts, list) else []
-    if ALLOWED[node["__module__"], node["__class__"]] == "metric":
-        fine = loaders == ["JsonNode", "NdArrayNode", "NdArrayNode"]
-    else:
-        fine = len(loaders) == 13 and loaders[:4] == ["NdArrayNode"] * 4 and loaders[4:11] == ["JsonNode"] * 7
-        fine = fine and loaders[11] == "ObjectNode" and loaders[12] in ("JsonNode", "NdArrayNode")
-    if not fine:
-        reading.add("foreign_state", f"'{node['__class__']}' is given a state that models don't give it.", at)
+def _check_parts(node: dict[str, Any], archive: Archive, reading: FileReading, at: str) -> None:
+    """A search tree or a distance, judged as in a pickle."""
+    try:
+        _described(node, archive, reading)
+    except Unread as unread:
+        reading.add(unread.code, unread.what, at)
+
+
+def _described(node: dict[str, Any], archive: Archive, reading: FileReading) -> Instance:
+    module, name = node["__module__"], node["__class__"]
+    made = Instance(Named(module, name, ALLOWED.get((module, name), "")))
+    parts = _inside(node, "content", "content")
+    if _inside(node, "content", "__loader__") != "TupleNode" or not isinstance(parts, list) or len(parts) > MOST_PARTS:
+        raise refused(made, "is given a state that models don't give it")
+    build(made, tuple(_part(part, made, archive, reading) for part in parts))
+    return made
+
+
+def _part(node: Any, of: Instance, archive: Archive, reading: FileReading) -> Any:
+    loader, file, text = (_inside(node, key) for key in ("__loader__", "file", "content"))
+    if loader == "NdArrayNode" and _is_member(file, archive) and file.endswith(".npy"):
+        content = archive.read(file)
+        reading.opcodes -= len(content) // BYTES_PER_STEP
+        if reading.opcodes <= 0:
+            raise Unread("too_large", "There are more arrays of search trees than are read.")
+        kind, shape, raw = read_npy(content, FileReading())
+        return Instance(Named("numpy", "ndarray", "ndarray"), built=True, attributes=(kind, shape, Raw(raw), False))
+    if loader == "JsonNode" and isinstance(text, str) and _NUMBER.fullmatch(text):
+        return json.loads(text)
+    named = all(isinstance(_inside(node, key), str) for key in ("__module__", "__class__"))
+    if loader == "ObjectNode" and of.of.rule == "neighbours" and named:
+        return _described(node, archive, reading)
+    raise refused(of, "is given a state that models don't give it")
 
 
 def _inside(node: Any, *keys: str) -> Any:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from mcp_server.core.labels import label
-from mcp_server.core.model_files.arrays import ItemType, item_count, leads_out
-from mcp_server.core.model_files.calls import is_array, settled_type
+from mcp_server.core.model_files.arrays import ItemType, item_count, leads_beyond, leads_out
+from mcp_server.core.model_files.calls import is_array, is_loss_state, settled_type
 from mcp_server.core.model_files.report import FileReading, Unread
 from mcp_server.core.model_files.values import Instance, Listed, Mapped, Named, Outsider, Raw, is_whole
 
@@ -218,13 +218,47 @@ def _fields(made: Instance, size: int, names: Any, fields: Any) -> dict[str, tup
 
 def _metric(made: Instance, state: Any) -> None:
     _demand(made, isinstance(state, tuple) and 1 <= len(state) <= 4 and _is_plain(state))
+    made.attributes = state
 
 
 def _neighbours(made: Instance, state: Any) -> None:
     _demand(made, isinstance(state, tuple) and len(state) == 13)
-    _demand(made, all(is_array(one) for one in state[:4]) and all(is_whole(one) for one in state[4:11]))
-    _demand(made, isinstance(state[11], Instance) and state[11].of.rule == "metric")
-    _demand(made, state[12] is None or is_array(state[12]))
+    _demand(made, is_array(state[2], "V") and all(is_whole(one) for one in state[4:11]))
+    columns = _shape(state[0], "f")
+    _demand(made, columns is not None and len(columns) == 2 and min(columns) > 0 and not state[0].attributes[3])
+    rows, features = columns or (0, 0)
+    nodes = state[6]
+    _demand(made, state[4] > 0 and 0 < state[5] < 63 and nodes == 2 ** state[5] - 1)
+    _demand(made, _shape(state[1], "i") == (rows,) and state[2].attributes[1] == (nodes,))
+    bounds = _shape(state[3], "f")
+    _demand(made, bounds in ((1, nodes, features), (2, nodes, features)) and not state[3].attributes[3])
+    _demand(made, state[12] is None or _shape(state[12], "f") == (rows,))
+    _demand(made, _fits(state[11], features))
+    if leads_beyond(state[2].attributes[0], state[2].attributes[2].view, state[1].attributes[2].view, rows):
+        raise Unread("out_of_bounds", f"A tree of '{made.of.name}' leads out of its array.")
+
+
+def _shape(value: Any, kind: str) -> tuple[int, ...] | None:
+    """Of an array of 8-byte numbers of a kind, as compiled code takes them; None of others."""
+    if not is_array(value, kind) or value.of.rule != "ndarray":
+        return None
+    of, shape, content, _ = value.attributes
+    return shape if of.size == 8 and of.order in "<=" and isinstance(content, Raw) else None
+
+
+def _fits(metric: Any, features: int) -> bool:
+    """Whether a distance has the numbers for rows of so many columns: it reads as many without asking."""
+    if not isinstance(metric, Instance) or metric.of.rule != "metric" or not metric.built:
+        return False
+    name = metric.of.name.removesuffix("64").removesuffix("32").removesuffix("Distance")
+    vector, matrix = (*metric.attributes[1:3], None, None)[:2]
+    if name == "SEuclidean":
+        return _shape(vector, "f") == (features,)
+    if name == "Mahalanobis":
+        return _shape(matrix, "f") == (features, features)
+    if name == "Minkowski":
+        return _shape(vector, "f") in ((0,), (features,))
+    return name != "Haversine" or features == 2
 
 
 def _plain(made: Instance, state: Any) -> None:
@@ -288,8 +322,9 @@ def _is_type_list(value: Any) -> bool:
     return all(isinstance(one, Named) and one.rule == "type" for one in items)
 
 
-def _nothing(made: Instance, state: Any) -> None:
-    _demand(made, state is None or (isinstance(state, Mapped) and not state.pairs))
+def _loss(made: Instance, state: Any) -> None:
+    empty = state is None or (isinstance(state, Mapped) and not state.pairs)
+    _demand(made, empty or is_loss_state(made.of, state))
 
 
 _RULES: dict[str, Callable[[Instance, Any], None]] = {
@@ -307,5 +342,5 @@ _RULES: dict[str, Callable[[Instance, Any], None]] = {
     "generator": _generator,
     "random_state": _generator,
     "seed_sequence": _plain,
-    "loss": _nothing,
+    "loss": _loss,
 }

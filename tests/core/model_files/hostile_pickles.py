@@ -316,6 +316,14 @@ def by_joblib(marker: Path, folder: Path) -> dict[str, Hostile]:
     opcodes += b"\0" * (200 - len(opcodes))
     padded = b"\x80\x04" + wrapped(200 - 0x4E, 16) + b"N" + opcodes[:0x4E] + opcodes[0x4E:] + b"."
     unaligned = b"\x80\x04" + wrapped(200, None) + opcodes + b"."
+    laxly = {
+        "a number in base 16": b"I0x10\n0",
+        "a number that a NUL ends": b"I1\0\xff\n0",
+        "a number of many digits": b"L" + b"1" * 2_000 + b"L\n0",
+        "a mark that is dropped": b"(0",
+        "nothing that is appended to a text": text("a") + b"(e0",
+        "a text of Python 2": b"U\x01a0",
+    }
     companion = folder / f"{marker.name}.companion"
     companion.write_bytes(plain)
     array = folder / f"{marker.name}.npy"
@@ -337,6 +345,14 @@ def by_joblib(marker: Path, folder: Path) -> dict[str, Hostile]:
         "an object array that is no array": (b"\x80\x04" + objects + stream(value(1), 5) + b".", None),
         "opcodes in the padding": (padded, "pickle"),
         "opcodes in the array's bytes": (unaligned, "pickle"),
+        # Where this reader is stricter than an unpickler, which goes on.
+        **{
+            f"opcodes in the array's bytes, after {what}": (
+                b"\x80\x04" + wrapped(len(first) + 200, None) + first + opcodes + b".",
+                "pickle",
+            )
+            for what, first in laxly.items()
+        },
         # A listed function that takes two arguments and reads nothing stands in for joblib's reader of the bytes.
         "a listed function as joblib's reader": (
             b"\x80\x04" + wrapped(200, None, read_array=name("numpy", "nan_to_num")) + opcodes + b".",
@@ -359,6 +375,18 @@ def by_joblib(marker: Path, folder: Path) -> dict[str, Hostile]:
         ),
         "an array of another class": (
             stream(made(*WRAPPER, {"subclass": name("numpy", "memmap"), "shape": group(1)})),
+            None,
+        ),
+        "a number too few for a compiled loss": (
+            stream(
+                name("sklearn._loss.loss", "HuberLoss")
+                + b"0"
+                + call(name("_loss", "__pyx_unpickle_CyHuberLoss"), name("_loss", "CyHuberLoss"), 1, group())
+            ),
+            None,
+        ),
+        "a function of the module of losses": (
+            stream(name("sklearn._loss.loss", "HuberLoss") + b"0" + call(name("_loss", "system"), run)),
             None,
         ),
         "a transformer's function": (

@@ -7,6 +7,7 @@ import importlib
 import io
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import joblib
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import skops.io
 
-from core.model_files.hostile_formats import honest_formats
+from core.model_files.hostile_formats import honest_formats, zipped
 from core.model_files.zoo import models
 from mcp_server.core.model_files import ModelFileReport, read_model_file
 from mcp_server.core.model_files.allowed import ALLOWED
@@ -70,6 +71,15 @@ def test_no_ordinary_model_is_refused(form: str) -> None:
     assert not problems, "\n".join(problems)
 
 
+@pytest.mark.parametrize("file", sorted((Path(__file__).parent / "kept").iterdir()), ids=lambda file: file.stem)
+def test_what_other_versions_wrote_is_not_refused(file: Path) -> None:
+    """Modules that they name otherwise, losses that they remake otherwise, array bytes without padding."""
+    report = read_model_file(file.read_bytes())
+    assert report.verdict == "data-only", told(report)
+    asked = any("'_loss'" in sentence for sentence in report.unchecked)
+    assert asked == any(version in file.stem for version in ("1.5.2", "1.8.0"))
+
+
 def test_tables_of_objects_beside_a_model_are_no_reason_to_refuse() -> None:
     """Read by `pickle.load`, the stream of such an array has other things in its memo, and just fails."""
     labels = np.array(["home", "away", "home", None, "away"], dtype=object)
@@ -99,6 +109,22 @@ def test_only_numpy_has_a_dtype_among_the_listed_modules() -> None:
 def test_sound_files_of_other_formats_pass(name: str) -> None:
     report = read_model_file(honest_formats()[name])
     assert report.verdict == "data-only", told(report)
+
+
+@pytest.mark.parametrize(
+    ("content", "next_step"),
+    [
+        (b"\x04\x22\x4d\x18" + bytes(40), "save it again with zlib"),
+        (b"\x28\xb5\x2f\xfd" + bytes(40), "save it again with zlib"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(64), "export the model to ONNX"),
+        (zipped({"config.json": b'{"class_name": "Sequential"}', "metadata.json": b"{}"}), "export the model to ONNX"),
+    ],
+    ids=["lz4", "zstd", "HDF5", "Keras"],
+)
+def test_a_kind_that_is_known_and_not_read_says_what_to_do(content: bytes, next_step: str) -> None:
+    report = read_model_file(content)
+    assert (report.verdict, [one.code for one in report.findings]) == ("not understood", ["uncheckable"])
+    assert next_step in report.findings[0].what
 
 
 def test_a_report_tells_what_the_file_holds_and_what_was_not_looked_at() -> None:

@@ -18,7 +18,10 @@ from numpy.random import Philox
 from numpy.random._pickle import __bit_generator_ctor, __randomstate_ctor
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.metrics import DistanceMetric
+from sklearn.neighbors import BallTree, KDTree
 from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree._tree import Tree
 
 from core.model_files.assembling import call, group, made, name, stream
 from core.model_files.hostile_formats import by_archive, by_other_formats, by_skops, zipped
@@ -114,6 +117,89 @@ class Restored:
 
     def __reduce__(self):
         return self.parts
+
+
+def neighbours(kind=KDTree, **changes):
+    """A search tree of 90 rows with a changed state: the values of its arrays in place, its other entries by number."""
+    rows = np.random.default_rng(0).normal(size=(90, 3))
+    tree = kind(rows, leaf_size=10, metric=changes.pop("metric", "euclidean"))
+    function, arguments, state = tree.__reduce__()
+    state = list(state)
+    nodes = state[2] = state[2].copy()
+    state[1] = state[1].copy()
+    for field, (place, number) in changes.items():
+        if field == "row":
+            state[1][place] = number
+        elif field == "entry":
+            state[place] = number
+        else:
+            nodes[field][place] = number
+    return Restored(function, arguments, tuple(state))
+
+
+LED_OUT = {
+    "a row beyond": {"row": (0, 1 << 40)},
+    "a row before": {"row": (5, -(1 << 40))},
+    "an end beyond": {"idx_end": (7, 1 << 40)},
+    "a start before": {"idx_start": (7, -(1 << 40))},
+    "a node beyond": {"is_leaf": (14, 0)},
+}
+OTHERWISE = {
+    "fewer nodes than levels": {"entry": (5, 40)},
+    "more nodes than there are": {"entry": (6, 31)},
+    "no size of a leaf": {"entry": (4, 0)},
+    "bounds of another shape": {"entry": (3, np.zeros((2, 1, 3)))},
+    "fewer rows": {"entry": (0, np.zeros((3, 3)))},
+    "places of four bytes": {"entry": (1, np.arange(90, dtype="i4"))},
+    "weights of another length": {"entry": (12, np.ones(3))},
+    "no tree's nodes": {"entry": (2, np.zeros(15))},
+    "a distance of fewer columns": {"entry": (11, DistanceMetric.get_metric("seuclidean", V=np.ones(1)))},
+    "a distance of two columns": {"entry": (11, DistanceMetric.get_metric("haversine"))},
+    "a distance of a smaller matrix": {"entry": (11, DistanceMetric.get_metric("mahalanobis", V=np.eye(1)))},
+}
+
+
+@pytest.mark.parametrize("kind", [KDTree, BallTree])
+def test_search_trees_stay_within_their_arrays(kind):
+    for metric in ("euclidean", "manhattan", "chebyshev", "minkowski"):
+        found = read_model_file(pickle.dumps(neighbours(kind, metric=metric)))
+        assert found.verdict == "data-only", found.findings
+    for case, changes in LED_OUT.items():
+        for protocol in (2, 5):
+            found = read_model_file(pickle.dumps(neighbours(kind, **changes), protocol))
+            assert [one.code for one in found.findings] == ["out_of_bounds"], case
+    for case, changes in OTHERWISE.items():
+        found = read_model_file(pickle.dumps(neighbours(kind, **changes)))
+        assert [one.code for one in found.findings] == ["foreign_state"], case
+
+
+def test_search_trees_of_skops_stay_within_their_arrays():
+    rows = np.random.default_rng(0).normal(size=(90, 3))
+    for kind, metric in ((KDTree, "euclidean"), (BallTree, "minkowski")):
+        sound = skops.io.dumps(kind(rows, leaf_size=10, metric=metric))
+        assert read_model_file(sound).verdict == "data-only"
+        parts = json.loads(members(sound)["schema.json"])["content"]["content"]
+        places = members(sound)[parts[1]["file"]]
+        changed = zipped(members(sound) | {parts[1]["file"]: places[:-8] + (1 << 40).to_bytes(8, "little")})
+        assert [one.code for one in read_model_file(changed).findings] == ["out_of_bounds"]
+        schema = json.loads(members(sound)["schema.json"])
+        schema["content"]["content"][11]["__module__"] = []
+        unnamed = zipped(members(sound) | {"schema.json": json.dumps(schema).encode()})
+        assert read_model_file(unnamed).verdict == "unsafe"
+
+
+def test_a_tree_without_a_state_is_refused():
+    for unfilled in (Restored(*neighbours().parts[:2]), Restored(Tree, (1, np.array([1]), 1))):
+        found = read_model_file(pickle.dumps(unfilled))
+        assert [one.code for one in found.findings] == ["out_of_bounds"]
+
+
+@pytest.mark.parametrize("case", ["a row beyond", "an end beyond", None])
+def test_the_control_crashes_where_a_search_tree_leads_out(case, tmp_path):
+    (tmp_path / "tree.pkl").write_bytes(pickle.dumps(neighbours(**LED_OUT.get(case, {}))))
+    ask = "import pickle; pickle.load(open('tree.pkl', 'rb')).query([[0.0, 0.0, 0.0]], k=90)"
+    done = subprocess.run([sys.executable, "-c", ask], cwd=tmp_path, timeout=60, capture_output=True)
+    assert (done.returncode < 0) == (case is not None)
 
 
 def test_a_random_generator_has_its_place_within_its_numbers():
@@ -221,6 +307,20 @@ def test_trees_of_lightgbm_stay_within_their_arrays(left, right, feature, verdic
     assert found.verdict == verdict
     one_leaf = "Tree=0\nnum_leaves=1\nsplit_feature=\nleft_child=\nright_child=\n\n"
     assert read_model_file(f"tree\nversion=v4\n\n{one_leaf}end of trees\n".encode()).verdict == "data-only"
+
+
+def test_a_module_that_any_file_could_be_is_refused_unless_the_library_has_loaded_it(tmp_path):
+    """scikit-learn 1.5 to 1.8 name a module of compiled losses as if it stood alone."""
+    (tmp_path / "_loss.py").write_text(f"open({str(tmp_path / 'marker')!r}, 'w').close()\nCyHuberLoss = float\n")
+    alone = call(name("_loss", "CyHuberLoss"), 1)
+    (tmp_path / "model.pkl").write_bytes(stream(alone))
+    command = [sys.executable, "-c", "import pickle; pickle.load(open('model.pkl', 'rb'))"]
+    subprocess.run(command, check=True, cwd=tmp_path, timeout=60)
+    assert (tmp_path / "marker").exists()
+    assert read_model_file(stream(alone)).verdict == "unsafe"
+    loaded = name("sklearn._loss.loss", "HuberLoss") + b"0"
+    assert read_model_file(stream(loaded + alone)).verdict == "data-only"
+    assert read_model_file(stream(alone + b"0" + loaded + b"N")).verdict == "unsafe"
 
 
 def test_the_control_does_what_was_refused(hostile, tmp_path):

@@ -293,7 +293,7 @@ def test_nothing_in_the_reader_could_load_a_pickle() -> None:
 
 
 def test_a_compiled_loss_is_remade_of_numbers_by_its_own_function_alone() -> None:
-    """As scikit-learn up to 1.3 pickles gradient boosting."""
+    """As scikit-learn up to 1.5 pickles gradient boosting."""
     module = "sklearn._loss._loss"
 
     def remade(function: str, of: str, state: object) -> str:
@@ -302,6 +302,9 @@ def test_a_compiled_loss_is_remade_of_numbers_by_its_own_function_alone() -> Non
 
     assert remade("CyHalfBinomialLoss", "CyHalfBinomialLoss", None) == "data-only"
     assert remade("CyHuberLoss", "CyHuberLoss", group(3)) == "data-only"
+    assert remade("CyHalfBinomialLoss", "CyHalfBinomialLoss", group()) == "data-only"
+    assert remade("CyHalfBinomialLoss", "CyHalfBinomialLoss", group(3)) == "unsafe"
+    assert remade("CyHuberLoss", "CyHuberLoss", group()) == "unsafe"
     assert remade("CyHalfBinomialLoss", "CyHuberLoss", None) == "unsafe"
     assert remade("CyHuberLoss", "CyHuberLoss", group("text")) == "unsafe"
     assert remade("Hinge", "Hinge", None) == "unsafe"

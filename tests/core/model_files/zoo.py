@@ -1,4 +1,7 @@
-"""Ordinary scikit-learn models of every common estimator, fitted on small tables."""
+"""Ordinary scikit-learn models of every common estimator, fitted on small tables.
+
+Older versions of the library import this file too: see `writing_process`.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ import functools
 from typing import Any
 
 import numpy as np
+from sklearn import preprocessing
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.cluster import DBSCAN, KMeans, MiniBatchKMeans
+from sklearn.cluster import DBSCAN, AgglomerativeClustering, BisectingKMeans, KMeans, MiniBatchKMeans
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import NMF, PCA, TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
-from sklearn.dummy import DummyClassifier
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import (
     AdaBoostClassifier,
     AdaBoostRegressor,
@@ -33,15 +38,19 @@ from sklearn.ensemble import (
 )
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer, TfidfVectorizer
 from sklearn.feature_selection import SelectFromModel, SelectKBest, f_classif
-from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.isotonic import IsotonicRegression
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import (
     BayesianRidge,
     ElasticNet,
+    ElasticNetCV,
+    GammaRegressor,
     HuberRegressor,
     Lasso,
+    LassoCV,
     LinearRegression,
     LogisticRegression,
     LogisticRegressionCV,
@@ -52,13 +61,21 @@ from sklearn.linear_model import (
     RidgeCV,
     SGDClassifier,
     SGDRegressor,
+    TweedieRegressor,
 )
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, StratifiedKFold
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.naive_bayes import BernoulliNB, CategoricalNB, ComplementNB, GaussianNB, MultinomialNB
-from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, LocalOutlierFactor
+from sklearn.neighbors import (
+    KernelDensity,
+    KNeighborsClassifier,
+    KNeighborsRegressor,
+    LocalOutlierFactor,
+    NearestNeighbors,
+    RadiusNeighborsRegressor,
+)
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import (
@@ -75,7 +92,6 @@ from sklearn.preprocessing import (
     RobustScaler,
     SplineTransformer,
     StandardScaler,
-    TargetEncoder,
 )
 from sklearn.svm import SVC, SVR, LinearSVC, LinearSVR, NuSVC, OneClassSVM
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier
@@ -151,10 +167,17 @@ def models() -> dict[str, Any]:
         HistGradientBoostingRegressor(loss="quantile", quantile=0.3, **quick),
         GradientBoostingRegressor(loss="huber", **small),
         GridSearchCV(Ridge(), {"alpha": [0.1, 1.0]}, scoring=["r2", "neg_mean_squared_error"], refit="r2", cv=3),
+        ElasticNetCV(cv=3), LassoCV(cv=3), KernelRidge(), PLSRegression(), DummyRegressor(), TweedieRegressor(),
+        RadiusNeighborsRegressor(9.0, algorithm="ball_tree"),
+        *(KNeighborsRegressor(algorithm="kd_tree", metric=metric) for metric in ("chebyshev", "manhattan")),
+        *(GradientBoostingRegressor(loss=loss, **small) for loss in ("absolute_error", "quantile")),
+        HistGradientBoostingRegressor(loss="absolute_error", **quick),
     ]  # fmt: skip
     without_answers = [
         KMeans(3, random_state=0), MiniBatchKMeans(3, random_state=0), DBSCAN(), PCA(), TruncatedSVD(2),
         GaussianMixture(2, random_state=0), IsolationForest(**small), OneClassSVM(), LocalOutlierFactor(novelty=True),
+        KernelDensity(), NearestNeighbors(algorithm="ball_tree"), AgglomerativeClustering(3),
+        BisectingKMeans(3, random_state=0),
     ]  # fmt: skip
     found = {
         **{_named(model, "classifier"): model.fit(table, three) for model in classifiers},
@@ -162,6 +185,11 @@ def models() -> dict[str, Any]:
         **{_named(model, "alone"): model.fit(table) for model in without_answers},
         "text classes": RandomForestClassifier(class_weight="balanced", **small).fit(table, names),
         "own random state": RandomForestClassifier(3, random_state=np.random.RandomState(3)).fit(table, two),
+        "boosting of two": GradientBoostingClassifier(**small).fit(table, two),
+        "boosting of two, exponential": GradientBoostingClassifier(loss="exponential", **small).fit(table, two),
+        "processes": GaussianProcessClassifier().fit(table, three),
+        "boosting of counts": HistGradientBoostingRegressor(loss="poisson", **quick).fit(table, counts[:, 0]),
+        "gamma": GammaRegressor().fit(table, np.exp(score / 5)),
         "boosting with gaps": HistGradientBoostingClassifier(early_stopping=True, **quick).fit(holes, two),
         "boosting with kinds": HistGradientBoostingClassifier(categorical_features=[0], **quick).fit(counts, names),
         "counts": MultinomialNB().fit(counts, three),
@@ -177,14 +205,14 @@ def models() -> dict[str, Any]:
         "logarithm": make_pipeline(FunctionTransformer(np.log1p), linear).fit(counts, three),
         "columns": make_pipeline(columns, LogisticRegression(max_iter=300)).fit(mixed, three),
         "columns and trees": make_pipeline(ordinals, HistGradientBoostingClassifier(**quick)).fit(mixed, names),
-        "target encoder": make_pipeline(ColumnTransformer([("t", TargetEncoder(cv=3), [0])]), LogisticRegression()).fit(
-            mixed, two
-        ),
         "words": make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, three),
         "counted words": make_pipeline(CountVectorizer(stop_words="english"), TfidfTransformer(), MultinomialNB()).fit(
             texts, three
         ),
     }
+    if hasattr(preprocessing, "TargetEncoder"):  # since 1.3
+        encoder = ColumnTransformer([("t", preprocessing.TargetEncoder(cv=3), [0])])
+        found["target encoder"] = make_pipeline(encoder, LogisticRegression()).fit(mixed, two)
     return found | {"in a dictionary": {"model": linear, "columns": ["a", "b"], "limit": 0.4}}
 
 
