@@ -80,7 +80,7 @@ def account_lines(account: dict[str, Any], calibration: str) -> list[str]:
     ]
     told += [f"- against {one['what']}: {gain(one)}" for one in account["against"]]
     if account.get("absent"):
-        told.append("LightGBM took no part: it comes with the extra boost, which isn't installed.")
+        told.append("LightGBM took no part: it comes with the extra boost, which isn't installed or doesn't load.")
     if account.get("curve"):
         told.append(_curve(account["curve"], "" if calibration == "none" else " before calibration"))
     together = [account.get("blend"), account.get("stack")]

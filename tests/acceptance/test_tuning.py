@@ -14,7 +14,7 @@ from acceptance.processes import environment, refused, text_of, told
 from acceptance.test_path import in_server
 from acceptance.worker_kills import WorkerKills
 from mcp_server import settings
-from mcp_server.core.training.light import is_installed
+from mcp_server.core.training.light import is_usable
 from mcp_server.server import build_server
 from mcp_server.storage import models
 
@@ -67,7 +67,7 @@ def test_a_budget_of_trials_gives_a_baseline_a_tuned_version_and_an_account(env,
     assert quiet["versions"][1]["algorithm"] == f"tuned: {account['winner']}"
     assert account["ended_by"] == "trials"
     assert account["trials"] == sum(one["trials"] for one in account["tried"]) == 6
-    light = {"lightgbm"} if is_installed() else set()
+    light = {"lightgbm"} if is_usable() else set()
     assert {one["algorithm"] for one in account["tried"]} == {"linear", "boosting", "extra_trees"} | light
     assert sum(member["weight"] for member in account["members"]) == pytest.approx(1.0)
     for one in account["against"]:
@@ -83,7 +83,7 @@ def test_a_budget_of_trials_gives_a_baseline_a_tuned_version_and_an_account(env,
         words = text_of(await told(client, "get_job", job="quiet"))
         assert "6 trials" in words
         assert "Learning curve of" in words
-        assert ("LightGBM took no part" in words) == (not is_installed())
+        assert ("LightGBM took no part" in words) == (not is_usable())
         assert f"tuned: {account['winner']}" in words
         facts = json.loads((await client.read_resource("lineage://quiet@2")).contents[0].text)
         assert facts["models"]["quiet@2"]["algorithm"] == f"tuned: {account['winner']}"

@@ -38,7 +38,7 @@ from mcp_server.core.training.split import Split
 from mcp_server.core.training.target import Target, target_values
 from mcp_server.workflows import operations
 from mcp_server.workflows.operations.fitting import planned
-from mcp_server.workflows.tuning import CANDIDATES, TUNED, Tuning
+from mcp_server.workflows.tuning import CANDIDATES, EXTRA, TUNED, Tuning
 
 TABLES: dict[str, Callable[[], tuple[pl.DataFrame, Contract]]] = {
     "breast_cancer": lambda: from_scikit_learn("breast_cancer"),
@@ -58,7 +58,7 @@ class Steps:
         return found
 
 
-def a_gappy_table(rows: int = 6_000, seed: int = 3) -> tuple[pl.DataFrame, Contract]:
+def a_gappy_table(rows: int = 12_000, seed: int = 3) -> tuple[pl.DataFrame, Contract]:
     """Numbers, counts and categories that work together, two classes of 30 and 70 %, 8 % of the cells missing."""
     rng = np.random.default_rng(seed)
     age, income = rng.normal(45, 14, rows), rng.lognormal(10, 0.6, rows)
@@ -154,8 +154,9 @@ def winner(path: Path, contract: Contract, folder: Path, seconds: int, seed: int
         "seed": seed,
         "tuned": True,
     }
-    operations.plan_training({**told, "out": told["plan"]}, lambda fraction, message: None)
-    tuning = Tuning(Steps(), CANDIDATES, seconds=seconds, trials=None)  # type: ignore[arg-type]
+    plan = operations.plan_training({**told, "out": told["plan"]}, lambda fraction, message: None)
+    candidates = (*CANDIDATES, EXTRA) if plan["light"] else CANDIDATES
+    tuning = Tuning(Steps(), candidates, seconds=seconds, trials=None)  # type: ignore[arg-type]
     chosen = asyncio.run(tuning.chosen(told, share=(0.0, 1.0)))
     made = {**told, "algorithm": TUNED, "chosen": chosen, "embeddings": [], "out": str(folder / TUNED)}
     operations.train_algorithm(made, lambda fraction, message: None)

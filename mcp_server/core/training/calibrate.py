@@ -188,19 +188,31 @@ def choose_calibration(
     return whole[best], shares[best], {kind: float(rows.mean()) for kind, rows in losses.items()}
 
 
-def conformal_half_width(errors: FloatArray, *, level: float = LEVEL) -> float:
+def conformal_half_width(errors: FloatArray, *, weights: FloatArray | None = None, level: float = LEVEL) -> float:
     """The half width that holds at least a share `level` of new errors, if they come like these.
+
+    Source: Barber et al. (2023), Annals of Statistics 51(2), for errors that count for less the older they are.
 
     Args:
         errors: absolute, of held-out rows, shape (n,), n >= 1.
+        weights: of the errors, shape (n,), positive; None where they all count alike. The new one has the largest.
     Returns:
-        the ceil((n + 1) * level)-th smallest error; the largest where that is beyond n.
+        the ceil((n + 1) * level)-th smallest error, or the first one that the errors up to it have that share of the
+        weights at; the largest where that is beyond n.
 
     >>> conformal_half_width(np.arange(1.0, 20.0), level=0.9)
     18.0
+    >>> conformal_half_width(np.array([1.0, 2.0, 8.0, 9.0]), weights=np.array([4.0, 4.0, 1.0, 1.0]), level=0.5)
+    2.0
     """
-    rank = min(len(errors), ceil((len(errors) + 1) * level))
-    return float(np.sort(errors)[rank - 1])
+    order = np.argsort(errors, kind="stable")
+    if weights is None:
+        rank = min(len(errors), ceil((len(errors) + 1) * level))
+        return float(errors[order[rank - 1]])
+    reached = np.cumsum(weights[order])
+    wanted = level * (reached[-1] + float(weights.max()))
+    at = int(np.searchsorted(reached, wanted * (1.0 - 1e-12)))
+    return float(errors[order[min(at, len(errors) - 1)]])
 
 
 def _outputs(predictor: BatchPredictor, rows: pl.DataFrame) -> FloatArray:

@@ -29,9 +29,15 @@ _PATIENCE = 20
 _TOLERANCE = 1e-9
 
 
-def is_installed() -> bool:
-    """Whether LightGBM can be imported; it isn't."""
-    return find_spec("lightgbm") is not None
+def is_usable() -> bool:
+    """Whether LightGBM is installed and loads, which needs the system's OpenMP; in a computing process alone."""
+    if find_spec("lightgbm") is None:
+        return False
+    try:
+        import_module("lightgbm")
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def fit_light(

@@ -31,6 +31,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 COMBINATIONS = {"blend": blend, "stack": stack}
+_WIDTH = 1.96  # standard errors on either side of a 95 % interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def choose(
         threads: fits at once; the result doesn't depend on it.
     Returns:
         the best candidate by its loss over the folds, calibrated; or a blend or a stack where its loss, as the other
-        folds made it, is lower and the interval of the difference leaves 0 out.
+        folds made it, is lower by more than a standard error of the paired difference.
     Raises:
         TrainingRefused: no trial is complete.
     """
@@ -100,9 +101,9 @@ def choose(
             # Combined by the other folds: its own rows would flatter it.
             honest = _judged(cross_fitted(outputs, target, parts, task, combine), target, parts, task)
             gain = _paired(honest.losses - singles[at].losses)
-            better = gain["high"] < 0.0 and sum(weight > 0.0 for weight in whole.weights) > 1
+            several = sum(weight > 0.0 for weight in whole.weights) > 1
             together[name] = {**gain, "taken": False}
-            if better and float(honest.losses.mean()) < least:
+            if several and _beyond_an_error(gain) and float(honest.losses.mean()) < least:
                 kind, taken, judged, least = name, whole, honest, float(honest.losses.mean())
         if kind != "single":
             together[kind]["taken"] = True
@@ -110,7 +111,8 @@ def choose(
     half_width: float | None = None
     calibration: dict[str, Any] = {"kind": "none"}
     if task == "regression":
-        half_width = conformal_half_width(np.abs(target - judged.forecast), level=LEVEL)
+        fading = np.array([fold.weight for fold in table.folds])[parts]
+        half_width = conformal_half_width(np.abs(target - judged.forecast), weights=fading, level=LEVEL)
     else:
         calibration = choose_calibration(taken(outputs), target, parts, task)[0]
     alone = [one for one, weight in zip(candidates, taken.weights, strict=True) if weight > 0.0]
@@ -239,8 +241,17 @@ def _difference(
     return {"difference": found.difference, "low": found.low, "high": found.high, "verdict": found.verdict}
 
 
+def _beyond_an_error(gain: Mapping[str, float]) -> bool:
+    """Whether a mean difference is below 0 by more than its standard error, the bound that calibrations have too.
+
+    >>> _beyond_an_error({"difference": -1.1, "low": -3.06, "high": 0.86})
+    True
+    """
+    return gain["difference"] < -(gain["high"] - gain["difference"]) / _WIDTH
+
+
 def _paired(differences: FloatArray) -> dict[str, float]:
     """The mean difference of rows' losses with its 95 % interval."""
     mean = float(differences.mean())
-    half = 1.96 * float(differences.std(ddof=1)) / len(differences) ** 0.5
+    half = _WIDTH * float(differences.std(ddof=1)) / len(differences) ** 0.5
     return {"difference": mean, "low": mean - half, "high": mean + half}

@@ -25,14 +25,20 @@ _FIRST = 0.4  # of the rows in time: what the first origin learns from
 _GAP = 0.01  # of the rows: left out before what an origin is judged on
 _FOR_A_GAP = 20  # moments, below which leaving one out would cost too much
 _FEWEST = 20  # rows on either side
+_FADING = 0.5  # weight of an origin's errors, of the next one's
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fold:
-    """Indexes of rows, rising: `fit` are learned from, `judge` tell how well."""
+    """Indexes of rows, rising: `fit` are learned from, `judge` tell how well.
+
+    `weight` is that of each judged row's error in an interval: an origin's is half of the next one's, because what is
+    learned from fewer and older rows errs otherwise than what will be learned from all of them.
+    """
 
     fit: IntArray
     judge: IntArray
+    weight: float = 1.0
 
 
 def plan_folds(
@@ -64,7 +70,7 @@ def plan_folds(
         part = _parts(real, values, target, row_groups(frame, contract), rng)
         pairs = [(real[part != at], real[part == at]) for at in range(FOLDS)]
     folds = []
-    for fit, judge in pairs:
+    for at, (fit, judge) in enumerate(pairs):
         if synthetic.any():
             teaching = np.zeros(frame.height, dtype=bool)
             teaching[fit] = True
@@ -73,7 +79,7 @@ def plan_folds(
         if min(len(fit), len(judge)) < _FEWEST:
             continue
         if target.classes is None or len(np.unique(values[fit])) == len(target.classes):
-            folds.append(Fold(fit, judge))
+            folds.append(Fold(fit, judge, 1.0 if moments is None else _FADING ** (len(pairs) - 1 - at)))
     if len(folds) < 2:
         raise TrainingRefused(
             "The rows to learn from are too few, or too unlike over time, to tune on parts of them.",

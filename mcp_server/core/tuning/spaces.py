@@ -60,8 +60,9 @@ def defaults(algorithm: Algorithm, ranges: Mapping[str, BaseDistribution]) -> di
 def first_trials(algorithm: Algorithm, ranges: Mapping[str, BaseDistribution]) -> list[dict[str, Any]]:
     """What is tried before anything is drawn: the defaults, then what does well where they don't.
 
-    That is boosting of the smallest trees, which add columns up rather than combine them; extra trees that look at
-    more features, with more rows in a leaf; a linear model held shorter; categories by the outcome.
+    That is boosting of the smallest trees, which add columns up rather than combine them, and of small ones that are
+    held short; extra trees that look at more features, with more rows in a leaf; a linear model held shorter;
+    categories by the outcome.
     """
     other: dict[str, Any]
     if algorithm == "linear":
@@ -71,7 +72,11 @@ def first_trials(algorithm: Algorithm, ranges: Mapping[str, BaseDistribution]) -
     else:
         other = {"learning_rate": 0.08, "leaves": 4, "l2": 1.0, "minimum_leaf": 10, "max_features": 0.6}
     besides = {"balance": BALANCES[0], "categories": CATEGORIES[-1]}
-    return [defaults(algorithm, ranges), {**other, **{name: told for name, told in besides.items() if name in ranges}}]
+    others = [other]
+    if algorithm in ("boosting", "lightgbm"):
+        others.append({"learning_rate": 0.06, "leaves": 6, "l2": 5.0, "minimum_leaf": 10, "max_features": 0.5})
+    told = {name: value for name, value in besides.items() if name in ranges}
+    return [defaults(algorithm, ranges), *({**one, **told} for one in others)]
 
 
 def _own_defaults(algorithm: Algorithm) -> dict[str, Any]:

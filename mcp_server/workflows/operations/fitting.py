@@ -23,7 +23,7 @@ from mcp_server.core.predictor.batch import compile_batch
 from mcp_server.core.training.embedded import carry_embeddings
 from mcp_server.core.training.evaluate import constant_forecast, evaluate, golden_rows
 from mcp_server.core.training.learn import Learned, learn, learn_chosen
-from mcp_server.core.training.light import is_installed
+from mcp_server.core.training.light import is_usable
 from mcp_server.core.training.parity import parity, require_parity
 from mcp_server.core.training.prepare import default_features
 from mcp_server.core.training.split import Split, plan_split, split_rng
@@ -49,7 +49,7 @@ def plan_training(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
             (of the two errors, or None), and out for the plan.
     Returns:
         task, target, features, left_out (columns with the role feature that aren't learned from), split (a sentence),
-        light (whether LightGBM is installed).
+        light (whether LightGBM is installed and loads).
     Raises:
         LeakFound: a feature gives the target away.
         BadTarget, TrainingRefused, InvalidInput: as training says.
@@ -84,7 +84,7 @@ def plan_training(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
         "features": features,
         "left_out": left_out[:MOST_NAMED],
         "split": split.how,
-        "light": is_installed(),
+        "light": is_usable(),
     }
 
 

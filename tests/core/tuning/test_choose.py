@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from mcp_server.core.training.split import Split, plan_split
 from mcp_server.core.training.target import Target, describe_target
 from mcp_server.core.training.training_form import load_training_form, training_form_bytes
 from mcp_server.core.tuning.blending import Combination, blend_weights, cross_fitted
-from mcp_server.core.tuning.choose import Choice, choose
+from mcp_server.core.tuning.choose import Choice, _beyond_an_error, _paired, choose
 from mcp_server.core.tuning.folds import plan_folds
 from mcp_server.core.tuning.search import run_batch
 from mcp_server.core.tuning.trials import FoldedTable
@@ -133,6 +134,38 @@ def test_the_interval_of_the_folds_holds_new_rows() -> None:
     assert 0.0 < found["metrics"]["pinball"]["value"] < found["metrics"]["mae"]["value"]
 
 
+def a_drifting_table(seed: int, rows: int = 1_500) -> tuple[pl.DataFrame, Any]:
+    """A slope and a level that rise by .3 over the time, a noise by 15 %, and a bend that no linear model follows."""
+    rng = np.random.default_rng(seed)
+    moved, size = np.linspace(0.0, 0.15, rows), rng.normal(size=(rows, 3))
+    made = size[:, 0] * (1.0 + 2.0 * moved) + 0.5 * np.sin(2.0 * size[:, 1])
+    frame = pl.DataFrame(
+        {
+            "day": pl.date_range(pl.date(2010, 1, 1), pl.date(2024, 12, 31), eager=True)[:rows],
+            **{f"x{at}": size[:, at] for at in range(3)},
+            "y": made + 2.0 * moved + rng.normal(0.0, 0.5 * (1.0 + moved)),
+        }
+    )
+    return frame, a_contract(frame, {"y": "target", "day": "time"})
+
+
+def test_in_a_drift_later_origins_bring_the_interval_nearer_to_its_level() -> None:
+    inside, control = [], []
+    for seed in range(4):
+        frame, contract = a_drifting_table(seed)
+        target, split, _, learned = tuned(frame, contract, algorithms=("linear",), size=1)
+        found = evaluate(learned.form, frame, contract, target, split, rng=np.random.default_rng(0), resamples=20)
+        inside.append(found["interval"]["coverage"])
+        folds = plan_folds(frame, contract, target, split, rng=np.random.default_rng(1))
+        alike = [replace(fold, weight=1.0) for fold in folds]
+        table = FoldedTable(frame, contract, target, alike, features=None, allow_leaks=False)
+        pooled = choose(table, {"linear": run_batch(table, "linear", [], size=1, seed=0)}, seed=0).half_width
+        form = {**learned.form, "interval": {**learned.form["interval"], "half_width": pooled}}
+        found = evaluate(form, frame, contract, target, split, rng=np.random.default_rng(0), resamples=20)
+        control.append(found["interval"]["coverage"])
+    assert np.mean(control) < np.mean(inside) < 0.91, "the control counts the errors of all origins alike"
+
+
 @settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 2**32), models=st.integers(1, 5))
 def test_a_blend_is_no_worse_than_the_best_on_the_rows_that_chose_it(seed: int, models: int) -> None:
@@ -144,6 +177,15 @@ def test_a_blend_is_no_worse_than_the_best_on_the_rows_that_chose_it(seed: int, 
     assert min(weights) >= 0.0
     losses = [row_losses(one, target, "binary").mean() for one in outputs]
     assert row_losses(Combination(weights)(outputs), target, "binary").mean() <= min(losses) + 1e-12
+
+
+def test_a_gain_of_more_than_a_standard_error_is_enough_to_combine() -> None:
+    gaps = np.random.default_rng(0).normal(size=400)
+    gaps -= gaps.mean()
+    error = gaps.std(ddof=1) / 20.0
+    assert _beyond_an_error(_paired(gaps - 1.05 * error))
+    assert not _beyond_an_error(_paired(gaps - 0.95 * error))
+    assert not _beyond_an_error(_paired(gaps + 5.0 * error))
 
 
 def test_models_that_err_apart_are_blended_and_one_that_errs_like_another_is_not() -> None:
