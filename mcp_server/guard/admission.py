@@ -90,7 +90,7 @@ class Admission:
 
         async def admitted() -> CallToolResult:
             try:
-                self._check_scope(tool, caller)
+                self.check_scope(tool, caller)
                 await self._take("tools/call", tool, caller)
             except CourtsideError as error:
                 current.outcome = error.code
@@ -143,7 +143,7 @@ class Admission:
 
     async def _served(self, ctx: Any, call_next: Next, current: CurrentCall, tool: str) -> Any:
         try:
-            self._check_scope(tool, current.caller)
+            self.check_scope(tool, current.caller)
             await self._take(ctx.method, tool, current.caller)
         except CourtsideError as error:
             current.outcome = error.code
@@ -181,7 +181,8 @@ class Admission:
                 "A request with this id is still running on this connection.", hint="Give each request its own id."
             )
 
-    def _check_scope(self, tool: str, caller: Caller) -> None:
+    def check_scope(self, tool: str, caller: Caller) -> None:
+        """Raise Unauthenticated or Forbidden where the caller may not call the tool."""
         if caller.id == "anonymous":
             raise Unauthenticated("No valid API key was given.", hint="Send Authorization: Bearer <key>.")
         needed = self._specs[tool].scope if tool in self._specs else "read"

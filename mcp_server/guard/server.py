@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mcp.server.mcpserver import MCPServer
@@ -16,7 +16,8 @@ from mcp_server import log
 from mcp_server.context import Caller
 from mcp_server.errors import CourtsideError, InvalidInput, NotFound
 from mcp_server.guard.admission import Admission
-from mcp_server.guard.execution import Execution
+from mcp_server.guard.arguments import validated
+from mcp_server.guard.execution import Execution, unknown_tool
 from mcp_server.guard.spec import ToolSpec
 from mcp_server.guard.throttle import Throttle
 from mcp_server.workflows.app import App
@@ -41,6 +42,7 @@ class GuardedServer(MCPServer[App]):
         **options: Any,
     ) -> None:
         self.app = app
+        self._hidden = hidden
         self.specs = {spec.name: spec for spec in specs}
         self._mirrored = {name: spec.input_schema for name, spec in self.specs.items() if _mirrors(spec.input_schema)}
         settings = app.settings
@@ -52,6 +54,7 @@ class GuardedServer(MCPServer[App]):
             clock=app.clock,
         )
         self._admission = Admission(self.specs, throttle, app.clock)
+        app.refuse_call = self._refuse_call
         # The SDK would import rich for logs that go through ours.
         with log.hidden("rich"):
             super().__init__(
@@ -82,6 +85,13 @@ class GuardedServer(MCPServer[App]):
             return result
 
         return await self._admission.alone(caller, name, run)
+
+    def _refuse_call(self, caller: Caller, name: str, arguments: Mapping[str, Any]) -> None:
+        spec = self.specs.get(name)
+        if spec is None:
+            raise unknown_tool(name, list(self.specs), self._hidden(name))
+        self._admission.check_scope(name, caller)
+        validated(spec.arguments, dict(arguments))
 
     def _tool_input_schema(self, name: str) -> dict[str, Any] | None:
         # The SDK looks here, at each call over HTTP, for arguments that a header repeats, and walks the whole schema

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from mcp_server.context import CallContext
-from mcp_server.errors import Forbidden, InvalidInput
-from mcp_server.guard.arguments import validated
+from mcp_server.errors import InvalidInput
 from mcp_server.guard.spec import READ_ONLY, REPLACES, Hints
 from mcp_server.tools.params import NewName
 from mcp_server.tools.toolset import Toolset
@@ -16,7 +15,7 @@ from mcp_server.workflows import following, scheduling
 from mcp_server.workflows.app import App
 from mcp_server.workflows.model_answers import JobReport
 from mcp_server.workflows.schedule_answers import Schedules
-from mcp_server.workflows.scheduling import Schedulable
+from mcp_server.workflows.scheduling import Schedulable, ScheduleRequest
 
 toolset = Toolset("jobs")
 
@@ -75,21 +74,5 @@ async def schedule_job(
         raise InvalidInput(
             "A schedule needs cron and tool.", hint='Such as cron "0 6 * * 1", tool train_model and its arguments.'
         )
-    _check(call, tool, arguments or {})
-    return await scheduling.keep(
-        app, call, scheduling.Asked(name=name, cron=cron, timezone=timezone, tool=tool, arguments=arguments or {})
-    )
-
-
-def _check(call: CallContext, tool: Schedulable, arguments: dict[str, Any]) -> None:
-    """What would be refused each time is refused now: arguments that don't fit, and what the caller may not do."""
-    from mcp_server.tools import every_spec
-
-    spec = next(one for one in every_spec() if one.name == tool)
-    if spec.scope not in call.caller.scopes:
-        raise Forbidden(
-            f"{tool} needs the scope {spec.scope}, which {call.caller.id} doesn't have.",
-            hint="Use a key whose role has it, or ask whoever runs this server.",
-            details={"scope": spec.scope},
-        )
-    validated(spec.arguments, arguments)
+    request = ScheduleRequest(name=name, cron=cron, timezone=timezone, tool=tool, arguments=arguments or {})
+    return await scheduling.keep(app, call, request)

@@ -6,12 +6,12 @@ import asyncio
 import os
 import shutil
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mcp_server.context import Clock, SystemClock
+from mcp_server.context import Caller, Clock, SystemClock
 from mcp_server.settings import MIB, Settings
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class App:
         self._queue: JobQueue | None = None
         self._predictors: Predictors | None = None
         self._lineage: Sink | None = None
+        self.refuse_call: Callable[[Caller, str, Mapping[str, Any]], None] = lambda *_: None
+        """Raises what the guard would say of a call, before it's made; the guard puts it here."""
 
     @property
     def opened(self) -> Storage | None:

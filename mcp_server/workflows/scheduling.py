@@ -37,11 +37,11 @@ log = logging.getLogger("mcp_server.scheduling")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ScheduleRequest:
     """A schedule to keep.
 
     Args:
-        arguments: that the tool takes, already checked.
+        arguments: of the tool.
     """
 
     name: str
@@ -73,43 +73,46 @@ Principal = Callable[[str], Caller | None]
 """Who a stored id is here and now, with today's scopes; None where this server doesn't know them."""
 
 
-async def keep(app: App, call: CallContext, asked: Asked) -> Schedules:
+async def keep(app: App, call: CallContext, request: ScheduleRequest) -> Schedules:
     """Keep a schedule, in the place of one of that name.
 
     Raises:
-        InvalidInput: the schedule can't be read or comes too often; QuotaExceeded: too many, or too long arguments.
+        InvalidInput: the schedule can't be read or comes too often, or the tool doesn't take the arguments.
+        Forbidden, NotFound: the caller may not call the tool, or it isn't offered here.
+        QuotaExceeded: too many schedules, or too long arguments.
     """
     import orjson
 
     from mcp_server.jobs import schedule
     from mcp_server.storage import schedules
 
-    if "idempotency_key" in asked.arguments:
+    app.refuse_call(call.caller, request.tool, request.arguments)
+    if "idempotency_key" in request.arguments:
         raise InvalidInput(
             "A schedule's arguments have no idempotency_key: each run has its own.", hint="Leave it out."
         )
-    cron = schedule.check(asked.cron, asked.timezone, app.clock.now())
-    if len(orjson.dumps(asked.arguments)) > MOST_ARGUMENTS:
+    cron = schedule.check(request.cron, request.timezone, app.clock.now())
+    if len(orjson.dumps(request.arguments)) > MOST_ARGUMENTS:
         raise QuotaExceeded(
             f"The arguments are longer than {MOST_ARGUMENTS // 1000} kB.", hint="Name stored data rather than send it."
         )
     storage = await app.storage()
     async with storage.database.transaction(call) as tx:
-        if await schedules.count(tx, but=asked.name) >= MOST:
+        if await schedules.count(tx, but=request.name) >= MOST:
             raise QuotaExceeded(f"There are {MOST} schedules.", hint="Remove one that isn't needed any more.")
         await schedules.put(
             tx,
-            asked.name,
+            request.name,
             cron=cron,
-            timezone=asked.timezone,
-            tool=asked.tool,
-            arguments=dict(asked.arguments),
+            timezone=request.timezone,
+            tool=request.tool,
+            arguments=dict(request.arguments),
             created_by=call.caller.id,
-            next_at=schedule.next_run(cron, asked.timezone, tx.now),
+            next_at=schedule.next_run(cron, request.timezone, tx.now),
         )
-        answer = _told(await schedules.all_of(tx), f"{asked.name} is kept.")
+        answer = _told(await schedules.all_of(tx), f"{request.name} is kept.")
         tx.answer(answer.model_dump(mode="json", exclude_none=True))
-        tx.about(f"schedule:{asked.name}", tool=asked.tool, cron=cron)
+        tx.about(f"schedule:{request.name}", tool=request.tool, cron=cron)
     return answer
 
 

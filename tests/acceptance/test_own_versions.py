@@ -286,7 +286,7 @@ def test_a_sound_version_is_told_where_it_comes_from_and_what_could_not_be_looke
         verdict, checks = await checks_of(place, "y@1")
         assert verdict == "passed"
         passed = {name for name, check in checks.items() if check["state"] == "passed"}
-        assert passed == {*REQUIRED_HERE, "age", "seen_rows_file"}
+        assert passed == {*REQUIRED_HERE, "age", "seen_rows_file", "standing"}
         assert {name: checks[name]["state"] for name in set(checks) - passed} == {
             "membership": "not_done",
             "drift": "not_done",

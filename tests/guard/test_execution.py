@@ -285,10 +285,10 @@ def test_each_tool_needs_exactly_its_scope(role, spec):
     admission = Admission(specs, throttle, None)
     caller = Caller(f"key:{role}", frozenset(SCOPES[role]))
     if spec.scope in SCOPES[role]:
-        admission._check_scope(spec.name, caller)
+        admission.check_scope(spec.name, caller)
     else:
         with pytest.raises(Forbidden) as refused:
-            admission._check_scope(spec.name, caller)
+            admission.check_scope(spec.name, caller)
         assert refused.value.details == {"scope": spec.scope}
     assert loaded.profile == "development"
 

@@ -28,7 +28,7 @@ stages:
     card_complete: true
     data_contract: true
     validation: warn
-    max_age_days: 0.000001
+    max_age_days: 0.000000001
     gates: {metrics: {log_loss: {max: 0.6}}}
 """
 
