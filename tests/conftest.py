@@ -20,7 +20,7 @@ pytest_plugins = ["storage.fixtures"]
 
 # A busy machine makes an example slow, not wrong.
 hypothesis.settings.register_profile("courtside", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, max_examples=20)  # its draws are the same each time
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=50)  # its draws are the same each time
 hypothesis.settings.load_profile("courtside")
 
 REQUIRED = os.environ.get("COURTSIDE_REQUIRE_SERVICES") == "1"
