@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from mcp_server.errors import InvalidInput
 
@@ -97,7 +97,7 @@ def _runs(cron: str, timezone: str, after: datetime) -> Iterator[datetime]:
 def _zone(name: str) -> tzinfo:
     if name == "UTC":  # also where the system has no table of zones
         return UTC
-    if not re.fullmatch(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+){0,2}", name):
+    if name not in available_timezones():  # nor `localtime`, which isn't the same everywhere
         raise ZoneInfoNotFoundError(name)
     return ZoneInfo(name)
 

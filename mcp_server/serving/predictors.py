@@ -88,6 +88,7 @@ class Predictors:
                     loaded = await self._load(reference, loaded)
                 except BaseException:
                     self._loaded.pop(reference, None)
+                    self._loading.pop(reference, None)  # any text can be asked for
                     raise
                 self._loaded[reference] = loaded
                 if len(self._loaded) > MOST_LOADED:

@@ -13,6 +13,8 @@ from mcp_server.storage.records import Json, Schedule
 from mcp_server.storage.tables import schedules
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
     from mcp_server.storage.keys import Keys
     from mcp_server.storage.transaction import Transaction
 
@@ -31,7 +33,7 @@ async def put(
     created_by: str,
     next_at: datetime,
 ) -> None:
-    """Keep a schedule in the place of one of that name; its earlier runs are forgotten.
+    """Keep a schedule in the place of one of that name, whose runs stay told: a job of theirs may go on.
 
     Raises:
         DataRejected: `E_NAME`; the name isn't well formed.
@@ -45,8 +47,8 @@ async def put(
         "created_by": created_by,
         "created_at": tx.now,
     }
-    fields |= {"signature": tx.keys.sign(_statement(fields)), "next_at": next_at, "recent": []}
-    statement = tx.upsert(schedules).values(folded=fold_name(name), **fields)
+    fields |= {"signature": tx.keys.sign(_statement(fields)), "next_at": next_at}
+    statement = tx.upsert(schedules).values(folded=fold_name(name), recent=[], **fields)
     await tx.execute(statement.on_conflict_do_update(index_elements=["folded"], set_=fields))
 
 
@@ -74,6 +76,12 @@ async def all_of(tx: Transaction, *, due: datetime | None = None, limit: int = 1
     return [Schedule(**row) for row in rows]
 
 
+async def stands(tx: Transaction, schedule: Schedule) -> bool:
+    """Whether it's still there as it was read, and still to run at that time."""
+    query = select(schedules.c.name).where(*_same(schedule))
+    return (await tx.execute(query)).first() is not None
+
+
 async def ran(tx: Transaction, schedule: Schedule, *, next_at: datetime, ended: Json) -> bool:
     """Record how a run ended and when the next one is.
 
@@ -81,15 +89,17 @@ async def ran(tx: Transaction, schedule: Schedule, *, next_at: datetime, ended: 
         False where the schedule was changed, removed or run by somebody else meanwhile: then nothing is recorded.
     """
     statement = (
-        update(schedules)
-        .where(
-            schedules.c.folded == fold_name(schedule.name),
-            schedules.c.next_at == schedule.next_at,
-            schedules.c.created_at == schedule.created_at,
-        )
-        .values(next_at=next_at, recent=[*schedule.recent, ended][-KEPT:])
+        update(schedules).where(*_same(schedule)).values(next_at=next_at, recent=[*schedule.recent, ended][-KEPT:])
     )
     return bool((await tx.execute(statement)).rowcount)
+
+
+def _same(schedule: Schedule) -> tuple[ColumnElement[bool], ...]:
+    return (
+        schedules.c.folded == fold_name(schedule.name),
+        schedules.c.next_at == schedule.next_at,
+        schedules.c.created_at == schedule.created_at,
+    )
 
 
 def genuine(keys: Keys, schedule: Schedule) -> bool:

@@ -67,7 +67,7 @@ async def schedule_job(
     if name is None:
         if any((cron, tool, arguments, remove)):
             raise InvalidInput("A schedule needs a name.", hint="Give name; without any argument, all are listed.")
-        return await scheduling.listed(app)
+        return await scheduling.listed(app, call)
     if remove:
         return await scheduling.remove(app, call, name)
     if cron is None or tool is None:

@@ -26,8 +26,11 @@ LONGEST_KEY = 512
 
 
 def principal(id: str, settings: Settings) -> Caller | None:
-    """Who an id that was stored with something is now; None where it's a key that these settings don't have."""
-    if id in (LOCAL.id, LOOPBACK.id):
+    """Who an id that was stored with something is now; None where it's a key that these settings don't have.
+
+    Whoever called without a key, as a loopback server can let them, is nobody where keys are needed.
+    """
+    if id == LOCAL.id or (id == LOOPBACK.id and settings.api_keys is None):
         return Caller(id, ALL_SCOPES)
     keys = parse_api_keys(settings.api_keys) if settings.api_keys is not None else []
     return next((Caller(id, SCOPES[role]) for name, role, _ in keys if id == f"key:{name}"), None)

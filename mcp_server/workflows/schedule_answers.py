@@ -22,4 +22,6 @@ class Schedules(Reply):
             last = one["recent"][-1] if one["recent"] else None
             ended = f"; last {last['at']}: {last['code']}, {last['said']}" if last else "; hasn't run yet"
             told.append(f"- {one['name']}: {one['tool']} at {one['cron']} {one['timezone']}, next {one['next']}{ended}")
+        if (more := len(self.schedules) - MOST_TOLD) > 0:
+            told.append(f"And {more} more, in the structure.")
         return told

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from mcp_server.context import CallContext, Caller
@@ -21,6 +21,7 @@ from mcp_server.workflows.schedule_answers import Schedules
 if TYPE_CHECKING:
     from mcp_server.storage import Storage
     from mcp_server.storage.records import Json, Schedule
+    from mcp_server.storage.transaction import Transaction
 
 MOST = 50
 MOST_ARGUMENTS = 16_000
@@ -29,6 +30,11 @@ LATE = timedelta(minutes=15)
 FIRST_SECONDS, AGAIN_SECONDS = 20.0, 30.0
 
 Schedulable = Literal["import_data", "prepare_data", "validate_data", "train_model", "compare_models", "verify_model"]
+
+MOST_ATTENDED = 3
+
+PASSING = frozenset({"E_THROTTLED", "E_BUSY", "E_TRANSIENT", "E_IN_PROGRESS"})
+"""Refusals that say nothing of the run itself."""
 
 KEYED = frozenset({"import_data", "prepare_data", "train_model"})
 """Of these, what takes an idempotency key; the others change nothing that twice would harm."""
@@ -92,7 +98,15 @@ async def keep(app: App, call: CallContext, request: ScheduleRequest) -> Schedul
             "A schedule's arguments have no idempotency_key: each run has its own.", hint="Leave it out."
         )
     cron = schedule.check(request.cron, request.timezone, app.clock.now())
-    if len(orjson.dumps(request.arguments)) > MOST_ARGUMENTS:
+    if request.tool == "import_data" and "text" in request.arguments:
+        raise InvalidInput(
+            "A schedule keeps no table's text.", hint="Name a file, an address or a query, which is read at each run."
+        )
+    try:
+        size = len(orjson.dumps(request.arguments))
+    except TypeError:
+        raise InvalidInput("The arguments hold a number beyond 64 bits.", hint="Use a smaller one.") from None
+    if size > MOST_ARGUMENTS:
         raise QuotaExceeded(
             f"The arguments are longer than {MOST_ARGUMENTS // 1000} kB.", hint="Name stored data rather than send it."
         )
@@ -110,7 +124,7 @@ async def keep(app: App, call: CallContext, request: ScheduleRequest) -> Schedul
             created_by=call.caller.id,
             next_at=schedule.next_run(cron, request.timezone, tx.now),
         )
-        answer = _told(await schedules.all_of(tx), f"{request.name} is kept.")
+        answer = await _told(tx, call.caller, f"{request.name} is kept.")
         tx.answer(answer.model_dump(mode="json", exclude_none=True))
         tx.about(f"schedule:{request.name}", tool=request.tool, cron=cron)
     return answer
@@ -128,19 +142,17 @@ async def remove(app: App, call: CallContext, name: str) -> Schedules:
     async with storage.database.transaction(call) as tx:
         if not await schedules.remove(tx, name):
             raise NotFound("There is no schedule of that name.", hint="schedule_job without arguments lists them.")
-        answer = _told(await schedules.all_of(tx), f"{name} is removed.")
+        answer = await _told(tx, call.caller, f"{name} is removed.")
         tx.answer(answer.model_dump(mode="json", exclude_none=True))
         tx.about(f"schedule:{name}")
     return answer
 
 
-async def listed(app: App) -> Schedules:
-    """Every schedule, the next to run first."""
-    from mcp_server.storage import schedules
-
+async def listed(app: App, call: CallContext) -> Schedules:
+    """Every schedule, the next to run first; the arguments of others' are shown to who has the scope admin."""
     storage = await app.storage()
     async with storage.database.reading() as tx:
-        return _told(await schedules.all_of(tx), None)
+        return await _told(tx, call.caller, None)
 
 
 async def run_due(app: App, principal: Principal, run: Run) -> int:
@@ -158,8 +170,14 @@ async def run_due(app: App, principal: Principal, run: Run) -> int:
         due = await schedules.all_of(tx, due=app.clock.now())
     recorded = 0
     for one in due:
-        if (caller := principal(one.created_by)) is not None:
+        if (caller := principal(one.created_by)) is None:
+            continue
+        try:
             recorded += await _run(app, storage, one, caller, run)
+        except CourtsideError as failed:  # the others may fare better, and the next look tries again
+            log.warning("schedule %s isn't run here now (%s)", one.name, failed.code)
+        except Exception:
+            log.exception("schedule %s can't be run", one.name)
     return recorded
 
 
@@ -177,44 +195,65 @@ async def keep_running(
             await run_due(app, principal, run)
         except CourtsideError as failed:
             log.warning("schedules can't be looked at (%s)", failed.code)
+        except Exception:
+            log.exception("the loop of schedules goes on after an unexpected error")
         await asyncio.sleep(again)
 
 
 async def attention(app: App) -> list[dict[str, str]]:
-    """Schedules whose latest run failed, or that nobody runs, each with its runbook."""
+    """Schedules whose latest run failed, or that nobody runs, each with its runbook; of many the first and how many."""
     from mcp_server.storage import schedules
 
     storage = await app.storage()
     async with storage.database.reading() as tx:
-        kept = await schedules.all_of(tx)
+        kept = [(one, await _recent(tx, one)) for one in await schedules.all_of(tx)]
     now = app.clock.now()
     found = []
-    for one in kept:
-        code = one.recent[-1]["code"] if one.recent else "ok"
+    for one, recent in kept:
+        code = recent[-1]["code"] if recent else "ok"
         if code in CODES:
             what = f"Schedule {one.name} ({one.tool}) ended with {code}."
             found.append({"what": what, "runbook": f"runbook://{CODES[code].runbook}"})
-        if now - one.next_at > LATE:
-            what = f"Schedule {one.name} was to run at {_moment(one.next_at)}, and no server has run it."
-            found.append({"what": what, "runbook": "runbook://schedule-late"})
+        late = now - one.next_at > LATE
+        if late or [past["code"] for past in recent[-2:]] == ["skipped", "skipped"]:
+            what = (
+                "was to run at " + _moment(one.next_at) + ", and no server has run it" if late else "is skipped again"
+            )
+            found.append({"what": f"Schedule {one.name} {what}.", "runbook": "runbook://schedule-late"})
+    if len(found) > MOST_ATTENDED:
+        more = f"{len(found) - MOST_ATTENDED} more of schedules: schedule_job without arguments shows them."
+        found = [*found[:MOST_ATTENDED], {"what": more, "runbook": "runbook://schedule-late"}]
     return found
 
 
 async def _run(app: App, storage: Storage, one: Schedule, caller: Caller, run: Run) -> bool:
-    from mcp_server.jobs import schedule
     from mcp_server.storage import schedules
 
-    ended = await _ended(storage, one, caller, run)
+    async with storage.database.reading() as tx:
+        if not await schedules.stands(tx, one):
+            return False  # changed, removed or run by somebody else since it was looked up
+    ended = await _ended(app, storage, one, caller, run)
+    if ended.code in PASSING:
+        log.info("schedule %s waits: %s", one.name, ended.code)
+        return False  # its time stays, and so does its key: the next look tries again
     now = app.clock.now()
     kept: Json = {"due": one.next_at.isoformat(), "at": now.isoformat(timespec="seconds"), "code": ended.code}
     kept |= {"said": ended.said[:LONGEST_SAID], **({"job": ended.job} if ended.job else {})}
     async with storage.database.transaction() as tx:
-        return await schedules.ran(
-            tx, one, next_at=schedule.next_run(one.cron, one.timezone, max(now, one.next_at)), ended=kept
-        )
+        return await schedules.ran(tx, one, next_at=_following(one, max(now, one.next_at)), ended=kept)
 
 
-async def _ended(storage: Storage, one: Schedule, caller: Caller, run: Run) -> Ended:
+def _following(one: Schedule, after: datetime) -> datetime:
+    """When a schedule runs next; one whose row was changed by hand is told of once a day."""
+    from mcp_server.jobs import schedule
+
+    try:
+        return schedule.next_run(one.cron, one.timezone, after)
+    except (InvalidInput, LookupError, ValueError, OSError):
+        return after + timedelta(days=1)
+
+
+async def _ended(app: App, storage: Storage, one: Schedule, caller: Caller, run: Run) -> Ended:
     from mcp_server.storage import jobs, schedules
 
     if not schedules.genuine(storage.keys, one) or one.tool not in Schedulable.__args__:  # type: ignore[attr-defined]
@@ -226,15 +265,43 @@ async def _ended(storage: Storage, one: Schedule, caller: Caller, run: Run) -> E
             except NotFound:
                 going = False
         if going:
+            await (await app.queue()).ensure_worker()  # a restart may have left it without one
             return Ended("skipped", f"Job {before} of an earlier run hasn't ended.", before)
     arguments = dict(one.arguments)
+    try:
+        app.refuse_call(caller, one.tool, arguments)
+    except InvalidInput as wrong:  # of an older version of the tool
+        return Ended(wrong.code, wrong.message)
+    # Whatever else: another server may offer the tool, or know more of the caller. It stays due.
     if one.tool in KEYED:
         # The same for every server that runs this time of this schedule, and for no other run.
         arguments["idempotency_key"] = f"{one.name}:{one.created_at:%Y%m%d%H%M%S%f}:{one.next_at:%Y%m%d%H%M}"
     return await run(caller, one.tool, arguments)
 
 
-def _told(kept: list[Schedule], changed: str | None) -> Schedules:
+async def _recent(tx: Transaction, one: Schedule) -> list[Json]:
+    """How the latest runs ended; what began a job ended as that did."""
+    from mcp_server.storage import jobs
+
+    recent = one.recent[-3:]
+    if recent and recent[-1]["code"] == "ok" and recent[-1].get("job"):
+        try:
+            job = await jobs.get(tx, recent[-1]["job"])
+        except NotFound:
+            return recent
+        if job.state in ("failed", "cancelled"):
+            code = str((job.error or {}).get("code", "E_JOB")) if job.state == "failed" else "cancelled"
+            recent = [*recent[:-1], {**recent[-1], "code": code, "said": f"Job {job.id} {job.state}."}]
+        elif job.state == "succeeded":
+            recent = [*recent[:-1], {**recent[-1], "said": f"Job {job.id} succeeded."}]
+    return recent
+
+
+async def _told(tx: Transaction, caller: Caller, changed: str | None) -> Schedules:
+    from mcp_server.storage import schedules
+
+    kept = await schedules.all_of(tx)
+    own = {one.name: one.arguments for one in kept if one.created_by == caller.id or "admin" in caller.scopes}
     return Schedules(
         schedules=[
             {
@@ -244,7 +311,7 @@ def _told(kept: list[Schedule], changed: str | None) -> Schedules:
                 "tool": one.tool,
                 "by": one.created_by,
                 "next": _moment(one.next_at),
-                "recent": one.recent[-3:],
+                "recent": await _recent(tx, one),
             }
             for one in kept
         ],
@@ -252,7 +319,7 @@ def _told(kept: list[Schedule], changed: str | None) -> Schedules:
         next="Schedules run while a server is up; what was missed runs once. schedule_job alone shows how runs ended."
         if kept
         else None,
-        untrusted={"arguments": {one.name: one.arguments for one in kept}} if kept else None,
+        untrusted={"arguments": own} if own else None,
     )
 
 

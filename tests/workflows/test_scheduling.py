@@ -101,8 +101,7 @@ async def test_a_server_that_dies_between_the_run_and_its_record_runs_it_again_t
     clock.move(timedelta(hours=16))
     with monkeypatch.context() as dying:
         dying.setattr(schedules, "ran", _dies)
-        with pytest.raises(Transient):
-            await run_due(server)
+        assert await run_due(server) == 0
     assert await run_due(server) == 1
     assert len(await _jobs(server)) == 1
     assert (await one(server))["recent"][-1]["job"] == (await _jobs(server))[0].id
@@ -118,8 +117,7 @@ async def test_the_control_a_run_without_the_schedule_s_key_makes_a_second_job(
     clock.move(timedelta(hours=16))
     with monkeypatch.context() as dying:
         dying.setattr(schedules, "ran", _dies)
-        with pytest.raises(Transient):
-            await run_due(server)
+        assert await run_due(server) == 0
     await run_due(server)
     assert len(await _jobs(server)) == 2
 
@@ -146,7 +144,7 @@ async def test_it_runs_with_the_scopes_that_its_owner_has_now(server: GuardedSer
     await call(server, "import_data", name="games", text=TABLE, target="y")
     ann = principal("key:ann", server.app.settings)
     assert ann is not None
-    assert "error" not in await keep(server, ann, tool="import_data", arguments={"name": "fresh", "text": "a\n1\n"})
+    assert "error" not in await keep(server, ann, tool="import_data", arguments={"name": "fresh", "path": "fresh.csv"})
     clock.move(timedelta(days=1))
     asked: list[tuple[str, frozenset[str]]] = []
 
@@ -155,7 +153,7 @@ async def test_it_runs_with_the_scopes_that_its_owner_has_now(server: GuardedSer
         return Ended("ok", "done")
 
     assert await run_due(server, run) == 1
-    assert asked == [("key:ann import_data ['idempotency_key', 'name', 'text']", ann.scopes)]
+    assert asked == [("key:ann import_data ['idempotency_key', 'name', 'path']", ann.scopes)]
     demoted = Settings(data_dir=server.app.settings.data_dir, api_keys="ann:viewer:ann-secret-key")
     gone = Settings(data_dir=server.app.settings.data_dir)
     assert getattr(principal("key:ann", demoted), "scopes", None) == {"read"}
@@ -181,8 +179,10 @@ async def test_what_would_fail_each_time_is_refused_when_it_is_asked_for(server:
         ({"tool": "erase_subject"}, LOCAL, "E_ARG"),
         ({"timezone": "Mars/Base"}, LOCAL, "E_ARG"),
         ({"tool": "train_model", "arguments": {"dataset": "g", "model": "m", "idempotency_key": "k"}}, LOCAL, "E_ARG"),
-        ({"tool": "import_data", "arguments": {"name": "x", "text": "a\n" + "1\n" * 9_000}}, LOCAL, "E_QUOTA"),
-        ({"tool": "import_data", "arguments": {"name": "x", "text": "a\n1\n"}}, trainer, "E_SCOPE"),
+        ({"arguments": {"dataset": "games", "suite": "x" * 17_000}}, LOCAL, "E_QUOTA"),
+        ({"tool": "prepare_data", "arguments": {"dataset": "g", "steps": [{"n": 2**70}]}}, LOCAL, "E_ARG"),
+        ({"tool": "import_data", "arguments": {"name": "x", "text": "a\n1\n"}}, LOCAL, "E_ARG"),
+        ({"tool": "import_data", "arguments": {"name": "x", "path": "a.csv"}}, trainer, "E_SCOPE"),
         ({}, vic, "E_SCOPE"),
     ):
         assert (await keep(server, caller, **changes))["error"]["code"] == code, changes
@@ -197,17 +197,42 @@ async def test_there_are_at_most_fifty(server: GuardedServer, monkeypatch: pytes
     assert (await keep(server, name="three"))["error"]["code"] == "E_QUOTA"
 
 
-async def test_a_row_that_was_changed_by_hand_runs_nothing(server: GuardedServer, clock: HandClock) -> None:
+@pytest.mark.parametrize("change", [{"tool": "erase_subject"}, {"cron": "never"}, {"timezone": "Mars/Base"}])
+async def test_a_row_that_was_changed_by_hand_runs_nothing_and_holds_up_no_other(
+    server: GuardedServer, clock: HandClock, change: dict[str, str]
+) -> None:
     await keep(server)
     async with (await server.app.storage()).database.transaction() as tx:
-        await tx.execute(update(tables.schedules).values(tool="erase_subject", created_by="local"))
+        await tx.execute(update(tables.schedules).values(**change))
+    await keep(server, name="other", cron="0 4 * * *")
     clock.move(timedelta(days=1))
+    ran: list[str] = []
 
-    async def run(*_: Any) -> Ended:
-        raise AssertionError("it ran")
+    async def run(_: Caller, tool: str, arguments: dict[str, Any]) -> Ended:
+        ran.append(tool)
+        return Ended("ok", "done")
 
-    assert await run_due(server, run) == 1
-    assert (await one(server))["recent"][-1]["code"] == "E_CORRUPT"
+    assert await run_due(server, run) == 2
+    assert ran == ["validate_data"]
+    found = {one["name"]: one["recent"][-1]["code"] for one in (await call(server, "schedule_job"))["schedules"]}
+    assert found == {"nightly": "E_CORRUPT", "other": "ok"}
+
+
+async def test_a_schedule_that_cannot_be_recorded_holds_up_no_other(
+    server: GuardedServer, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keep(server)
+    await keep(server, name="other", cron="0 4 * * *")
+    clock.move(timedelta(days=1))
+    real = schedules.ran
+
+    async def ran(tx: Any, one: Any, **told: Any) -> bool:
+        if one.name == "nightly":
+            raise Transient("The database is busy.", retry_after=0.1)
+        return await real(tx, one, **told)
+
+    monkeypatch.setattr(schedules, "ran", ran)
+    assert await run_due(server) == 1
 
 
 async def test_health_names_what_failed_and_what_nobody_runs(server: GuardedServer, clock: HandClock) -> None:
@@ -247,7 +272,9 @@ async def test_a_scheduled_call_leaves_one_log_line_and_is_throttled_like_any_ot
     assert '"outcome":"E_THROTTLED"' in lines[1]
 
 
-async def test_who_keeps_running_goes_on_after_a_failure_of_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_keeps_running_goes_on_after_a_failure_of_the_database_and_after_any_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     times = 0
 
     async def run_due(*_: Any) -> int:
@@ -255,12 +282,14 @@ async def test_who_keeps_running_goes_on_after_a_failure_of_the_database(monkeyp
         times += 1
         if times == 1:
             raise Transient("The database is busy.", retry_after=0.1)
-        if times == 3:
+        if times == 2:
             raise ZeroDivisionError
+        if times == 3:
+            raise asyncio.CancelledError
         return 0
 
     monkeypatch.setattr(scheduling, "run_due", run_due)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(asyncio.CancelledError):
         await scheduling.keep_running(None, None, None, first=0, again=0)  # type: ignore[arg-type]
     assert times == 3
 
@@ -297,3 +326,64 @@ async def _dies(*_: Any, **__: Any) -> bool:
 async def _jobs(server: GuardedServer) -> list[Any]:
     async with (await server.app.storage()).database.reading() as tx:
         return list((await jobs.list_page(tx)).items)
+
+
+async def test_a_training_that_failed_later_is_told_as_failed(
+    server: GuardedServer, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await call(server, "import_data", name="games", text=TABLE, target="y")
+    monkeypatch.setattr("mcp_server.jobs.queue.JobQueue.ensure_worker", _no_worker)
+    await keep(server, tool="train_model", arguments={"dataset": "games", "model": "m"})
+    clock.move(timedelta(days=1))
+    await run_due(server)
+    (job,) = await _jobs(server)
+    async with (await server.app.storage()).database.transaction() as tx:
+        await jobs.start(tx, job.id, worker="w")
+        await jobs.finish(tx, job.id, state="failed", error={"code": "E_LEAK", "message": "x", "hint": "y"})
+    assert (await one(server))["recent"][-1]["code"] == "E_LEAK"
+    (told,) = await scheduling.attention(server.app)
+    assert (told["runbook"], "E_LEAK" in told["what"]) == ("runbook://leak-found", True)
+
+
+async def test_what_is_throttled_or_not_offered_here_stays_due(server: GuardedServer, clock: HandClock) -> None:
+    await keep(server)
+    clock.move(timedelta(days=1))
+
+    async def throttled(*_: Any) -> Ended:
+        return Ended("E_THROTTLED", "Too many calls.")
+
+    assert await run_due(server, throttled) == 0
+    few = build_server(Settings(data_dir=server.app.settings.data_dir, toolsets=("monitoring", "jobs")), clock=clock)
+    assert await scheduling.run_due(few.app, lambda _: LOCAL, throttled) == 0
+    await few.app.close()
+    assert (await one(server))["recent"] == []
+    assert await run_due(server) == 1
+
+
+async def test_what_is_removed_while_others_run_does_not_run(server: GuardedServer, clock: HandClock) -> None:
+    await keep(server)
+    await keep(server, name="other", cron="0 4 * * *")
+    clock.move(timedelta(days=1))
+    ran: list[str] = []
+
+    async def run(_: Caller, tool: str, arguments: dict[str, Any]) -> Ended:
+        ran.append(tool)
+        await call(server, "schedule_job", name="other", remove=True)
+        return Ended("ok", "done")
+
+    assert await run_due(server, run) == 1
+    assert len(ran) == 1
+
+
+async def test_arguments_are_shown_to_who_kept_them_and_to_an_admin(server: GuardedServer) -> None:
+    ann = principal("key:ann", server.app.settings)
+    assert ann is not None
+    await keep(server)
+    await keep(server, ann, name="anns")
+    assert set((await call(server, "schedule_job", ann))["untrusted"]["arguments"]) == {"anns"}
+    assert set((await call(server, "schedule_job"))["untrusted"]["arguments"]) == {"anns", "nightly"}
+
+
+def test_who_called_without_a_key_is_nobody_where_keys_are_needed(tmp_path: Path) -> None:
+    assert principal("loopback", Settings(data_dir=tmp_path)) is not None
+    assert principal("loopback", Settings(data_dir=tmp_path, api_keys=KEYS)) is None
