@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from mcp_server.errors import InvalidInput
+from mcp_server.errors import CourtsideError, InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Iterator
+
+log = logging.getLogger("mcp_server.jobs.schedule")
 
 LEAST = timedelta(minutes=5)
 """The least time between two runs."""
@@ -76,6 +79,21 @@ def next_run(cron: str, timezone: str, after: datetime) -> datetime:
     '2026-10-26T01:30:00+00:00'
     """
     return next(_runs(cron, timezone, after))
+
+
+async def outlived(what: str, work: Awaitable[int]) -> int:
+    """Await one turn of a loop that has to go on whatever happens in it: a failure is logged.
+
+    Returns:
+        what it gives; 0 where it failed.
+    """
+    try:
+        return await work
+    except CourtsideError as failed:
+        log.warning("%s: %s", what, failed.code)
+    except Exception:
+        log.exception("%s: the loop goes on after an unexpected error", what)
+    return 0
 
 
 def _runs(cron: str, timezone: str, after: datetime) -> Iterator[datetime]:

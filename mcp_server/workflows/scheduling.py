@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from mcp_server.context import CallContext, Caller
-from mcp_server.errors import CODES, CourtsideError, InvalidInput, NotFound, QuotaExceeded
+from mcp_server.errors import CODES, InvalidInput, NotFound, QuotaExceeded
 from mcp_server.workflows.app import App
 from mcp_server.workflows.schedule_answers import Schedules
 
@@ -163,6 +163,7 @@ async def run_due(app: App, principal: Principal, run: Run) -> int:
     Returns:
         how many runs were recorded.
     """
+    from mcp_server.jobs import schedule
     from mcp_server.storage import schedules
 
     storage = await app.storage()
@@ -172,12 +173,8 @@ async def run_due(app: App, principal: Principal, run: Run) -> int:
     for one in due:
         if (caller := principal(one.created_by)) is None:
             continue
-        try:
-            recorded += await _run(app, storage, one, caller, run)
-        except CourtsideError as failed:  # the others may fare better, and the next look tries again
-            log.warning("schedule %s isn't run here now (%s)", one.name, failed.code)
-        except Exception:
-            log.exception("schedule %s can't be run", one.name)
+        # One that can't be run now holds up no other; the next look tries it again.
+        recorded += await schedule.outlived(f"schedule {one.name}", _run(app, storage, one, caller, run))
     return recorded
 
 
@@ -189,14 +186,11 @@ async def keep_running(
     Args:
         first, again: seconds before the first look and between two.
     """
+    from mcp_server.jobs import schedule
+
     await asyncio.sleep(first)
     while True:
-        try:
-            await run_due(app, principal, run)
-        except CourtsideError as failed:
-            log.warning("schedules can't be looked at (%s)", failed.code)
-        except Exception:
-            log.exception("the loop of schedules goes on after an unexpected error")
+        await schedule.outlived("schedules", run_due(app, principal, run))
         await asyncio.sleep(again)
 
 
