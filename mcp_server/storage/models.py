@@ -141,8 +141,8 @@ async def _in_stage(tx: Transaction, newest: ModelVersion, stage: Approvable) ->
         raise NotFound(
             f"No version of {name} is in {stage}.", hint=f"Call review_model with a version and stage {stage}."
         )
-    for number in numbers:
-        if "standing" in await ledger.wrong(tx, name, number):
+    for (_, number), parts in (await ledger.not_as_sealed(tx, [(name, number) for number in numbers])).items():
+        if "standing" in parts:
             raise Unverified(
                 f"{name}@{number} is in {stage}, but {ledger.TOLD['standing']}.", hint=ledger.NEXT["standing"]
             )

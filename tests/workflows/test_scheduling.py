@@ -48,6 +48,13 @@ async def keep(server: GuardedServer, caller: Caller = LOCAL, /, **changes: Any)
     return await call(server, "schedule_job", caller, **{**asked, **changes})
 
 
+async def keep_training(server: GuardedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A schedule whose jobs wait for good: there is no worker."""
+    await call(server, "import_data", name="games", text=TABLE, target="y")
+    monkeypatch.setattr("mcp_server.jobs.queue.JobQueue.ensure_worker", _no_worker)
+    await keep(server, tool="train_model", arguments={"dataset": "games", "model": "m"})
+
+
 async def run_due(server: GuardedServer, run: Any = None) -> int:
     async def real(caller: Caller, tool: str, arguments: dict[str, Any]) -> Ended:
         result = await server.call_for(caller, tool, arguments)
@@ -95,9 +102,7 @@ async def test_what_was_missed_for_a_week_runs_once(server: GuardedServer, clock
 async def test_a_server_that_dies_between_the_run_and_its_record_runs_it_again_to_the_same_job(
     server: GuardedServer, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await call(server, "import_data", name="games", text=TABLE, target="y")
-    monkeypatch.setattr("mcp_server.jobs.queue.JobQueue.ensure_worker", _no_worker)
-    await keep(server, tool="train_model", arguments={"dataset": "games", "model": "m"})
+    await keep_training(server, monkeypatch)
     clock.move(timedelta(hours=16))
     with monkeypatch.context() as dying:
         dying.setattr(schedules, "ran", _dies)
@@ -110,10 +115,8 @@ async def test_a_server_that_dies_between_the_run_and_its_record_runs_it_again_t
 async def test_the_control_a_run_without_the_schedule_s_key_makes_a_second_job(
     server: GuardedServer, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await call(server, "import_data", name="games", text=TABLE, target="y")
-    monkeypatch.setattr("mcp_server.jobs.queue.JobQueue.ensure_worker", _no_worker)
     monkeypatch.setattr(scheduling, "KEYED", frozenset())
-    await keep(server, tool="train_model", arguments={"dataset": "games", "model": "m"})
+    await keep_training(server, monkeypatch)
     clock.move(timedelta(hours=16))
     with monkeypatch.context() as dying:
         dying.setattr(schedules, "ran", _dies)
@@ -125,9 +128,7 @@ async def test_the_control_a_run_without_the_schedule_s_key_makes_a_second_job(
 async def test_a_run_whose_predecessor_still_goes_on_is_skipped_and_said_so(
     server: GuardedServer, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await call(server, "import_data", name="games", text=TABLE, target="y")
-    monkeypatch.setattr("mcp_server.jobs.queue.JobQueue.ensure_worker", _no_worker)
-    await keep(server, tool="train_model", arguments={"dataset": "games", "model": "m"})
+    await keep_training(server, monkeypatch)
     for _ in range(2):
         clock.move(timedelta(days=1))
         await run_due(server)
@@ -331,9 +332,7 @@ async def _jobs(server: GuardedServer) -> list[Any]:
 async def test_a_training_that_failed_later_is_told_as_failed(
     server: GuardedServer, clock: HandClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await call(server, "import_data", name="games", text=TABLE, target="y")
-    monkeypatch.setattr("mcp_server.jobs.queue.JobQueue.ensure_worker", _no_worker)
-    await keep(server, tool="train_model", arguments={"dataset": "games", "model": "m"})
+    await keep_training(server, monkeypatch)
     clock.move(timedelta(days=1))
     await run_due(server)
     (job,) = await _jobs(server)
