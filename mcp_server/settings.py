@@ -22,7 +22,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 from mcp_server.errors import BadConfiguration
 
 PREFIX = "COURTSIDE_"
-DEFAULT_TOOLSETS = ("data", "models", "serving", "monitoring", "jobs")
+DEFAULT_TOOLSETS = ("data", "models", "serving", "monitoring", "jobs", "reports")
 FURTHER_TOOLSETS = ("labels", "admin")
 MIB = 1024 * 1024
 _SQL_SCHEMES = ("postgresql://", "postgres://", "mysql://", "mariadb://", "sqlite:///")

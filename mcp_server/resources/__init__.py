@@ -1,11 +1,11 @@
-"""Read-only addresses: runbooks, experiments, model cards, data profiles and contracts, lineage; with completion."""
+"""Read-only addresses: runbooks, experiments, model cards, data profiles, lineage, reports; with completion."""
 
 from __future__ import annotations
 
 from mcp.types import Completion, PromptReference, ResourceTemplateReference
 
 from mcp_server.guard.server import GuardedServer
-from mcp_server.resources import data, experiments, lineage, models, runbooks
+from mcp_server.resources import data, experiments, lineage, models, reports, runbooks
 
 MOST_COMPLETIONS = 50
 
@@ -17,6 +17,7 @@ def register(server: GuardedServer) -> None:
     models.register(server)
     data.register(server)
     lineage.register(server)
+    reports.register(server)
 
     @server.completion()  # type: ignore[no-untyped-call, untyped-decorator]
     async def complete(ref: object, argument: object, _context: object) -> Completion | None:
@@ -46,6 +47,10 @@ async def _of_template(server: GuardedServer, uri: str, name: str, value: str) -
         return await data.names(server.app, value)
     if uri.startswith("lineage://"):
         return await lineage.references(server.app, value)
+    if uri.startswith("report://") and name == "id":
+        return await reports.ids(server.app, value)
+    if uri.startswith("report://") and name == "form":
+        return [form for form in reports.FORMS if form.startswith(value)]
     return []
 
 

@@ -23,7 +23,7 @@ def new_ids(prefix: str, count: int, now: datetime) -> list[str]:
     """Make ids: the time, a counter and 128 random bits, in 39 digits and lower-case letters that sort as bytes do.
 
     Args:
-        prefix: `p` for a prediction, `j` for a job, `r` for a run.
+        prefix: `p` for a prediction, `j` for a job, `r` for a run, `d` for a report.
         count: >= 0.
         now: aware.
     Returns:

@@ -314,6 +314,20 @@ jobs = Table(
     Index(None, "caller", "id"),
 )
 
+reports = Table(
+    "reports",
+    metadata,
+    Column("id", _id, primary_key=True),
+    _required("at", UtcDateTime),
+    _required("created_by", _caller),
+    _required("title", Text),
+    _required("asked", _exact_json()),
+    _required("markdown", Text),
+    _required("facts", _exact_json()),
+    Column("pictures_artefact", _digest),
+    _required("digest", _digest),
+)
+
 deletions = Table(
     "deletions",
     metadata,

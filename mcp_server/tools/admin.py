@@ -19,7 +19,7 @@ toolset = Toolset("admin")
 
 Confirm = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", description="the plan's digest, to carry it out")]
 Item = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$", max_length=100, description="name@version or run id")
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]*$", max_length=100, description="name@version, or id")
 ]
 
 
@@ -47,12 +47,12 @@ async def erase_subject(
 async def delete_item(
     app: App,
     call: CallContext,
-    kind: Literal["dataset", "model", "run"],
+    kind: Literal["dataset", "model", "run", "report"],
     item: Item,
     cascade: bool = False,
     confirm: Confirm | None = None,
 ) -> Deleted:
-    """Plan the deletion of a data set version, model version or run, with what depends on it; then delete it.
+    """Plan the deletion of a data set version, model version, run or report, with what depends on it; then delete it.
 
     Use to tidy up. Without confirm nothing changes; dependants block unless cascade. Next: repeat with the plan's
     digest.

@@ -23,6 +23,7 @@ class Erased(Reply):
     models_to_retrain: list[str] = Field(default_factory=list)
     exported: str | None = None
     exports: int = 0
+    reports: list[str] = Field(default_factory=list)
     cleaned: list[str] = Field(default_factory=list)
     not_reached: list[str] = Field(default_factory=list)
     outside: list[dict[str, Any]] = Field(default_factory=list)
@@ -60,6 +61,8 @@ class Erased(Reply):
             told.append(f"The person's rows are in {self.exported} in the data folder.")
         if self.exports:
             told.append(f"{counted(self.exports, 'exported file')} of this person {'went' if done else 'will go'} too.")
+        if self.reports:
+            told.append(f"Reports that quote the value {'went' if done else 'will go'}: {_listed(self.reports)}.")
         return told + self._left()
 
     def _outside(self) -> list[str]:

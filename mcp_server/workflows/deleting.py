@@ -1,4 +1,4 @@
-"""Deleting a data set version, a model version or a run, with what depends on it named first."""
+"""Deleting a data set version, a model version, a run or a report, with what depends on it named first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mcp_server.context import CallContext
 from mcp_server.core.names import parse_reference
 from mcp_server.errors import Conflict, InvalidInput
-from mcp_server.workflows import confirming
+from mcp_server.workflows import confirming, reporting
 from mcp_server.workflows.admin_answers import Deleted
 from mcp_server.workflows.app import App
 from mcp_server.workflows.reply import counted
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mcp_server.storage.records import DatasetVersion, ModelVersion, Run
     from mcp_server.storage.transaction import Transaction
 
-Kind = Literal["dataset", "model", "run"]
+Kind = Literal["dataset", "model", "run", "report"]
 MOST_ITEMS = 1_000
 MIB = 2**20
 
@@ -33,12 +33,14 @@ class Doomed:
     datasets: list[DatasetVersion] = field(default_factory=list)
     models: list[ModelVersion] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
+    reports: list[str] = field(default_factory=list)
     predictions: int = 0
 
     def listed(self) -> list[str]:
         """What was asked for, then the rest."""
         return [
             *(f"run {one.id}" for one in self.runs),
+            *(f"report {id}" for id in self.reports),
             *(f"data set {_reference(one)}" for one in self.datasets),
             *(f"model {_reference(one)}" for one in self.models),
         ]
@@ -80,6 +82,7 @@ async def delete(app: App, call: CallContext, kind: Kind, item: str, *, cascade:
         tx.about(f"{kind}:{item}", deleted=doomed.listed()[:50], count=len(doomed.listed()))
     for model in doomed.models:
         (await app.predictors()).evict(model.name, model.version)
+    await reporting.sweep(app)
     before = sum((await storage.artefacts.listed()).values())
     files = await removal.finish(storage.database, storage.artefacts)
     files += await removal.collect(storage.database, storage.artefacts)
@@ -123,13 +126,18 @@ def _keeps(doomed: Doomed) -> list[str]:
 def _digest(doomed: Doomed, cascade: bool) -> str:
     versions = [[_reference(one), one.digest] for one in doomed.datasets]
     versions += [[_reference(one), one.digest] for one in doomed.models]
-    return confirming.plan_digest({"versions": versions, "runs": [one.id for one in doomed.runs], "cascade": cascade})
+    return confirming.plan_digest(
+        {"versions": versions, "runs": [one.id for one in doomed.runs], "reports": doomed.reports, "cascade": cascade}
+    )
 
 
 async def _doomed(tx: Transaction, kind: Kind, item: str) -> Doomed:
-    from mcp_server.storage import datasets, models, predictions, runs
+    from mcp_server.storage import datasets, models, predictions, reports, runs
 
     doomed = Doomed()
+    if kind == "report":
+        doomed.reports.append((await reports.get(tx, item)).id)
+        return doomed
     if kind == "run":
         run = await runs.get(tx, item)
         doomed.runs.append(run)
@@ -164,7 +172,7 @@ async def _with_children(tx: Transaction, doomed: Doomed, record: DatasetVersion
 
 
 async def _remove(tx: Transaction, doomed: Doomed) -> None:
-    from mcp_server.storage import datasets, models, removal, runs
+    from mcp_server.storage import datasets, models, removal, reports, runs
 
     loose: list[Any] = [one.artefact for one in doomed.datasets]
     loose += [one.source["fitted"] for one in doomed.datasets if "fitted" in one.source]
@@ -175,6 +183,7 @@ async def _remove(tx: Transaction, doomed: Doomed) -> None:
         await datasets.remove(tx, version)
     for run in doomed.runs:
         await runs.remove(tx, run.id)
+    loose += await reports.remove(tx, doomed.reports)
     await removal.note(tx, loose)
 
 

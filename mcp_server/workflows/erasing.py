@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mcp_server.context import CallContext
 from mcp_server.core.names import check_name
 from mcp_server.errors import Conflict, InvalidInput, Transient
-from mcp_server.workflows import confirming, reaching
+from mcp_server.workflows import confirming, reaching, reporting
 from mcp_server.workflows.admin_answers import Erased
 from mcp_server.workflows.app import App
 from mcp_server.workflows.describing import content_digest, genuine
@@ -57,6 +57,7 @@ class Found:
         not_reached: what was made from these rows and hasn't the column, so that nothing tells which rows are theirs.
         versions: every version that there was.
         outside: rows of theirs by version of other data sets than the one that is meant; these stay.
+        reports: ids of those that quote the value.
         holding, trained: the models whose files hold something of them, and the others that learned from these rows.
     """
 
@@ -74,10 +75,12 @@ class Found:
     not_reached: list[str]
     versions: frozenset[str]
     outside: dict[str, int]
+    reports: list[str]
 
     @property
     def anything(self) -> bool:
-        return bool(self.tables or self.predictions or self.answers or self.exports or self.cleaned)
+        held = (self.tables, self.predictions, self.answers, self.exports, self.cleaned, self.reports)
+        return any(map(bool, held))
 
 
 async def erase(app: App, call: CallContext, subject: Subject, *, confirm: str | None, export: Format | None) -> Erased:
@@ -130,6 +133,7 @@ def _plan(name: str, found: Found) -> dict[str, Any]:
         "answers": found.answers,
         "cleaned": [[_reference(old), old.digest] for old, _ in found.cleaned],
         "models": [_reference(one) for one in found.holding],
+        "reports": found.reports,
     }
 
 
@@ -143,6 +147,7 @@ def _told(found: Found, **facts: Any) -> Erased:
         models_removed=[_reference(one) for one in found.holding],
         models_to_retrain=[_reference(one) for one in found.trained],
         exports=len(found.exports),
+        reports=found.reports,
         cleaned=[_reference(old) for old, _ in found.cleaned],
         not_reached=found.not_reached,
         outside=[{"dataset": reference, "rows": rows} for reference, rows in found.outside.items()],
@@ -151,7 +156,7 @@ def _told(found: Found, **facts: Any) -> Erased:
 
 
 async def _find(app: App, call: CallContext, subject: Subject) -> Found:
-    from mcp_server.storage import datasets, models
+    from mcp_server.storage import datasets, erasure, models, reports
 
     storage = await app.storage()
     async with storage.database.reading() as tx:
@@ -177,6 +182,7 @@ async def _find(app: App, call: CallContext, subject: Subject) -> Found:
     async with storage.database.reading() as tx:
         ids, requests, last = await _predictions(tx, subject, spellings, of_models, after=None)
         answers = await _answers(tx, spellings, requests)
+        saying = await reports.holding(tx, erasure.words_of(spellings))
     made = reaching.made_of(every, rows)
     doubtful = {_reference(one): one for one in [*meant, *made] if _reference(one) not in rows}
     note = _note(app, storage, subject, rows=0)
@@ -204,6 +210,7 @@ async def _find(app: App, call: CallContext, subject: Subject) -> Found:
         ],
         versions=frozenset(map(_reference, every)),
         outside={table["reference"]: table["rows"] for table in outside},
+        reports=saying,
     )
 
 
@@ -392,7 +399,7 @@ async def _apply(
     storage: Storage, call: CallContext, subject: Subject, found: Found, versions: list[DatasetVersion]
 ) -> None:
     """Everything in one transaction with its audit row; files go after it."""
-    from mcp_server.storage import datasets, erasure, idempotency, models, predictions, removal
+    from mcp_server.storage import datasets, erasure, idempotency, models, predictions, removal, reports
 
     words = erasure.words_of(found.spellings)
     changed = [*zip(found.tables, versions, strict=True), *found.cleaned]
@@ -421,6 +428,8 @@ async def _apply(
             await models.remove(tx, model)
             loose += model.manifest["files"].values()
         await erasure.scrub(tx, words)
+        # Those too that were made since the plan.
+        loose += await reports.remove(tx, {*found.reports, *await reports.holding(tx, words)})
         loose += [old.source["fitted"] for old, new in changed if "fitted" in old.source and "fitted" not in new.source]
         await removal.note(tx, [*loose, *(old.artefact for old in found.tables)])
         tx.about(
@@ -439,6 +448,7 @@ async def _finished(app: App, found: Found, answer: Erased) -> Erased:
     storage = await app.storage()
     for path in found.exports:
         await asyncio.to_thread(path.unlink, missing_ok=True)
+    await reporting.sweep(app)
     await removal.finish(storage.database, storage.artefacts)
     emptied = await _empty_logs(app, storage) if storage.database.is_sqlite else None
     left = await asyncio.to_thread(erasure.copies, app.settings.data_dir, erasure.words_of(found.spellings))

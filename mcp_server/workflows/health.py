@@ -19,7 +19,7 @@ from mcp_server.workflows.model_answers import HealthReport
 STALE = timedelta(days=90)
 LOW_DISK_MIB = 1_024
 PROBE_SECONDS = 5.0
-FOLDERS = ("artefacts", "exports", "logs", "scratch", "keys")
+FOLDERS = ("artefacts", "exports", "reports", "logs", "scratch", "keys")
 """Of the data folder; the files beside them are the databases'."""
 MOST_LISTED = 10
 MOST_LOOKED_AT = 50

@@ -29,14 +29,16 @@ LONGEST_SAID = 200
 LATE = timedelta(minutes=15)
 FIRST_SECONDS, AGAIN_SECONDS = 20.0, 30.0
 
-Schedulable = Literal["import_data", "prepare_data", "validate_data", "train_model", "compare_models", "verify_model"]
+Schedulable = Literal[
+    "import_data", "prepare_data", "validate_data", "train_model", "compare_models", "verify_model", "create_report"
+]
 
 MOST_ATTENDED = 3
 
 PASSING = frozenset({"E_THROTTLED", "E_BUSY", "E_TRANSIENT", "E_IN_PROGRESS"})
 """Refusals that say nothing of the run itself."""
 
-KEYED = frozenset({"import_data", "prepare_data", "train_model"})
+KEYED = frozenset({"import_data", "prepare_data", "train_model", "create_report"})
 """Of these, what takes an idempotency key; the others change nothing that twice would harm."""
 
 log = logging.getLogger("mcp_server.scheduling")

@@ -33,6 +33,8 @@ HOMES = {
     "sklearn": ("core/training", "core/screening", "core/preparing", "core/labelling", "core/adoption"),
     "skops": ("core/training", "core/adoption"),
     "vl_convert": ("charts",),
+    "typst": ("charts",),
+    "markdown_it": ("core/reports",),
 }
 NEVER = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "imp", "joblib"}
 # Where anything may be caught: calls and jobs end with an answer whatever breaks, and a log line never breaks a call.

@@ -31,6 +31,7 @@ CALLS = {
     "get_job": {"job": "games"},
     "cancel_job": {"job": "games"},
     "schedule_job": {"name": "nightly", "remove": True},
+    "create_report": {"title": "Week 9", "sections": ["health"]},
     "suggest_labels": {"dataset": "games@1"},
     "erase_subject": {"column": "a", "value": "1"},
     "delete_item": {"kind": "dataset", "item": "games@1"},

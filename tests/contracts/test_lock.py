@@ -20,7 +20,7 @@ from contracts.repository import ROOT
 LOCKS = ("runtime", "dev", "build", "audit")
 PYTHONS = ("3.11", "3.12", "3.13")
 PLATFORMS = (("linux", "posix", "Linux"), ("darwin", "posix", "Darwin"), ("win32", "nt", "Windows"))
-MOST_DIRECT, MOST_IN_ALL = 28, 80
+MOST_DIRECT, MOST_IN_ALL = 29, 80
 
 
 @dataclass(frozen=True)

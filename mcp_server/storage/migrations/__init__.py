@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mcp_server.storage.database import Database
 
 VERSION_TABLE = "courtside_schema"
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012")
 """Every revision, oldest first; known here so that a current schema is recognised without importing Alembic."""
 
 

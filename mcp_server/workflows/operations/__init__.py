@@ -40,6 +40,7 @@ _HOMES = {
     "explain_rows": "explaining",
     "explain_overall": "explaining",
     "judge_groups": "grouping",
+    "render_report": "reporting",
 }
 
 __all__ = list(_HOMES)
