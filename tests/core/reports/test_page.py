@@ -16,10 +16,11 @@ from mcp_server.core.reports.reading import blocks
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAIAAAABCAYAAAD0In+KAAAADklEQVR4nGP4z8DwHwQBEPgD/U6VwW8AAAAASUVORK5CYII="
 )
-KNOWN = set(
-    "html head meta title style body main nav ul li a h1 h2 h3 h4 h5 h6 p ol div table thead tbody tr th td pre code blockquote"
-    " img em footer br".split()
-)
+KNOWN = {
+    *("html", "head", "meta", "title", "style", "body", "main", "nav", "footer", "h1", "h2", "h3", "h4", "h5", "h6"),
+    *("p", "ul", "ol", "li", "a", "div", "table", "thead", "tbody", "tr", "th", "td", "pre", "code", "blockquote"),
+    *("img", "em", "br"),
+}
 HOSTILE = st.lists(
     st.sampled_from(
         [
