@@ -20,6 +20,7 @@ from mcp_server.storage import validations
 from mcp_server.workflows import report_sections, reporting
 from mcp_server.workflows.report_sections import FORMS, MAKERS, Section, parsed
 from storage.fixtures import HandClock
+from workflows.calling import call
 
 pytestmark = pytest.mark.anyio
 
@@ -36,12 +37,6 @@ async def server(tmp_path: Path, clock: HandClock) -> AsyncIterator[GuardedServe
     await call(built, "import_data", name="games", text=TABLE, target="y")
     yield built
     await built.app.close()
-
-
-async def call(server: GuardedServer, tool: str, caller: Caller = LOCAL, /, **arguments: Any) -> dict[str, Any]:
-    result = await server.call_for(caller, tool, arguments)
-    assert result.structured_content is not None
-    return {**result.structured_content, "text": result.content[0].text}  # type: ignore[union-attr]
 
 
 async def create(server: GuardedServer, **changes: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from mcp_server.web.access import principal
 from mcp_server.workflows import scheduling
 from mcp_server.workflows.scheduling import Ended
 from storage.fixtures import HandClock
+from workflows.calling import call
 
 pytestmark = pytest.mark.anyio
 
@@ -35,12 +36,6 @@ async def server(tmp_path: Path, clock: HandClock) -> AsyncIterator[GuardedServe
     built = build_server(Settings(data_dir=tmp_path, api_keys=KEYS, rate_burst=1_000), clock=clock)
     yield built
     await built.app.close()
-
-
-async def call(server: GuardedServer, tool: str, caller: Caller = LOCAL, /, **arguments: Any) -> dict[str, Any]:
-    result = await server.call_for(caller, tool, arguments)
-    assert result.structured_content is not None
-    return {**result.structured_content, "text": result.content[0].text}  # type: ignore[union-attr]
 
 
 async def keep(server: GuardedServer, caller: Caller = LOCAL, /, **changes: Any) -> dict[str, Any]:
