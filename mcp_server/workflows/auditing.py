@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mcp_server.storage.audit import ChainReport
     from mcp_server.storage.audit_chain import Head
 
+MOST_VERSIONS = 10
+
 
 async def head(settings: Settings) -> Head:
     """The end of the log, as it stands."""
@@ -24,14 +26,14 @@ async def head(settings: Settings) -> Head:
 
 
 async def verify(settings: Settings, noted: Iterable[str] = ()) -> ChainReport:
-    """Read the whole log and say what isn't as it was written.
+    """Read the whole log and say what isn't as it was written; also which model versions aren't as they were sealed.
 
     Args:
         noted: heads that `head` gave before, as text; the log must still hold them.
     Raises:
         InvalidInput: a head isn't one.
     """
-    from mcp_server.storage import audit
+    from mcp_server.storage import audit, ledger
     from mcp_server.storage.audit_chain import Head
 
     seen = [Head.parse(text) for text in noted]
@@ -45,4 +47,10 @@ async def verify(settings: Settings, noted: Iterable[str] = ()) -> ChainReport:
             problems = (f"{damaged.message} {damaged.hint}",)
         async with storage.database.reading() as tx:
             report = await audit.check_chain(tx, seen=seen)
-    return replace(report, problems=problems + report.problems)
+            unsealed = await ledger.not_as_sealed(tx)
+    versions = [
+        f"Model {name}@{version}: {ledger.TOLD[part]}." for (name, version), parts in unsealed.items() for part in parts
+    ]
+    if (more := len(versions) - MOST_VERSIONS) > 0:
+        versions[MOST_VERSIONS:] = [f"And {more} more of that kind."]
+    return replace(report, problems=(*problems, *report.problems, *versions))

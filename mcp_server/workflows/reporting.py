@@ -74,7 +74,7 @@ async def create(app: App, call: CallContext, title: str, sections: Sequence[str
         report = await reports.add(tx, **fields, pictures=artefact)
         answer = _answer(report, made, len(pictures), [_path(id, name) for name in files])
         tx.answer(answer.model_dump(mode="json", exclude_none=True))
-        tx.about(f"report:{id}", sections=[one.kind for one in made])
+        tx.about(f"report:{id}", sections=[one.kind for one in made], digest=report.digest)
     await asyncio.to_thread(_publish, app.settings.data_dir / FOLDER / id, files)
     return answer
 
