@@ -12,12 +12,16 @@ import orjson
 
 from mcp_server.charts.lettering import FONT_FOLDER
 from mcp_server.core.reports.page import width_of
-from mcp_server.errors import Unsupported
 
 _TEMPLATE = Path(__file__).with_name("report.typ")
 # What the fonts have: Latin, Greek and Cyrillic, punctuation, arrows, mathematics, boxes. Anything else would be a
 # box that looks like any other, so it's written as its number.
 _UNPRINTABLE = re.compile("[^\n\x20-\x7e\xa0-\u052f\u1e00-\u1fff\u2000-\u22ff\u2500-\u25ff]")
+
+# Names, digests and paths have no blanks, and a line that can't break runs off the page.
+_LONG = re.compile(r"\S{21,}")
+_PART = re.compile(r"\S{0,19}?[-_@./,:](?=\S)|\S{20}(?=\S)")
+_MAY_BREAK = "\u200b"
 
 
 def pdf(blocks: Sequence[dict[str, Any]], pictures: Sequence[bytes], *, title: str, foot: str, at: datetime) -> bytes:
@@ -29,16 +33,10 @@ def pdf(blocks: Sequence[dict[str, Any]], pictures: Sequence[bytes], *, title: s
         pictures: PNG files, the first of which a block calls 1.
         foot: of each page.
         at: aware; the time that the file says it was made at.
-    Raises:
-        Unsupported: Typst isn't installed; it comes with the extra `pdf`.
     """
-    try:
-        import typst
-    except ImportError:
-        raise Unsupported(
-            "PDF needs the extra pdf, which isn't installed here.",
-            hint="Install courtside[pdf], or export html and print it from a browser.",
-        ) from None
+    # Comes with the extra `pdf`: who asks for a PDF has looked whether it's there.
+    import typst
+
     given = {"blocks": list(blocks), "title": title, "foot": foot}
     # As numbers, since it takes no bytes but from files, and nothing here is a file.
     drawn = {"pictures": [{"png": list(png), "pixels": width_of(png)} for png in pictures]}
@@ -55,7 +53,8 @@ def pdf(blocks: Sequence[dict[str, Any]], pictures: Sequence[bytes], *, title: s
 
 def _printable(value: Any) -> Any:
     if isinstance(value, str):
-        return _UNPRINTABLE.sub(lambda found: rf"\u{{{ord(found[0]):x}}}", value)
+        shown = _UNPRINTABLE.sub(lambda found: rf"\u{{{ord(found[0]):x}}}", value)
+        return _LONG.sub(lambda found: _PART.sub(lambda part: part[0] + _MAY_BREAK, found[0]), shown)
     if isinstance(value, dict):
         return {name: _printable(part) for name, part in value.items()}
     return [_printable(part) for part in value] if isinstance(value, list) else value

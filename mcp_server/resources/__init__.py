@@ -49,8 +49,6 @@ async def _of_template(server: GuardedServer, uri: str, name: str, value: str) -
         return await lineage.references(server.app, value)
     if uri.startswith("report://") and name == "id":
         return await reports.ids(server.app, value)
-    if uri.startswith("report://") and name == "form":
-        return [form for form in reports.FORMS if form.startswith(value)]
     return []
 
 

@@ -8,8 +8,6 @@ from mcp_server.guard.server import GuardedServer
 from mcp_server.workflows import reporting
 from mcp_server.workflows.app import App
 
-FORMS = tuple(reporting.SUFFIXES)
-
 
 def register(server: GuardedServer) -> None:
     # Before the template that would take `list` for an id.
@@ -28,10 +26,20 @@ def register(server: GuardedServer) -> None:
         """A picture of a report, counted from 1."""
         return await reporting.picture(server.app, id, number)
 
-    @server.resource("report://{id}/{form}", title="Report as a file", mime_type="application/octet-stream")
-    async def file(id: str, form: str) -> bytes:
-        """A report as one file: html, with its pictures; pdf; csv, its figures; markdown."""
-        return await reporting.read_as(server.app, id, form)
+    @server.resource("report://{id}/html", title="Report as a page", mime_type="text/html")
+    async def page(id: str) -> bytes:
+        """A report as one HTML file with its pictures; no script, nothing fetched."""
+        return await reporting.read_as(server.app, id, "html")
+
+    @server.resource("report://{id}/pdf", title="Report as a PDF", mime_type="application/pdf")
+    async def paper(id: str) -> bytes:
+        """A report as a PDF; needs the extra `pdf`."""
+        return await reporting.read_as(server.app, id, "pdf")
+
+    @server.resource("report://{id}/csv", title="Figures of a report", mime_type="text/csv")
+    async def figures(id: str) -> bytes:
+        """Every figure behind a report: section, about, fact, value."""
+        return await reporting.read_as(server.app, id, "csv")
 
 
 async def ids(app: App, start: str) -> list[str]:

@@ -5,7 +5,7 @@ Its rows are a chain whose head is signed; see `audit_chain`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +110,12 @@ async def last(tx: Transaction) -> Head:
     query = select(audit.c.place, audit.c.chain).order_by(audit.c.place.desc()).limit(1)
     found = (await tx.execute(query)).one_or_none()
     return EMPTY if found is None else Head(found.place, found.chain)
+
+
+async def changed_by(tx: Transaction, tools: Collection[str], *, since: Head) -> bool:
+    """Whether one of some tools changed anything after a place in the log."""
+    query = select(audit.c.place).where(audit.c.place > since.place, audit.c.tool.in_(list(tools))).limit(1)
+    return (await tx.execute(query)).first() is not None
 
 
 @dataclass(frozen=True, slots=True)

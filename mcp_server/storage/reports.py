@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,8 @@ import orjson
 from sqlalchemy import delete, insert, select
 
 from mcp_server.core.canonical import digest
+from mcp_server.core.personal.written import written
 from mcp_server.errors import CorruptArtefact, NotFound
-from mcp_server.storage import erasure
 from mcp_server.storage.pages import contains, page_of, rows_wanted, text_after
 from mcp_server.storage.records import Json, MadeReport, Page
 from mcp_server.storage.tables import reports
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from mcp_server.storage.transaction import Transaction
 
 BATCH = 100
+UNTRUSTED = "untrusted."
+"""How paths of facts from data begin."""
+ID = re.compile(r"d_[0-9a-v]{39}")
+
 _SAID = ("title", "asked", "markdown", "facts", "pictures")
 
 
@@ -70,7 +75,9 @@ async def get(tx: Transaction, id: str) -> MadeReport:
         NotFound: there is none of that id.
         CorruptArtefact: its record was changed since.
     """
-    row = (await tx.execute(select(reports).where(reports.c.id == id))).mappings().first()
+    row = None
+    if ID.fullmatch(id):
+        row = (await tx.execute(select(reports).where(reports.c.id == id))).mappings().first()
     if row is None:
         raise NotFound("There is no report of that id.", hint="The resource report://list names those that there are.")
     report = _value(row)
@@ -111,20 +118,37 @@ async def known(tx: Transaction, ids: Collection[str]) -> set[str]:
 
 
 async def holding(tx: Transaction, words: Collection[str]) -> list[str]:
-    """The ids of reports in whose title, text or facts one of some words stands, the oldest first."""
+    """The ids of reports that quote one of some values, the oldest first.
+
+    In what a person or a table said, such as titles, notes and names, it's looked for as a word of its own; elsewhere
+    only a text that is the value as a whole counts, as our own words and digests hold any short one somewhere.
+    """
+    values = {written(word) for word in words}
+    if not values:
+        return []
+    inside = re.compile("|".join(rf"(?<!\w){re.escape(value)}(?!\w)" for value in sorted(values)))
     found: list[str] = []
     after = ""
-    while words:
+    while True:
         query = select(reports).where(reports.c.id > after).order_by(reports.c.id).limit(BATCH)
         rows = (await tx.execute(query)).mappings().all()
-        for row in rows:
-            said = orjson.dumps([row["title"], row["asked"], row["markdown"], row["facts"]])
-            if erasure.holds(said, words):
-                found.append(row["id"])
+        found += [row["id"] for row in rows if _quotes(row, values, inside)]
         if len(rows) < BATCH:
-            break
+            return found
         after = rows[-1]["id"]
-    return found
+
+
+def _quotes(row: Any, values: Collection[str], inside: re.Pattern[str]) -> bool:
+    if any(inside.search(text.casefold()) for text in (row["title"], *row["asked"])):
+        return True
+    for path, value in (fact for section in row["facts"] for fact in section["facts"]):
+        if path.startswith(UNTRUSTED):
+            # A name may be a key there.
+            if any(inside.search(str(text).casefold()) for text in (path, value)) or written(str(value)) in values:
+                return True
+        elif isinstance(value, str) and written(value) in values:
+            return True
+    return False
 
 
 async def remove(tx: Transaction, ids: Collection[str]) -> list[str]:

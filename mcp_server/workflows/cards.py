@@ -20,6 +20,15 @@ NOT_AS_SIGNED = "not as signed"
 
 async def card(app: App, reference: str) -> str:
     """The card of a version; of the newest where none is named. Raises NotFound."""
+    return (await written(app, reference, Apart()))[0]
+
+
+async def written(app: App, reference: str, apart: Apart) -> tuple[str, ModelVersion, Assessment | None]:
+    """The card, what it's of, and the comparison of groups that it tells.
+
+    Args:
+        apart: takes the names that go by a number on it.
+    """
     from mcp_server.storage import assessments, governance, ledger, models
 
     storage = await app.storage()
@@ -29,7 +38,7 @@ async def card(app: App, reference: str) -> str:
         assessment = await assessments.latest(tx, record.name, record.version)
         standing = await governance.get(tx, record)
         wrong = await ledger.wrong(tx, record.name, record.version)
-    return render(record, verification, assessment, standing, wrong)
+    return render(record, verification, assessment, standing, wrong, apart), record, assessment
 
 
 def missing_on_card(
@@ -58,12 +67,15 @@ def render(
     assessment: Assessment | None,
     standing: Standing,
     wrong: Sequence[Part] = (),
+    apart: Apart | None = None,
 ) -> str:
     """The card as Markdown; names from data that aren't plain words appear by their position.
 
     Args:
         wrong: what isn't as sealed, so that it's said to be so and not repeated.
+        apart: takes these names.
     """
+    apart = apart or Apart()
     manifest, metrics = record.manifest, record.metrics
     features = manifest["parameters"]["features"]
     adopted = manifest.get("adopted")
@@ -84,7 +96,7 @@ def render(
         f"| {'adopted' if 'adopted' in manifest else 'trained'} | {_day(record.created_at)} by {maker} |",
         *_origin(adopted),
         f"| data | {record.dataset}, {manifest['data']['rows']:,} rows |",
-        f"| split | {Apart().text(metrics['split'])} |",
+        f"| split | {apart.text(metrics['split'])} |",
         f"| calibration | {metrics['calibration']} |",
         *_costs(manifest["parameters"].get("costs")),
         f"| verification | {verified} |",
@@ -103,10 +115,13 @@ def render(
             f"| {number(train) if train is not None else '–'} |"
         )
     lines += ["", f"Without any feature: {_baseline(metrics)}.", "", f"## Features ({len(features)})", ""]
-    lines += [f"- {token(feature, f'feature {index}')}" for index, feature in enumerate(features[:50], start=1)]
+    for index, feature in enumerate(features[:50], start=1):
+        shown = token(feature, f"feature {index}")
+        apart.names |= {shown: feature} if shown != feature else {}
+        lines.append(f"- {shown}")
     if len(features) > 50:
         lines.append(f"- and {len(features) - 50} more")
-    lines += [] if assessment is None else _groups(assessment)
+    lines += [] if assessment is None else _groups(assessment, apart)
     lines += [
         "",
         "## Limits",
@@ -165,9 +180,8 @@ def _answerable(standing: Standing) -> list[str]:
     ]
 
 
-def _groups(assessment: Assessment) -> list[str]:
+def _groups(assessment: Assessment, apart: Apart) -> list[str]:
     """What the latest comparison of groups found; names that aren't plain words appear by a number."""
-    apart = Apart()
     lines = ["", f"## Groups ({assessment.dataset}, {assessment.found['rows']:,} rows, {_day(assessment.at)})"]
     for column in assessment.found["columns"]:
         told, *rest = fairness_lines(column_apart(column, apart))

@@ -66,7 +66,7 @@ async def history(app: App, model: str, cursor: str | None) -> dict[str, Any]:
     """
     page = await _page(app, f"model={check_name(model)}", PAGE, cursor)
     if not page.items:
-        raise _never_trained()
+        raise never_trained()
     return _document(page.items, model=model, cursor=page.next_cursor)
 
 
@@ -150,7 +150,7 @@ async def picture(app: App, model: str, metric: str | None) -> bytes:
     async with storage.database.reading() as tx:
         names = await runs.metric_names(tx, check_name(model))
         if not names:
-            raise _never_trained()
+            raise never_trained()
         shown = metric or next((name for name in FIRST_CHOICE if name in names), names[0])
         if shown not in names:
             raise NotFound("No run of the model has that metric.", hint=f"It has {', '.join(names[:MOST_SHOWN])}.")
@@ -204,7 +204,8 @@ def _check_metrics(named: Sequence[str], known: Sequence[str]) -> None:
             )
 
 
-def _never_trained() -> NotFound:
+def never_trained() -> NotFound:
+    """What a model without runs is answered."""
     return NotFound("No model of that name was ever trained.", hint="search_models with runs lists the runs.")
 
 

@@ -8,22 +8,22 @@ from typing import Any
 
 from mcp_server.context import CallContext
 from mcp_server.core.labels import label
-from mcp_server.core.names import parse_reference
+from mcp_server.core.names import check_name
 from mcp_server.core.reports import writing
 from mcp_server.core.reports.sheet import Fact, flattened
 from mcp_server.errors import CourtsideError, InvalidInput, from_code
 from mcp_server.workflows import cards, comparing, describing, experiments, explaining, health, lineage, validating
 from mcp_server.workflows.app import App
-from mcp_server.workflows.reply import Reply, bounds, counted, number, token
+from mcp_server.workflows.reply import Apart, Reply, bounds, counted, number, token
 
 MOST_LETTERS = 6_000
-MOST_APART = 1_500
 MOST_COLUMNS = 40
 MOST_RUNS = 15
+MOST_ABREAST = 3
 MOST_NOTE = 2_000
 MOST_LEAD = 400
 _FIGURES = 4
-_UNSAID = frozenset({"next", "untrusted"})
+_UNSAID = frozenset({"next"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,25 +117,29 @@ async def make(app: App, call: CallContext, asked: AskedSection, place: int, of:
         return await MAKERS[asked.kind](app, own, asked.about)
     except CourtsideError as error:
         told = f"Section {place}, {asked.kind}: {error.message}"
-        raise from_code(error.code, told, hint=error.hint, details=error.details) from error
+        hint = f"{error.hint} A section of this kind is written {_form(asked.kind)}."
+        raise from_code(error.code, told, hint=hint, details=error.details) from error
 
 
 async def _note(_app: App, call: CallContext, text: str) -> Section:
     said = f"By {call.caller.id}; nothing of it was checked."
-    return Section("note", "", "Note", said, [writing.quoted(text), said], [("by", call.caller.id), ("text", text)])
+    facts = flattened({"by": call.caller.id, "untrusted": {"text": text}})
+    return Section("note", "", "Note", said, [writing.quoted(text), said], facts)
 
 
 async def _data(app: App, call: CallContext, reference: str) -> Section:
     answer = await describing.describe(app, reference, call=call)
-    profile = dict((answer.untrusted or {}).get("profile", {}))
-    columns, names = _columns(profile.get("listed", []))
+    listed = list((answer.untrusted or {}).get("profile", {}).get("listed", []))
+    columns, names = _columns(listed)
+    more = answer.columns - min(len(listed), MOST_COLUMNS)
+    left = f"And {counted(more, 'more column')}: data://{answer.dataset}/profile." if more else ""
     return Section(
         "data",
         str(answer.dataset),
         f"Data {answer.dataset}",
         answer.lines()[0],
-        [writing.prose(answer.lines(), MOST_LETTERS), columns],
-        _facts(answer, {"columns": profile.get("listed", [])}),
+        [writing.prose(answer.lines(), MOST_LETTERS), columns, left],
+        _facts(answer),
         apart={"columns": names} if names else {},
     )
 
@@ -169,18 +173,22 @@ async def _validation(app: App, call: CallContext, reference: str) -> Section:
 
 
 async def _model(app: App, _call: CallContext, reference: str) -> Section:
-    from mcp_server.storage import models
-
-    card = await cards.card(app, reference)
-    async with (await app.storage()).database.reading() as tx:
-        record = await models.get(tx, *parse_reference(reference))
+    apart = Apart()
+    card, record, assessment = await cards.written(app, reference, apart)
     name = f"{record.name}@{record.version}"
     body = card.partition("\n")[2].replace("\n## ", "\n### ").strip()
     figures = {"digest": record.digest, "task": record.task, "dataset": record.dataset, **_measured(record.metrics)}
+    compared = [] if assessment is None else assessment.found["columns"]
+    figures["untrusted"] = {
+        "target": record.target,
+        "features": record.manifest["parameters"]["features"],
+        "groups": [{"column": one["column"], "names": [group["name"] for group in one["groups"]]} for one in compared],
+        "names": apart.names,
+    }
     tested = list(record.metrics.get("test", {}).items())[:_FIGURES]
     told = ", ".join(f"{metric} {number(one['value'])}{bounds(one)}" for metric, one in tested)
     lead = f"{name}: {record.metrics['algorithm']}, {told or 'not measured'}."
-    return Section("model", name, f"Model {name}", lead, [_cut(body)], flattened(figures))
+    return Section("model", name, f"Model {name}", lead, [_cut(body)], flattened(figures), apart=apart.names)
 
 
 def _measured(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -192,10 +200,18 @@ async def _comparison(app: App, call: CallContext, references: str) -> Section:
     answer = await comparing.compare(app, call, comparing.ComparisonRequest(models=models))
     names = [one["model"] for one in answer.models]
     metrics = list(answer.models[0]["metrics"])
-    rows = [[_worded(name), *(_estimate(one["metrics"].get(name)) for one in answer.models)] for name in metrics]
-    figures = writing.table(["metric", *names], rows, numbers=range(1, len(names) + 1))
+    figures = _figures({one["model"]: one["metrics"] for one in answer.models}, metrics)
     title = f"Comparison of {', '.join(names[:-1])} and {names[-1]}"
     return _said("comparison", ", ".join(names), title, answer, figures)
+
+
+def _figures(models: dict[str, dict[str, Any]], metrics: Sequence[str]) -> str:
+    """A table of estimates: of few models a column each, so that they stand side by side; of more a row each."""
+    if len(models) <= MOST_ABREAST:
+        rows = [[_worded(name), *(_estimate(one.get(name)) for one in models.values())] for name in metrics]
+        return writing.table(["metric", *models], rows, numbers=range(1, len(models) + 1))
+    rows = [[name, *(_estimate(one.get(metric)) for metric in metrics)] for name, one in models.items()]
+    return writing.table(["model", *map(_worded, metrics)], rows, numbers=range(1, len(metrics) + 1))
 
 
 def _worded(metric: str) -> str:
@@ -226,36 +242,36 @@ def _explaining(reference: str, *, groups: list[str] | None) -> explaining.Expla
 
 
 async def _history(app: App, _call: CallContext, model: str) -> Section:
-    document = await experiments.history(app, model, None)
-    runs = document["runs"]
-    # A run that came from elsewhere may call its metrics and its algorithm anything.
-    tested: dict[str, Any] = next((one["metrics"]["test"] for one in runs if one["metrics"].get("test")), {})
-    metrics = [name for name in tested if token(name, "")][:_FIGURES]
+    name = check_name(model)
+    page = await experiments.search(app, f"model={name}", MOST_RUNS, None)
+    runs = page.runs or []
+    if not runs:
+        raise experiments.never_trained()
+    name = runs[0]["model"]
+    # Failed runs have none, and nothing can be drawn of them.
+    metrics = list(next((one["metrics"] for one in runs if one["metrics"]), {}))[:_FIGURES]
     rows = [
         [
             one["started_at"][:16].replace("T", " "),
-            token(str(one["parameters"].get("algorithm", "")), "–"),
-            one["dataset"] or "–",
+            one["algorithm"],
+            one.get("dataset", "–"),
             one["status"],
-            *(_estimate(one["metrics"].get("test", {}).get(name)) for name in metrics),
+            *(_triple(one["metrics"].get(metric)) for metric in metrics),
         ]
-        for one in runs[:MOST_RUNS]
+        for one in runs
     ]
     head = ["began (UTC)", "algorithm", "data", "ended", *map(_worded, metrics)]
+    which = "latest run" if page.cursor else "run"
+    lead = f"{name}: the {counted(len(rows), which)}, the newest first." if len(rows) > 1 else f"{name}: one run."
+    pictures = [(await experiments.picture(app, name, None), f"The runs of {name}, best so far.")] if metrics else []
     table = writing.table(head, rows, numbers=range(4, len(head)))
-    more = len(runs) > MOST_RUNS or "cursor" in document
-    lead = f"{document['model']}: the {counted(len(rows), 'latest run' if more else 'run')}, the newest first."
-    pictures = [(await experiments.picture(app, model, None), f"The runs of {document['model']}, best so far.")]
-    facts = [{name: one[name] for name in ("id", "dataset", "status", "started_at", "metrics")} for one in runs]
-    return Section(
-        "history",
-        document["model"],
-        f"History of {document['model']}",
-        lead,
-        [lead, table],
-        flattened({"runs": facts}),
-        pictures if metrics else [],
-    )
+    return Section("history", name, f"History of {name}", lead, [lead, table], flattened({"runs": runs}), pictures)
+
+
+def _triple(estimate: Sequence[float | None] | None) -> str:
+    if estimate is None or estimate[0] is None:
+        return "–"
+    return _estimate(dict(zip(("value", "low", "high"), estimate, strict=True)))
 
 
 async def _lineage(app: App, _call: CallContext, reference: str) -> Section:
@@ -268,14 +284,13 @@ async def _lineage(app: App, _call: CallContext, reference: str) -> Section:
     for name, one in document.get("datasets", {}).items():
         lines.append(f"- data {name}, {counted(one['rows'], 'row')}, stored {one['stored_at']}: `{one['digest']}`")
     drawn = [(await lineage.picture(app, reference), f"The lineage of {known}.")]
-    facts = {name: part for name, part in document.items() if name != "untrusted"}
     return Section(
         "lineage",
         known,
         f"Lineage of {known}",
         lead,
         [writing.prose(lines, MOST_LETTERS)],
-        flattened(facts),
+        flattened(document),
         drawn,
     )
 
@@ -293,15 +308,16 @@ def _said(kind: str, about: str, title: str, answer: Reply, *further: str) -> Se
         title,
         lines[0],
         [writing.prose(lines, MOST_LETTERS), *further],
-        _facts(answer, {}),
+        _facts(answer),
         [(png, f"{title}, drawn.") for png in answer.pictures],
         dict(answer.untrusted or {}),
     )
 
 
-def _facts(answer: Reply, further: dict[str, Any]) -> list[Fact]:
+def _facts(answer: Reply) -> list[Fact]:
+    """Everything that a tool's answer states; what is from data stands under `untrusted`."""
     stated = answer.model_dump(mode="json", exclude_none=True)
-    return flattened({name: part for name, part in stated.items() if name not in _UNSAID} | further)
+    return flattened({name: part for name, part in stated.items() if name not in _UNSAID})
 
 
 def _cut(text: str) -> str:

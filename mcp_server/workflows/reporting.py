@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import importlib.util
 import json
 import shutil
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mcp_server.context import CallContext
 from mcp_server.core.labels import label
 from mcp_server.core.reports import writing
-from mcp_server.errors import InvalidInput, NotFound, QuotaExceeded
+from mcp_server.errors import Conflict, InvalidInput, NotFound, QuotaExceeded, Unsupported
 from mcp_server.workflows import report_sections
 from mcp_server.workflows.app import App
 from mcp_server.workflows.report_answers import Reported
@@ -28,9 +29,12 @@ Form = Literal["markdown", "html", "pdf", "csv"]
 
 SUFFIXES: dict[Form, str] = {"markdown": "md", "html": "html", "pdf": "pdf", "csv": "csv"}
 FOLDER = "reports"
+TAKE_AWAY = ("erase_subject", "delete_item")
+LONGEST_TITLE = 250
 MOST_BYTES = 50_000
 """Of a report's text: what a resource may give at once."""
 MOST_PICTURES = 20
+MOST_APART = 1_500
 RENDERING_SECONDS = 60.0
 PAGE = 20
 
@@ -44,16 +48,21 @@ async def create(app: App, call: CallContext, title: str, sections: Sequence[str
         Unsupported: a form needs what isn't installed; nothing was kept.
         CourtsideError: a section can't be made; nothing was kept.
     """
-    from mcp_server.storage import removal, reports
+    from mcp_server.storage import audit, removal, reports
     from mcp_server.storage.ids import new_id
 
     asked = report_sections.parsed(sections)
-    if not title.strip():
-        raise InvalidInput("The title is empty.", hint="Say in a few words what the report is about.")
+    if not title.strip() or "\0" in "".join([title, *sections]):
+        raise InvalidInput(
+            "The title is empty, or it or a section has a NUL character.", hint="Say in a few words what it's about."
+        )
+    _refuse_missing(forms)
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        before = await audit.last(tx)
     made = []
     for place, one in enumerate(asked, start=1):
         made.append(await report_sections.make(app, call, one, place, len(asked)))
-    storage = await app.storage()
     at = app.clock.now()
     id = new_id("d", at)
     pictures = [png for section in made for png, _ in section.pictures][:MOST_PICTURES]
@@ -66,16 +75,20 @@ async def create(app: App, call: CallContext, title: str, sections: Sequence[str
         "markdown": text(id, title, call.caller.id, at, made),
         "facts": [{"kind": one.kind, "about": one.about, "facts": [list(fact) for fact in one.facts]} for one in made],
     }
-    # Before anything is kept: a form that can't be had refuses the whole call.
     files = await _rendered(app, forms, pictures, **{name: fields[name] for name in _RENDERED})
     artefact = await storage.artefacts.put(reports.bundled(pictures)) if pictures else None
     async with storage.database.transaction(call) as tx:
+        if await audit.changed_by(tx, TAKE_AWAY, since=before):
+            raise Conflict(
+                "Something was erased or deleted while the report was made, so it isn't kept.", hint="Repeat the call."
+            )
         await removal.hold(tx, [artefact] if artefact else [])
         report = await reports.add(tx, **fields, pictures=artefact)
         answer = _answer(report, made, len(pictures), [_path(id, name) for name in files])
         tx.answer(answer.model_dump(mode="json", exclude_none=True))
         tx.about(f"report:{id}", sections=[one.kind for one in made], digest=report.digest)
-    await asyncio.to_thread(_publish, app.settings.data_dir / FOLDER / id, files)
+        # Inside, so that an answer that is stored names no file that isn't there.
+        await asyncio.to_thread(_publish, app.settings.data_dir / FOLDER / id, files)
     return answer
 
 
@@ -85,15 +98,19 @@ async def export(app: App, call: CallContext, id: str, forms: Sequence[Form]) ->
     Raises:
         NotFound: there is none of that id.
     """
+    from mcp_server.storage import reports
+
+    _refuse_missing(forms)
     report, pictures = await _kept(app, id)
     fields = {name: getattr(report, name) for name in _RENDERED}
     files = await _rendered(app, forms, pictures, **fields)
     storage = await app.storage()
     answer = _answer(report, [], len(pictures), [_path(id, name) for name in files])
     async with storage.database.transaction(call) as tx:
+        await reports.get(tx, id)  # it may have been deleted meanwhile
         tx.answer(answer.model_dump(mode="json", exclude_none=True))
         tx.about(f"report:{id}", forms=list(forms))
-    await asyncio.to_thread(_publish, app.settings.data_dir / FOLDER / id, files)
+        await asyncio.to_thread(_publish, app.settings.data_dir / FOLDER / id, files)
     return answer
 
 
@@ -102,17 +119,15 @@ async def read(app: App, id: str) -> str:
     return (await _kept(app, id))[0].markdown
 
 
-async def read_as(app: App, id: str, form: str) -> bytes:
+async def read_as(app: App, id: str, form: Form) -> bytes:
     """A report as a file.
 
     Raises:
-        NotFound: there is no such report, or no such form.
+        NotFound: there is no such report.
+        Unsupported: the form needs what isn't installed.
     """
     report, pictures = await _kept(app, id)
-    if form == "markdown":
-        return report.markdown.encode("utf-8", "backslashreplace")
-    if form not in SUFFIXES:
-        raise NotFound("A report has no such form.", hint=f"Forms: {', '.join(SUFFIXES)}.")
+    _refuse_missing([form])
     fields = {name: getattr(report, name) for name in _RENDERED}
     return (await _rendered(app, [form], pictures, **fields))[f"report.{SUFFIXES[form]}"]
 
@@ -137,7 +152,7 @@ async def listed(app: App, cursor: str | None) -> dict[str, Any]:
         {"report": one["id"], "uri": _uri(one["id"]), "at": f"{one['at']:%Y-%m-%dT%H:%M:%SZ}", "by": one["created_by"]}
         for one in page.items
     ]
-    titles = {one["id"]: one["title"] for one in page.items}
+    titles = {one["id"]: label(one["title"], LONGEST_TITLE) for one in page.items}
     return {
         "reports": found,
         **({"cursor": page.next_cursor} if page.next_cursor else {}),
@@ -164,7 +179,9 @@ def text(id: str, title: str, by: str, at: datetime, sections: Sequence[Section]
             if number <= MOST_PICTURES:
                 told.append(writing.picture(number, says))
         if section.apart:
-            told.append(writing.apart(label(_json(section.apart), report_sections.MOST_APART)))
+            said = _json(section.apart)
+            more = f"\n(cut; {len(said):,} characters in all, whole in the csv)" if len(said) > MOST_APART else ""
+            told.append(writing.apart(said[:MOST_APART] + more))
     whole = "\n\n".join(part for part in told if part) + "\n"
     if len(whole.encode("utf-8", "backslashreplace")) > MOST_BYTES:
         raise QuotaExceeded(
@@ -182,14 +199,27 @@ async def sweep(app: App) -> None:
     if not written:
         return
     storage = await app.storage()
-    async with storage.database.reading() as tx:
-        gone = written - await reports.known(tx, written)
-    for id in gone:
-        await asyncio.to_thread(shutil.rmtree, folder / id, ignore_errors=True)
+    # A writing one: files are written in such a transaction, so none of them belongs to a report that is on its way.
+    async with storage.database.transaction() as tx:
+        for id in written - await reports.known(tx, written):
+            await asyncio.to_thread(shutil.rmtree, folder / id, ignore_errors=True)
 
 
 def _written(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else set()
+    """The reports of which there are files; what a person put beside them is left alone."""
+    from mcp_server.storage.reports import ID
+
+    found = folder.iterdir() if folder.is_dir() else ()
+    return {path.name for path in found if ID.fullmatch(path.name) and path.is_dir()}
+
+
+def _refuse_missing(forms: Sequence[Form]) -> None:
+    """Before anything is made: a form that can't be had refuses the whole call."""
+    if "pdf" in forms and importlib.util.find_spec("typst") is None:
+        raise Unsupported(
+            "PDF needs the extra pdf, which isn't installed here.",
+            hint="Install courtside[pdf], or export html and print it from a browser.",
+        )
 
 
 _RENDERED = ("id", "at", "title", "markdown", "facts")
@@ -243,7 +273,7 @@ def _answer(report: MadeReport, made: Sequence[Section], pictures: int, files: l
         drawn=pictures,
         files=files,
         digest=report.digest,
-        next=f"Read {uri}; {uri}/html, /pdf, /csv and /markdown are files of it.",
+        next=f"Read {uri}; {uri}/html, /pdf and /csv are files of it.",
     )
 
 

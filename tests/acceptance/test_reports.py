@@ -51,8 +51,9 @@ async def test_a_report_of_every_kind_of_section_reads_back_as_every_file(env: d
         assert titles == [one["title"] for one in structure["sections"]]
 
         files = {}
-        for form in ("html", "pdf", "csv", "markdown"):
+        for form, kind in (("html", "text/html"), ("pdf", "application/pdf"), ("csv", "text/csv")):
             blob = (await client.read_resource(f"{uri}/{form}")).contents[0]
+            assert blob.mime_type == kind
             files[form] = base64.b64decode(blob.blob)
         folder = Path(env["COURTSIDE_DATA_DIR"]) / "reports" / id
         assert (folder / "report.pdf").read_bytes() == files["pdf"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +11,6 @@ import typst
 from mcp_server.charts import typesetting
 from mcp_server.charts.typesetting import pdf
 from mcp_server.core.reports.reading import blocks
-from mcp_server.errors import Unsupported
 
 AT = datetime(2026, 3, 1, 12, 30, 15, 999, tzinfo=UTC)
 TEXT = "# T\n\n## A `b`\n\np\n\n> q\n\n- i\n\n| x | y |\n|---|--:|\n| 1 | 2 |\n\n```text\nc\n```\n"
@@ -56,15 +54,8 @@ def test_the_fonts_have_what_passes_for_printable(character: str) -> None:
     assert not warnings
 
 
-def test_without_typst_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def missing(name: str, *more: Any, **options: Any) -> Any:
-        if name == "typst":
-            raise ImportError(name)
-        return real(name, *more, **options)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(Unsupported, match="extra pdf") as refused:
-        made(TEXT)
-    assert "courtside[pdf]" in refused.value.hint
+@pytest.mark.parametrize("name", ["a" * 70, "gradient-boosting-on-seasons-without-playoffs@12", "sha256:" + "0" * 64])
+def test_a_long_name_can_break_and_reads_the_same(name: str) -> None:
+    shown = typesetting._printable(f"short {name} short")
+    assert shown.replace("\u200b", "") == f"short {name} short"
+    assert max(map(len, shown.replace("\u200b", " ").split())) <= 20

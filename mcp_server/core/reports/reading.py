@@ -109,5 +109,6 @@ def _text(token: Token) -> str:
     """What an inline token says, without marks."""
     if token.type != "inline":
         return ""
-    parts = [" " if child.type in ("softbreak", "hardbreak") else child.content for child in token.children or ()]
+    breaks = {"softbreak": " ", "hardbreak": "\n"}
+    parts = [breaks.get(child.type, child.content) for child in token.children or ()]
     return "".join(parts).strip()

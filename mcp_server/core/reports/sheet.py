@@ -20,15 +20,18 @@ def flattened(value: Any, most: int = MOST_FACTS) -> list[Fact]:
     """A JSON value as paths and what stands there, in its order.
 
     Args:
-        most: how many are kept; the last one then says how many weren't.
+        most: how many are kept, texts before numbers; one more then says how many weren't.
 
     >>> flattened({"models": [{"name": "a", "loss": 0.5}], "notes": []})
     [('models.1.name', 'a'), ('models.1.loss', 0.5)]
     >>> flattened({"a": 1, "b": 2, "c": 3}, most=2)
-    [('a', 1), ('left out', 2)]
+    [('a', 1), ('b', 2), ('left out', 1)]
     """
     found = list(_leaves(value, ""))
-    return found if len(found) <= most else [*found[: most - 1], ("left out", len(found) - most + 1)]
+    if len(found) <= most:
+        return found
+    by_weight = sorted(range(len(found)), key=lambda at: not isinstance(found[at][1], str))
+    return [*(found[at] for at in sorted(by_weight[:most])), ("left out", len(found) - most)]
 
 
 def _leaves(value: Any, path: str) -> Iterator[Fact]:

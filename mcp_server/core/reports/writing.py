@@ -34,15 +34,19 @@ def escaped(text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """A person's words as a quotation: paragraphs stay apart, and nothing in them is markup.
+    """A person's words as a quotation: lines and paragraphs stay apart, and nothing in them is markup.
 
-    >>> print(quoted("Mind the *gap*.\\n\\n# Not a heading"))
-    > Mind the \\*gap\\*.
+    >>> print(quoted("Mind the *gap*.\\n- one\\n\\n# Not a heading"))
+    > Mind the \\*gap\\*.\\
+    > \\- one
     >
     > \\# Not a heading
     """
-    paragraphs = [escaped(part) for part in re.split(r"\n\s*\n", text.strip())]
-    return "\n>\n".join(f"> {part}" for part in paragraphs if part)
+    paragraphs = [
+        [escaped(line) for line in part.splitlines() if line.strip()] for part in re.split(r"\n\s*\n", text.strip())
+    ]
+    # A backslash at a line's end breaks it there.
+    return "\n>\n".join("> " + "\\\n> ".join(lines) for lines in paragraphs if lines)
 
 
 def prose(lines: Sequence[str], most: int) -> str:
