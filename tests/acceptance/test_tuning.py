@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 from pathlib import Path
@@ -80,6 +81,10 @@ def test_a_budget_of_trials_gives_a_baseline_a_tuned_version_and_an_account(env,
         page = await client.read_resource(f"experiment://runs/r{job[1:]}-tuned")
         (run,) = json.loads(page.contents[0].text)["runs"]
         assert run["metrics"]["account"]["tried"] == account["tried"]
+        assert run["curve"]["rows"] == [point["rows"] for point in points]
+        assert run["curve"]["validation"] == [point["folds"] for point in points]
+        (drawn,) = (await client.read_resource(f"experiment://curves/{run['id']}")).contents
+        assert (drawn.mime_type, base64.b64decode(drawn.blob)[:4]) == ("image/png", b"\x89PNG")
         words = text_of(await told(client, "get_job", job="quiet"))
         assert "6 trials" in words
         assert "Learning curve of" in words
@@ -172,7 +177,7 @@ def test_the_control_that_doesnt_look_whether_versions_are_there_fails_the_same_
 @pytest.mark.fault
 def test_a_killed_worker_ends_with_the_digest_of_an_undisturbed_one(env, quiet):
     workers = WorkerKills(env, seed=5, longest=3.0)
-    kept = ("winner", "members", "loss", "candidates", "trials", "ended_by")
+    kept = ("winner", "members", "loss", "candidates", "curve", "trials", "ended_by")
 
     async def scene(client):
         kills, ended = 0, []
