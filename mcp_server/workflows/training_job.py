@@ -301,7 +301,12 @@ class TrainingJob:
                 "artefact": data.artefact,
                 "rows": data.rows,
             },
-            "parameters": {**self._request(), "algorithm": trained["algorithm"], "features": plan["features"]},
+            "parameters": {
+                **self._request(),
+                "algorithm": trained["algorithm"],
+                "features": plan["features"],
+                **({"chosen": trained["chosen"]} if trained.get("chosen") else {}),
+            },
             "metrics": trained["metrics"],
             "code": mcp_server.__version__,
             "environment": trained["environment"],

@@ -98,6 +98,17 @@ def test_a_budget_of_trials_gives_a_baseline_a_tuned_version_and_an_account(env,
     in_server(env, scene)
 
 
+def test_what_was_tuned_is_trained_anew_with_what_was_chosen(env, quiet):
+    async def scene(client):
+        return await told(client, "compare_models", models=["quiet@1", "quiet@2"], retrain=3, picture=False)
+
+    found = in_server(env, scene)
+    retrained = found.structured_content["details"]["retrained"]
+    assert (retrained["reused"], retrained["in_time"]) == (["quiet@2"], False)
+    assert set(retrained["losses"]) == {"quiet@1", "quiet@2"}
+    assert "quiet@2: with the parameters and weights that tuning had chosen, without a new search" in text_of(found)
+
+
 def test_seconds_end_the_tuning_and_the_answer_says_so(env):
     async def scene(client):
         return await tuned(client, "hasty", seconds=1)
