@@ -24,7 +24,7 @@ class Compared(Reply):
         details: `lead`; `pairs`: every pair by the deciding metric, where there are more than two models; `slices`:
             groups of rows, those on which the first of `lead` does worst against the second in front; `groups`: how
             many were tested, and how many were too small; `worst`: for each model the group on which it's worst,
-            where one is found; `sets`: ranks over several data sets; `retrained`: the training procedures over random
+            where one is found; `sets`: ranks over several data sets; `retrained`: the training procedures over
             parts of the table.
         notes: what was left out, and what can't be told.
     """
