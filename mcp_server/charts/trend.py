@@ -62,17 +62,17 @@ def trend(
     top = highest * 1.08
     x, y = axes((1, last), (0.0, top), across=_across(versions, plot), up=metric, height=height, form=form)
     names = [shorten(one.name, _LONGEST if form == "wide" else 14) for one in drawn]
-    places = _apart([one.counts[-1] / top * height for one in drawn], height)
+    places = apart([one.counts[-1] / top * height for one in drawn], height)
     layers: list[Spec] = []
     # What is in front is drawn last.
     for at in range(len(drawn) - 1, -1, -1):
         layers += _line(drawn[at], versions, _TONES[min(at, 2)], x, y, front=at == 0)
-        layers.append(_name(names[at], _TONES[min(at, 2)], plot, height - places[at], bold=at == 0))
+        layers.append(beside(names[at], _TONES[min(at, 2)], plot, height - places[at], bold=at == 0))
     if not drawn:
         points = [{"run": number, "value": 0} for number in range(1, len(versions) + 1)]
         layers.append(_points(points, "good", x, y))
-    beside = max((width(name, FIGURE_SIZE) for name in names), default=0) + 16
-    total = plot - TITLE_X + beside
+    room = max((width(name, FIGURE_SIZE) for name in names), default=0) + 16
+    total = plot - TITLE_X + room
     return {
         **frame(wrap(title, total, TITLE_SIZE, 600), wrap(subtitle, total, SUBTITLE_SIZE)),
         "description": shorten(title, 200),
@@ -149,7 +149,8 @@ def _points(points: list[Spec], tone: str, x: Spec, y: Spec, *, size: int = 56) 
     }
 
 
-def _name(name: str, tone: str, plot: int, at: float, *, bold: bool) -> Spec:
+def beside(name: str, tone: str, plot: int, at: float, *, bold: bool) -> Spec:
+    """A name at the right edge of a plot, `at` CSS px below its top."""
     return {
         "data": {"values": [{"text": name}]},
         "mark": {
@@ -166,12 +167,12 @@ def _name(name: str, tone: str, plot: int, at: float, *, bold: bool) -> Spec:
     }
 
 
-def _apart(heights: Sequence[float], height: float) -> list[float]:
+def apart(heights: Sequence[float], height: float) -> list[float]:
     """Heights for labels as near to the ends of their lines as a line's distance between them allows.
 
-    >>> _apart([0.0, 0.0, 100.0], 200.0)
+    >>> apart([0.0, 0.0, 100.0], 200.0)
     [0.0, 15.0, 100.0]
-    >>> _apart([0.0, 190.0, 190.0], 200.0)
+    >>> apart([0.0, 190.0, 190.0], 200.0)
     [0.0, 185.0, 200.0]
     """
     placed = list(heights)

@@ -42,6 +42,11 @@ def register(server: GuardedServer) -> None:
         """2-8 runs, ids with commas between: metrics with intervals, and what went in that isn't the same in all."""
         return _text(await experiments.compare(server.app, ids))
 
+    @server.resource("experiment://curves/{+ids}", title="Learning curves, drawn", mime_type="image/png")
+    async def curves(ids: str) -> bytes:
+        """Learning curves of 1-8 runs, ids with commas between: loss by iteration, or by rows where tuned."""
+        return await experiments.curves(server.app, ids)
+
 
 async def complete(app: App, name: str, start: str) -> list[str]:
     """Values of a template's variable that begin so."""

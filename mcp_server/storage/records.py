@@ -318,8 +318,9 @@ class Run:
             `reported`.
         algorithm, target: what it was asked to fit; None where that isn't known.
         facts: what was noted beside: `data` (its digest and rows), `environment` (library to version), `cost`
-            (`seconds` and `trials`), `artefacts` (name to digest), `curve` (loss by iteration), `mlflow` (whether
-            it was copied there) and, of a run of another system, `source` and `registered` (what its model files are).
+            (`seconds` and `trials`), `artefacts` (name to digest), `curve` (loss by iteration, or by rows), `mlflow`
+            (whether it was copied there) and, of a run of another system, `source` and `registered`
+            (what its model files are).
     """
 
     id: str

@@ -70,7 +70,7 @@ async def compare_models(
 ) -> Compared:
     """Compare 2-8 versions or forecasts on the same unseen rows: better, worse or no detectable difference.
 
-    margin: too small to matter; retrain: on random parts. Next: verify_model, predict.
+    margin: too small to matter; retrain: on parts of the data. Next: verify_model, predict.
     """
     request = comparing.ComparisonRequest(
         models=models,

@@ -39,7 +39,8 @@ class ComparisonRequest:
         predictions: a data set of outside forecasts, joined by key.
         datasets: whose rows are compared on; by default those that the first model was trained on.
         margin: the largest difference of the deciding metric that doesn't matter.
-        retrain: how often each model's procedure is trained anew on random parts, 3 times or more; None for not at all.
+        retrain: how often each model's procedure is trained anew, 3 times or more, on random parts or, where the rows
+            have a time, on what came before the rows that judge; None for not at all.
         picture: whether pictures are wanted.
     """
 
@@ -155,7 +156,7 @@ def _retraining(arguments: dict[str, Any], models: Sequence[ModelVersion], runs:
     recipes = []
     for model in models:
         parameters = model.manifest.get("parameters", {})
-        recipes.append({name: parameters.get(name) for name in ("algorithm", "features", "allow_leaks")})
+        recipes.append({name: parameters.get(name) for name in ("algorithm", "features", "allow_leaks", "chosen")})
     if len(models) < 2:
         raise InvalidInput("Retraining compares two models or more.", hint="Name more models, or leave retrain out.")
     table = arguments["tables"][0]

@@ -24,7 +24,7 @@ class Compared(Reply):
         details: `lead`; `pairs`: every pair by the deciding metric, where there are more than two models; `slices`:
             groups of rows, those on which the first of `lead` does worst against the second in front; `groups`: how
             many were tested, and how many were too small; `worst`: for each model the group on which it's worst,
-            where one is found; `sets`: ranks over several data sets; `retrained`: the training procedures over random
+            where one is found; `sets`: ranks over several data sets; `retrained`: the training procedures over
             parts of the table.
         notes: what was left out, and what can't be told.
     """
@@ -66,13 +66,20 @@ def _procedures(retrained: dict[str, Any] | None) -> list[str]:
     if retrained is None:
         return []
     margin = number(retrained["margin"])
+    how = f"Trained anew {retrained['runs']} times" + (
+        ", each time on the rows before those that judge" if retrained["in_time"] else ""
+    )
+    reused = [
+        f"{' and '.join(retrained['reused'])}: with the parameters and weights that tuning had chosen, "
+        "without a new search. They were chosen on rows that may judge here, so that this flatters a little."
+    ]
     return [
-        f"Trained anew {retrained['runs']} times, {one['first']} against {one['second']}: {gain(one)}, "
+        f"{how}, {one['first']} against {one['second']}: {gain(one)}, "
         f"p {number(one['p_holm'], 3)} (Nadeau and Bengio, Holm); better by more than {margin} with probability "
         f"{number(one['better'], 2)}, within ± {margin} {number(one['inside'], 2)}, worse {number(one['worse'], 2)} "
         "(Bayesian correlated t)."
         for one in retrained["pairs"]
-    ]
+    ] + (reused if retrained["reused"] else [])
 
 
 def _grouped(details: dict[str, Any]) -> list[str]:

@@ -94,17 +94,7 @@ async def compare(app: App, ids: str) -> dict[str, Any]:
         InvalidInput: they aren't 2 to 8 different ones.
         NotFound: one isn't there.
     """
-    from mcp_server.storage import runs
-
-    wanted = ids.split(",")
-    if not 2 <= len(wanted) <= MOST_COMPARED or len(set(wanted)) < len(wanted):
-        raise InvalidInput(
-            f"Two to {MOST_COMPARED} different runs are compared.", hint="Such as experiment://compare/r_one,r_two."
-        )
-    storage = await app.storage()
-    async with storage.database.reading() as tx:
-        found = [await runs.get(tx, id) for id in wanted]
-    return side_by_side(found)
+    return side_by_side(await _several(app, ids, fewest=2, form="compare"))
 
 
 def side_by_side(runs: Sequence[Run]) -> dict[str, Any]:
@@ -125,15 +115,47 @@ def side_by_side(runs: Sequence[Run]) -> dict[str, Any]:
     same = _same_rows(runs)
     curves = {run.id: curve for run in runs if (curve := _curve(run)) is not None}
     differs = _differences(runs, apart)
+    drawn = {"curves_drawn": f"experiment://curves/{','.join(curves)}"} if curves else {}
     return {
         "runs": [_in_short(run, metrics=False) for run in runs],
         "same_test_rows": same,
         "sentence": _sentence(runs, metrics, same=same),
         "metrics": six_digits(metrics),
-        **({"curves": six_digits(curves)} if curves else {}),
+        **({"curves": six_digits(curves), **drawn} if curves else {}),
         "differs": differs,
         **({"untrusted": {"names": apart.names}} if apart.names else {}),
     }
+
+
+async def curves(app: App, ids: str) -> bytes:
+    """The losses of one to eight runs on rows that they didn't learn from, as a PNG.
+
+    Args:
+        ids: with commas between.
+    Raises:
+        InvalidInput: they aren't 1 to 8 different ones, or their losses aren't of one metric of one target.
+        NotFound: one isn't there, or none has a learning curve.
+    """
+    found = await _several(app, ids, fewest=1, form="curves")
+    named = [(run, _drawable(run, _named(place, run))) for place, run in enumerate(found, start=1)]
+    drawn = [(run, curve) for run, curve in named if curve is not None]
+    if not drawn:
+        raise NotFound(
+            "None of these runs has a learning curve.",
+            hint="Runs of boosting and of tuning have one, where there were enough rows.",
+        )
+    if len({(_deciding(run), run.target) for run, _ in drawn}) > 1:
+        raise InvalidInput(
+            "The runs don't forecast the same target, so their losses can't be read on one axis.",
+            hint="Name runs of one target.",
+        )
+    arguments = {
+        "metric": _deciding(drawn[0][0]) or "loss",
+        "curves": [curve for _, curve in drawn],
+        "without": len(found) - len(drawn),
+    }
+    made = await (await app.compute()).run("draw_curves", arguments, timeout=DRAWING_SECONDS)
+    return base64.b64decode(made["picture"])
 
 
 async def picture(app: App, model: str, metric: str | None) -> bytes:
@@ -177,6 +199,21 @@ def judged_alike(judged: Sequence[str | None]) -> bool:
     (False, True, False, True)
     """
     return len(judged) == 1 or (len(set(judged)) == 1 and judged[0] is not None)
+
+
+async def _several(app: App, ids: str, *, fewest: int, form: str) -> list[Run]:
+    from mcp_server.storage import runs
+
+    wanted = ids.split(",")
+    if not fewest <= len(wanted) <= MOST_COMPARED or len(set(wanted)) < len(wanted):
+        number = {1: "One", 2: "Two"}[fewest]
+        raise InvalidInput(
+            f"{number} to {MOST_COMPARED} different runs are named here.",
+            hint=f"Such as experiment://{form}/r_one,r_two.",
+        )
+    storage = await app.storage()
+    async with storage.database.reading() as tx:
+        return [await runs.get(tx, id) for id in wanted]
 
 
 async def _page(app: App, query: str | None, limit: int, cursor: str | None) -> Page[Run]:
@@ -307,16 +344,52 @@ def _same_rows(runs: Sequence[Run]) -> bool | None:
 
 
 def _curve(run: Run) -> dict[str, Any] | None:
-    """A run's losses after its iterations, thinned, with the one that was taken; None where it has none."""
+    """A run's losses after its iterations, thinned, with the one that was taken, or by the rows learned from; None
+    where it has neither."""
     curve = (run.facts or {}).get("curve")
-    if not isinstance(curve, dict) or not curve.get("iterations"):
+    across = _across(curve)
+    if curve is None or across is None:
         return None
-    iterations = curve["iterations"]
-    last, chosen = len(iterations) - 1, curve.get("chosen")
+    steps, chosen = curve[across], curve.get("chosen")
+    last = len(steps) - 1
     shown = {round(place * last / (MOST_POINTS - 1)) for place in range(MOST_POINTS)}
-    at = sorted(shown | {place for place, iteration in enumerate(iterations) if iteration == chosen})
-    lines = {name: curve[name] for name in ("iterations", "train", "validation") if name in curve}
-    return {"chosen": chosen, **{name: [line[place] for place in at] for name, line in lines.items()}}
+    at = sorted(shown | {place for place, step in enumerate(steps) if step == chosen})
+    lines = {name: curve[name] for name in (across, "train", "validation") if name in curve}
+    told = {name: curve[name] for name in ("chosen", "algorithm") if name in curve}
+    return {**told, **{name: [line[place] for place in at] for name, line in lines.items()}}
+
+
+def _across(curve: Any) -> str | None:
+    """What the steps of a recorded curve count; None where there is none.
+
+    >>> _across({"rows": [40, 80]}), _across({"iterations": []}), _across(None)
+    ('rows', None, None)
+    """
+    return next((name for name in ("iterations", "rows") if isinstance(curve, dict) and curve.get(name)), None)
+
+
+def _drawable(run: Run, name: str) -> dict[str, Any] | None:
+    """A run's losses on rows that it didn't learn from, whole."""
+    curve = (run.facts or {}).get("curve")
+    across = _across(curve)
+    if curve is None or across is None or len(curve[across]) < 2:
+        return None
+    return {"name": name, "across": across, "steps": curve[across], "losses": curve["validation"]}
+
+
+def _deciding(run: Run) -> str | None:
+    return next((name for name in FIRST_CHOICE if name in _measured(run)), None)
+
+
+def _named(place: int, run: Run) -> str:
+    """A run in a picture of several: its place among them, its model, and what the curve is of.
+
+    >>> from types import SimpleNamespace
+    >>> _named(2, SimpleNamespace(model="m", algorithm="tuned", facts={"curve": {"algorithm": "linear"}}))
+    '2 m, tuned linear'
+    """
+    of = (run.facts or {}).get("curve", {}).get("algorithm")
+    return f"{place} {run.model}, {f'tuned {of}' if of else run.algorithm}"
 
 
 # Side by side -------------------------------------------------------------------------------------------------------

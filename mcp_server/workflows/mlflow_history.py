@@ -408,7 +408,7 @@ def as_written(run: Run, versions: list[str]) -> dict[str, Any]:
     for name, value in facts.get("cost", {}).items():
         metrics[f"cost.{name}"] = float(value)
     curve = facts.get("curve", {})
-    steps = curve.get("iterations", [])
+    steps = curve.get("iterations") or curve.get("rows") or []
     told = {"dataset": run.dataset, "target": run.target, "algorithm": run.algorithm, **run.parameters}
     parameters = {name: _as_text(value) for name, value in told.items() if value is not None}
     parameters |= {f"environment.{name}": str(value) for name, value in facts.get("environment", {}).items()}

@@ -301,7 +301,12 @@ class TrainingJob:
                 "artefact": data.artefact,
                 "rows": data.rows,
             },
-            "parameters": {**self._request(), "algorithm": trained["algorithm"], "features": plan["features"]},
+            "parameters": {
+                **self._request(),
+                "algorithm": trained["algorithm"],
+                "features": plan["features"],
+                **({"chosen": trained["chosen"]} if trained.get("chosen") else {}),
+            },
             "metrics": trained["metrics"],
             "code": mcp_server.__version__,
             "environment": trained["environment"],
@@ -350,11 +355,38 @@ def run_facts(trained: dict[str, Any], manifest: dict[str, Any]) -> dict[str, An
     """What the history keeps of a run beside its metrics: environment, artefacts, cost, and the curve of its losses."""
     account = trained["metrics"].get("account")
     seconds = trained["seconds"] + (account["seconds"] if account else 0.0)
+    curve = trained["curve"]
+    if account and account["curve"]:
+        curve = by_rows(account["curve"])
+    elif curve and manifest["task"] == "regression":
+        curve = rooted(curve)
     return {
         "environment": {"courtside": manifest["code"], **trained["environment"]},
         "artefacts": manifest["files"],
         "cost": {"seconds": round(seconds, 1), **({"trials": account["trials"]} if account else {})},
-        **({"curve": trained["curve"]} if trained["curve"] else {}),
+        **({"curve": curve} if curve else {}),
+    }
+
+
+def rooted(curve: dict[str, Any]) -> dict[str, Any]:
+    """A curve of halves of squared errors, as boosting notes them, in the unit of RMSE.
+
+    >>> rooted({"iterations": [0, 1], "train": [8.0, 2.0], "validation": [8.0, 4.5], "chosen": 1})
+    {'iterations': [0, 1], 'train': [4.0, 2.0], 'validation': [4.0, 3.0], 'chosen': 1}
+    """
+    return {**curve, **{line: [(2.0 * loss) ** 0.5 for loss in curve[line]] for line in ("train", "validation")}}
+
+
+def by_rows(curve: dict[str, Any]) -> dict[str, Any]:
+    """The learning curve of what tuning chose, as a run keeps it: its losses on what was learned from and on the folds.
+
+    >>> by_rows({"algorithm": "linear", "points": [{"rows": 40, "train": 0.4, "folds": 0.6}]})
+    {'algorithm': 'linear', 'rows': [40], 'train': [0.4], 'validation': [0.6]}
+    """
+    lines = {"rows": "rows", "train": "train", "validation": "folds"}
+    return {
+        "algorithm": curve["algorithm"],
+        **{line: [point[name] for point in curve["points"]] for line, name in lines.items()},
     }
 
 

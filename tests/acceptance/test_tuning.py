@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 from pathlib import Path
@@ -80,6 +81,10 @@ def test_a_budget_of_trials_gives_a_baseline_a_tuned_version_and_an_account(env,
         page = await client.read_resource(f"experiment://runs/r{job[1:]}-tuned")
         (run,) = json.loads(page.contents[0].text)["runs"]
         assert run["metrics"]["account"]["tried"] == account["tried"]
+        assert run["curve"]["rows"] == [point["rows"] for point in points]
+        assert run["curve"]["validation"] == [point["folds"] for point in points]
+        (drawn,) = (await client.read_resource(f"experiment://curves/{run['id']}")).contents
+        assert (drawn.mime_type, base64.b64decode(drawn.blob)[:4]) == ("image/png", b"\x89PNG")
         words = text_of(await told(client, "get_job", job="quiet"))
         assert "6 trials" in words
         assert "Learning curve of" in words
@@ -91,6 +96,17 @@ def test_a_budget_of_trials_gives_a_baseline_a_tuned_version_and_an_account(env,
         assert answered.structured_content["predictions"][0]["value"] == "1"
 
     in_server(env, scene)
+
+
+def test_what_was_tuned_is_trained_anew_with_what_was_chosen(env, quiet):
+    async def scene(client):
+        return await told(client, "compare_models", models=["quiet@1", "quiet@2"], retrain=3, picture=False)
+
+    found = in_server(env, scene)
+    retrained = found.structured_content["details"]["retrained"]
+    assert (retrained["reused"], retrained["in_time"]) == (["quiet@2"], False)
+    assert set(retrained["losses"]) == {"quiet@1", "quiet@2"}
+    assert "quiet@2: with the parameters and weights that tuning had chosen, without a new search" in text_of(found)
 
 
 def test_seconds_end_the_tuning_and_the_answer_says_so(env):
@@ -133,26 +149,41 @@ def test_costs_move_what_is_said_and_not_the_probability(env):
     in_server(env, scene)
 
 
-def after_a_kill(tmp_path, monkeypatch, workflows: str, **arguments) -> tuple[str, dict[int, str]]:
-    """How a training ends whose worker is killed between its commit and the record of that, and its versions."""
+def worked(tmp_path, monkeypatch, workflows: str, scene=None, *, paths: tuple[Path, ...] = (), **arguments):
+    """A job as a worker with these workflows ended it, and what a scene of a client finds then.
+
+    Args:
+        paths: where Python looks first.
+    """
     env = environment(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (*paths, Path(__file__).parent.parent))))
 
     async def run():
         server = build_server(settings.load(env))
-        (await server.app.queue())._arguments = ("--workflows", f"acceptance.killed_training:{workflows}")
+        (await server.app.queue())._arguments = ("--workflows", workflows)
         async with Client(server) as client:
             await told(client, "import_data", name="table", text=TABLE, target="y")
-            await told(client, "train_model", model="killed", dataset="table@1", **arguments)
+            await told(client, "train_model", model="made", dataset="table@1", **arguments)
             for _ in range(20):
-                job = (await told(client, "get_job", job="killed", wait=50.0)).structured_content
+                job = (await told(client, "get_job", job="made", wait=50.0)).structured_content
                 if job["state"] not in WAITING:
                     break
-            async with (await server.app.storage()).database.reading() as tx:
-                found = (await models.list_page(tx, name="killed")).items
-            return job["state"], {one.version: one.digest for one in found}
+            return job, None if scene is None else await scene(client, server)
 
     return asyncio.run(run())
+
+
+def after_a_kill(tmp_path, monkeypatch, workflows: str, **arguments) -> tuple[str, dict[int, str]]:
+    """How a training ends whose worker is killed between its commit and the record of that, and its versions."""
+
+    async def versions(_, server):
+        async with (await server.app.storage()).database.reading() as tx:
+            found = (await models.list_page(tx, name="made")).items
+        return {one.version: one.digest for one in found}
+
+    name = f"acceptance.killed_training:{workflows}"
+    job, found = worked(tmp_path, monkeypatch, name, versions, **arguments)
+    return job["state"], found
 
 
 @pytest.mark.fault
@@ -169,10 +200,73 @@ def test_the_control_that_doesnt_look_whether_versions_are_there_fails_the_same_
     assert (state, sorted(versions)) != ("succeeded", [1, 2]), "a check that can't fail shows nothing"
 
 
+def is_the_same(again: dict, quiet: dict) -> bool:
+    """Whether two jobs made the same versions, by the same way."""
+    kept = ("winner", "members", "loss", "candidates", "curve", "trials", "ended_by")
+    digests = [[one["digest"] for one in job["versions"]] for job in (again, quiet)]
+    ways = [{name: job["account"][name] for name in kept} for job in (again, quiet)]
+    return digests[0] == digests[1] and ways[0] == ways[1]
+
+
+@pytest.mark.fault
+def test_a_worker_killed_between_batches_goes_on_from_the_trials_that_it_had(tmp_path, monkeypatch, quiet):
+    job, _ = worked(tmp_path, monkeypatch, "acceptance.killed_tuning:WORKFLOWS", trials=6)
+    assert job["state"] == "succeeded"
+    assert is_the_same(job["result"], quiet)
+
+
+@pytest.mark.fault
+def test_the_control_that_keeps_trials_in_memory_fails_the_same_check(tmp_path, monkeypatch, quiet):
+    job, _ = worked(tmp_path, monkeypatch, "acceptance.killed_tuning:FORGETFUL", trials=6)
+    assert job["state"] == "succeeded"
+    assert not is_the_same(job["result"], quiet), "a check that can't fail shows nothing"
+    names = [one["name"] for one in job["result"]["account"]["candidates"]]
+    assert "linear by default" not in names, "the batch that was lost"
+
+
+def test_lightgbm_is_registered_verified_and_predicts_as_a_winner(tmp_path, monkeypatch):
+    if not is_usable():
+        pytest.skip("LightGBM isn't installed here")
+
+    async def scene(client, _):
+        verdict = (await told(client, "verify_model", model="made@2")).structured_content["verdict"]
+        rows = [{"x": 16, "z": 3}, {"x": 0, "z": 3}, {"x": None, "z": 3}]
+        answered = (await told(client, "predict", model="made@2", rows=rows)).structured_content
+        facts = json.loads((await client.read_resource("lineage://made@2")).contents[0].text)
+        return verdict, answered["predictions"], facts["models"]["made@2"]["algorithm"]
+
+    job, (verdict, predictions, algorithm) = worked(
+        tmp_path, monkeypatch, "acceptance.light_training:WORKFLOWS", scene, trials=3
+    )
+    account = job["result"]["account"]
+    assert account["winner"] == "lightgbm"
+    assert {one["algorithm"] for one in account["members"]} == {"lightgbm"}
+    assert (verdict, algorithm) == ("passed", "tuned: lightgbm")
+    assert [one["value"] for one in predictions[:2]] == ["1", "0"]
+    assert all(0.0 < one["probability"] < 1.0 for one in predictions)
+
+
+@pytest.mark.parametrize("failure", ["OSError('libgomp.so.1: cannot open shared object file')", "ImportError('no')"])
+def test_lightgbm_that_doesnt_load_is_left_out_and_the_answer_says_so(tmp_path, monkeypatch, failure):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "lightgbm.py").write_text(f"raise {failure}\n")
+
+    async def said(client, _):
+        return text_of(await told(client, "get_job", job="made"))
+
+    ours = "mcp_server.workflows.registry:WORKFLOWS"
+    job, words = worked(tmp_path, monkeypatch, ours, said, paths=(broken,), trials=3)
+    account = job["result"]["account"]
+    assert {one["algorithm"] for one in account["tried"]} == {"linear", "boosting", "extra_trees"}
+    assert account["absent"] == ["lightgbm"]
+    assert "LightGBM took no part" in words
+    assert [one["verification"] for one in job["result"]["versions"]] == ["passed", "passed"]
+
+
 @pytest.mark.fault
 def test_a_killed_worker_ends_with_the_digest_of_an_undisturbed_one(env, quiet):
     workers = WorkerKills(env, seed=5, longest=3.0)
-    kept = ("winner", "members", "loss", "candidates", "trials", "ended_by")
 
     async def scene(client):
         kills, ended = 0, []
@@ -188,5 +282,4 @@ def test_a_killed_worker_ends_with_the_digest_of_an_undisturbed_one(env, quiet):
         return ended
 
     for again in in_server(env, scene):
-        assert [one["digest"] for one in again["versions"]] == [one["digest"] for one in quiet["versions"]]
-        assert {name: again["account"][name] for name in kept} == {name: quiet["account"][name] for name in kept}
+        assert is_the_same(again, quiet)

@@ -8,6 +8,7 @@ from typing import Any
 from mcp_server.charts.contributions import Bar, Contribution, bars, leader, waterfall
 from mcp_server.charts.forest import ForestRow, forest
 from mcp_server.charts.history import RunPoint, history
+from mcp_server.charts.learning import LossCurve, learning
 from mcp_server.charts.lineage import Node, lineage
 from mcp_server.charts.reliability import Curve, CurvePoint, reliability
 from mcp_server.charts.theme import Form, Spec
@@ -100,6 +101,17 @@ def a_trend(series: list[Series] | None = None, *, form: Form = "wide", **other:
     return trend(series, form=form, **{**words, "versions": versions, **other})
 
 
+def a_learning(curves: list[LossCurve] | None = None, *, form: Form = "wide", **other: Any) -> Spec:
+    falling = tuple(0.55 + 0.14 / (1 + step) for step in range(0, 100, 4))
+    given = [
+        LossCurve("1 games, boosting", "iterations", tuple(range(0, 100, 4)), falling),
+        LossCurve("2 games, tuned linear", "rows", (800, 1600, 3200), (0.62, 0.6, 0.54)),
+        LossCurve("3 games, tuned boosting", "rows", (800, 1600, 3200), (0.63, 0.61, 0.59)),
+    ]
+    words = {"title": "Lowest validation loss: 0.5400", "subtitle": "On rows kept out", "metric": "log_loss"}
+    return learning(given if curves is None else curves, form=form, **{**words, **other})
+
+
 def a_lineage() -> Spec:
     nodes = [
         Node("file", "source", "games.csv", "48 kB"),
@@ -142,6 +154,6 @@ def some_bars(rows: list[Bar] | None = None, *, form: Form = "wide", **other: An
 EVERY_CHART = {
     f"{make.__name__}-{form}": make(form=form)  # type: ignore[operator]
     for make, form in itertools.product(
-        (a_forest, a_reliability, a_history, a_trend, a_waterfall, some_bars), ("wide", "narrow")
+        (a_forest, a_reliability, a_history, a_learning, a_trend, a_waterfall, some_bars), ("wide", "narrow")
     )
 } | {"a_lineage": a_lineage()}

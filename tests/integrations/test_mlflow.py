@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import pickle
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -400,6 +401,12 @@ def test_intervals_and_curves_go_along():
     tags = {one["key"]: one["value"] for one in written["create"]["tags"]}
     assert tags[mlflow_runs.OURS] == "r_1-linear"
     assert tags["courtside.models"] == "games@1"
+    by_rows = {"algorithm": "linear", "rows": [40, 80], "train": [0.4, 0.5], "validation": [0.7, 0.6]}
+    written = mlflow_history.as_written(replace(ours(), facts={"curve": by_rows}), [])
+    points = [
+        (one["key"], one["step"], one["value"]) for batch in written["batches"] for one in batch.get("metrics", [])
+    ]
+    assert {("curve.validation", 40, 0.7), ("curve.validation", 80, 0.6)} < set(points)
 
 
 def test_many_figures_go_in_batches_that_the_server_takes():

@@ -27,6 +27,7 @@ FloatArray = NDArray[np.float64]
 LEVEL = 0.9
 _MIN_CLASS = 10  # rows of each of two classes, below which two parameters would be guesses
 
+_LEAST_SCALE = 0.2  # of the mean: that of the earliest errors
 _MIN_ISOTONIC = 1_000  # rows, below which its steps follow chance
 _CALIBRATION: TypeAdapter[Calibration] = TypeAdapter(Calibration)
 
@@ -213,6 +214,36 @@ def conformal_half_width(errors: FloatArray, *, weights: FloatArray | None = Non
     wanted = level * (reached[-1] + float(weights.max()))
     at = int(np.searchsorted(reached, wanted * (1.0 - 1e-12)))
     return float(errors[order[min(at, len(errors) - 1)]])
+
+
+def relative_scales(errors: FloatArray, at: FloatArray, *, ahead: float) -> FloatArray:
+    """How large errors were in their time, of what a straight line through them expects at a later one.
+
+    An interval from errors that grow with time is too narrow for what comes next; divided by these they are as large
+    as the next ones are expected to be. Errors that don't grow stay as they are: an interval never gets narrower.
+
+    Source: Lei et al. (2018), JASA 113(523), section 5.2, for errors that are divided by their scale.
+
+    Args:
+        errors: absolute, of held-out rows, shape (n,), n >= 1.
+        at: when each was made, shape (n,).
+        ahead: when the new ones will be, not before any of these.
+    Returns:
+        shape (n,), above 0, at most 1.
+
+    >>> relative_scales(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0]), ahead=4.0).tolist()
+    [0.25, 0.5, 0.75]
+    >>> relative_scales(np.array([3.0, 1.0]), np.array([1.0, 2.0]), ahead=4.0).tolist()
+    [1.0, 1.0]
+    """
+    from_middle, level = at - at.mean(), float(errors.mean())
+    spread = float(from_middle @ from_middle)
+    slope = float(from_middle @ errors) / spread if spread > 0.0 else 0.0
+    if slope <= 0.0:
+        return np.ones(len(errors))
+    # A line that is steep may pass below 0 at its beginning.
+    line = np.maximum(level + slope * from_middle, _LEAST_SCALE * level)
+    return np.asarray(line / (level + slope * (ahead - float(at.mean()))), dtype=np.float64)
 
 
 def _outputs(predictor: BatchPredictor, rows: pl.DataFrame) -> FloatArray:

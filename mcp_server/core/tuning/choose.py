@@ -16,12 +16,14 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mcp_server.core.comparison import compare_predictions
 from mcp_server.core.metrics import Task, log_losses
-from mcp_server.core.training.calibrate import LEVEL, choose_calibration, conformal_half_width
+from mcp_server.core.training.calibrate import LEVEL, choose_calibration, conformal_half_width, relative_scales
 from mcp_server.core.training.estimators import Algorithm, apart, fit
 from mcp_server.core.training.outputs import score
 from mcp_server.core.training.parameters import BoostingParameters, ExtraTreesParameters
+from mcp_server.core.training.split import TEST_SHARE
 from mcp_server.core.tuning.blending import Combination, blend, cross_fitted
 from mcp_server.core.tuning.curve import learning_curve
+from mcp_server.core.tuning.folds import Fold
 from mcp_server.core.tuning.search import best
 from mcp_server.core.tuning.stacking import stack
 from mcp_server.core.tuning.trials import FoldedTable, outputs_of
@@ -31,6 +33,8 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 COMBINATIONS = {"blend": blend, "stack": stack}
+AHEAD = 1.0 + TEST_SHARE / (1.0 - TEST_SHARE)
+"""Up to where an interval is to hold, of the rows learned from: as many rows after them as judge by default."""
 _WIDTH = 1.96  # standard errors on either side of a 95 % interval
 
 
@@ -111,8 +115,7 @@ def choose(
     half_width: float | None = None
     calibration: dict[str, Any] = {"kind": "none"}
     if task == "regression":
-        fading = np.array([fold.weight for fold in table.folds])[parts]
-        half_width = conformal_half_width(np.abs(target - judged.forecast), weights=fading, level=LEVEL)
+        half_width = _half_width(np.abs(target - judged.forecast), table.folds, parts)
     else:
         calibration = choose_calibration(taken(outputs), target, parts, task)[0]
     alone = [one for one, weight in zip(candidates, taken.weights, strict=True) if weight > 0.0]
@@ -141,6 +144,14 @@ def choose(
         ],
     }
     return Choice(members, taken.intercepts, calibration, half_width, account)
+
+
+def _half_width(errors: FloatArray, folds: Sequence[Fold], parts: IntArray) -> float:
+    fading = np.array([fold.weight for fold in folds])[parts]
+    places = [fold.at for fold in folds if fold.at is not None]
+    if len(places) == len(folds):
+        errors = errors / relative_scales(errors, np.array(places)[parts], ahead=AHEAD)
+    return conformal_half_width(errors, weights=fading, level=LEVEL)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

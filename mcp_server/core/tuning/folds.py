@@ -33,12 +33,14 @@ class Fold:
     """Indexes of rows, rising: `fit` are learned from, `judge` tell how well.
 
     `weight` is that of each judged row's error in an interval: an origin's is half of the next one's, because what is
-    learned from fewer and older rows errs otherwise than what will be learned from all of them.
+    learned from fewer and older rows errs otherwise than what will be learned from all of them. `at` is the middle of
+    its judged rows in time, as a share of the rows that are learned from; None where there's no time.
     """
 
     fit: IntArray
     judge: IntArray
     weight: float = 1.0
+    at: float | None = None
 
 
 def plan_folds(
@@ -79,7 +81,11 @@ def plan_folds(
         if min(len(fit), len(judge)) < _FEWEST:
             continue
         if target.classes is None or len(np.unique(values[fit])) == len(target.classes):
-            folds.append(Fold(fit, judge, 1.0 if moments is None else _FADING ** (len(pairs) - 1 - at)))
+            if moments is None:
+                folds.append(Fold(fit, judge))
+            else:
+                place = np.searchsorted(np.sort(moments[real]), moments[judge]).mean() / len(real)
+                folds.append(Fold(fit, judge, _FADING ** (len(pairs) - 1 - at), float(place)))
     if len(folds) < 2:
         raise TrainingRefused(
             "The rows to learn from are too few, or too unlike over time, to tune on parts of them.",

@@ -21,6 +21,7 @@ _HOMES = {
     "page_findings": "checking",
     "differ": "checking",
     "run_suite": "checking",
+    "draw_curves": "drawing",
     "draw_history": "drawing",
     "draw_lineage": "drawing",
     "draw_quality": "drawing",

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-from mcp_server.charts import history, lineage, render, trend
+from mcp_server.charts import history, learning, lineage, render, trend
 from mcp_server.charts.lettering import plain
 
 Report = Callable[[float, str], None]
@@ -54,6 +54,31 @@ def draw_history(arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
         + (f" · {failed} failed" if failed else ""),
         metric=metric,
         higher_is_better=arguments["higher_is_better"],
+    )
+    return {"picture": base64.b64encode(render.render_png(spec)).decode()}
+
+
+def draw_curves(arguments: dict[str, Any], _report: Report) -> dict[str, Any]:
+    """The validation losses of runs, as a picture.
+
+    Args:
+        arguments: metric; curves: name, across (`rows` or `iterations`), steps and losses of each; without: how many
+            of the runs have none.
+    Returns:
+        picture: PNG as base64.
+    """
+    curves = [
+        learning.LossCurve(one["name"], one["across"], tuple(one["steps"]), tuple(one["losses"]))
+        for one in arguments["curves"]
+    ]
+    best = min(curves, key=lambda curve: min(curve.losses))
+    without = arguments["without"]
+    spec = learning.learning(
+        curves,
+        title=f"Lowest validation loss: {plain(min(best.losses), 4)}, {best.name}",
+        subtitle="On rows kept out of what was learned from, never the test rows · runs may keep out different ones"
+        + (f" · {without} of the runs {'has' if without == 1 else 'have'} no curve" if without else ""),
+        metric=arguments["metric"],
     )
     return {"picture": base64.b64encode(render.render_png(spec)).decode()}
 

@@ -114,7 +114,8 @@ def train_algorithm(arguments: dict[str, Any], report: Report) -> dict[str, Any]
             folder for form.json, estimator.skops, test_rows.json, seen_rows.bin and golden.json.
     Returns:
         digest (of the version), algorithm, metrics, parity, environment, needed (embedded columns and marks of filled
-        ones that predicting goes on to need as they are), curve (loss by iteration, or None), seconds.
+        ones that predicting goes on to need as they are), curve (loss by iteration, or None), chosen
+        (how to make what tuning chose again, or None), seconds.
     Raises:
         ParityFailed: the serving form doesn't answer as the estimator does.
     """
@@ -158,7 +159,18 @@ def train_algorithm(arguments: dict[str, Any], report: Report) -> dict[str, Any]
         "parity": {"largest": found.largest, "rows": found.held_out + found.adversarial, "vectors": found.vectors},
         "environment": {"python": platform.python_version(), **{name: version(name) for name in _libraries(learned)}},
         "curve": learned.fitted[0].curve,
+        "chosen": _recipe(chosen),
         "seconds": round(time.monotonic() - begun, 1),
+    }
+
+
+def _recipe(chosen: dict[str, Any] | None) -> dict[str, Any] | None:
+    if chosen is None:
+        return None
+    return {
+        "members": chosen["members"],
+        "intercepts": chosen["intercepts"],
+        "calibration": chosen["calibration"]["kind"],
     }
 
 

@@ -1,4 +1,7 @@
-"""Learning procedures, not models: each is trained anew on random parts of a table and judged on the rest."""
+"""Learning procedures, not models: each is trained anew on parts of a table and judged on others.
+
+The parts are random; where the rows have a time, each is judged by what came before it.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,11 @@ from mcp_server.core.comparison.many import ALPHA
 from mcp_server.core.contract import Contract, Overrides, apply_overrides, from_dict
 from mcp_server.core.metrics import PRIMARY, measures
 from mcp_server.core.predictor.batch import compile_batch
+from mcp_server.core.training.calibrate import calibrate
 from mcp_server.core.training.estimators import Algorithm
-from mcp_server.core.training.learn import learn
-from mcp_server.core.training.split import TEST_SHARE, plan_split
+from mcp_server.core.training.learn import learn, learn_chosen
+from mcp_server.core.training.light import is_usable
+from mcp_server.core.training.split import TEST_SHARE, Split, plan_split, row_moments, synthetic_rows
 from mcp_server.core.training.target import Target, describe_target, target_values
 from mcp_server.errors import InvalidInput
 from mcp_server.workflows.operations.reading import stored_table
@@ -27,6 +32,7 @@ from mcp_server.workflows.operations.reading import stored_table
 Report = Callable[[float, str], None]
 FloatArray = NDArray[np.float64]
 
+_FIRST = 0.5  # of the rows in time: what the first part in time is judged by
 DEFAULT_MARGIN = 0.01
 """Of the first procedure's loss, where no margin is stated."""
 
@@ -35,70 +41,130 @@ def retrain(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     """Train each model's procedure on random parts of a table, and compare over the runs.
 
     Args:
-        arguments: path, contract, target, recipes (algorithm, features and allow_leaks of each), names, runs, margin
-            (or null), seed.
+        arguments: path, contract, target, recipes (algorithm, features, allow_leaks and chosen of each: what tuning
+            chose, or null), names, runs, margin (or null), seed.
     Returns:
-        runs, test_share, margin, losses (mean of each) and pairs: each against the first.
+        runs, in_time (whether what came before judges what came after), test_share (on average), margin, losses (mean
+        of each), reused (names of what was tuned, whose parameters aren't searched anew) and pairs: each against the
+        first.
     Raises:
-        InvalidInput: the rows have a time, or a model's procedure isn't one that can be repeated here.
+        InvalidInput: a model's procedure isn't one that can be repeated here.
         TrainingRefused, LeakFound, InvalidInput: as training says.
     """
     frame, given = stored_table(arguments["path"]), from_dict(arguments["contract"])
-    if given.time is not None:
-        raise InvalidInput(
-            "The rows have a time: random parts would teach a model what came after the rows that judge it.",
-            hint="Leave retrain out: the models are compared on rows that they haven't seen.",
-        )
     recipes = arguments["recipes"]
-    if not all(recipe["algorithm"] in get_args(Algorithm) for recipe in recipes):
+    if unknown := [name for name, one in zip(arguments["names"], recipes, strict=True) if not _repeatable(one)]:
         raise InvalidInput(
-            "A model was made in a way that can't be repeated here.", hint="Leave retrain out, or compare others."
+            f"{' and '.join(unknown)} can't be made again here: adopted, tuned by an earlier version of Courtside, or "
+            "of a library that isn't installed.",
+            hint="Leave retrain out, or compare others.",
         )
     contract = given
     if given.target != arguments["target"]:
         contract = apply_overrides(given, Overrides(target=arguments["target"]))
     target = describe_target(frame, contract)
-    losses = np.empty((arguments["runs"], len(recipes)))
-    for run in range(arguments["runs"]):
-        losses[run] = _run(frame, contract, target, recipes, seed=[arguments["seed"], run])
-        report((run + 1) / arguments["runs"], f"Trained {run + 1} of {arguments['runs']} times")
-    return _compared(losses, arguments["names"], arguments["margin"])
+    runs = arguments["runs"]
+    losses, shares = np.empty((runs, len(recipes))), []
+    for run in range(runs):
+        seed = [arguments["seed"], run]
+        table, share = (frame, None) if contract.time is None else _until(frame, contract, target, run, runs)
+        split = plan_split(table, contract, target, test=share, rng=np.random.default_rng([*seed, 0]))
+        losses[run] = _run(table, contract, target, recipes, split, seed=[*seed, 1])
+        shares.append(len(split.test) / (len(split.test) + len(split.seen)))
+        report((run + 1) / runs, f"Trained {run + 1} of {runs} times")
+    in_time = contract.time is not None
+    test_share = float(np.mean(shares)) if in_time else TEST_SHARE
+    return {
+        **_compared(losses, arguments["names"], arguments["margin"], test_share=test_share),
+        "in_time": in_time,
+        "reused": [name for name, recipe in zip(arguments["names"], recipes, strict=True) if recipe.get("chosen")],
+    }
+
+
+def _repeatable(recipe: Mapping[str, Any]) -> bool:
+    chosen = recipe.get("chosen")
+    algorithms = [member["algorithm"] for member in chosen["members"]] if chosen else [recipe["algorithm"]]
+    return all(name in get_args(Algorithm) and (name != "lightgbm" or is_usable()) for name in algorithms)
+
+
+def _until(frame: pl.DataFrame, contract: Contract, target: Target, run: int, runs: int) -> tuple[pl.DataFrame, float]:
+    """The table as it was known when this run's part had just ended, and the share of its rows that are the part.
+
+    The later half of the rows in time is parted among the runs; what came after a part has no outcome yet.
+    """
+    moments = row_moments(frame, contract)
+    assert moments is not None
+    usable = ~np.isnan(target_values(frame, contract, target)) & (moments >= 0) & ~synthetic_rows(frame, contract)
+    ordered = np.sort(moments[usable])
+    width = (1.0 - _FIRST) / runs
+    end = _FIRST + width * (run + 1)
+    if not len(ordered):
+        return frame, width / end
+    last = ordered[min(len(ordered), round(end * len(ordered))) - 1]
+    outcome = pl.when(pl.Series(moments <= last)).then(pl.col(target.name)).alias(target.name)
+    return frame.with_columns(outcome), width / end
 
 
 def _run(
-    frame: pl.DataFrame, contract: Contract, target: Target, recipes: Sequence[Mapping[str, Any]], *, seed: list[int]
+    frame: pl.DataFrame,
+    contract: Contract,
+    target: Target,
+    recipes: Sequence[Mapping[str, Any]],
+    split: Split,
+    *,
+    seed: list[int],
 ) -> FloatArray:
-    """The deciding metric of each procedure on one random part, shape (recipes,): all learn from the same rows."""
-    split = plan_split(frame, contract, target, rng=np.random.default_rng([*seed, 0]))
+    """The deciding metric of each procedure on one part, shape (recipes,): all learn from the same rows."""
     judged = target_values(frame, contract, target)[split.test]
     losses = np.empty(len(recipes))
     for place, recipe in enumerate(recipes):
-        learned = learn(
-            frame,
-            contract,
-            target,
-            split,
-            algorithm=recipe["algorithm"],
-            features=recipe["features"],
-            allow_leaks=recipe["allow_leaks"],
-            rng=np.random.default_rng([*seed, 1]),
-        )
-        forecast = compile_batch(learned.form).answer(frame[split.test.tolist()]).forecast
+        form = _form(frame, contract, target, split, recipe, np.random.default_rng(seed))
+        forecast = compile_batch(form).answer(frame[split.test.tolist()]).forecast
         losses[place] = next(
             one.value for one in measures(judged, forecast, task=target.task) if one.name == PRIMARY[target.task]
         )
     return losses
 
 
-def _compared(losses: FloatArray, names: Sequence[str], margin: float | None) -> dict[str, Any]:
+def _form(
+    frame: pl.DataFrame,
+    contract: Contract,
+    target: Target,
+    split: Split,
+    recipe: Mapping[str, Any],
+    rng: np.random.Generator,
+) -> Mapping[str, Any]:
+    """What a procedure makes of these rows; of a tuned one with what was chosen, calibrated anew where it was."""
+    told = {"features": recipe["features"], "allow_leaks": recipe["allow_leaks"], "rng": rng}
+    chosen = recipe.get("chosen")
+    if not chosen:
+        return learn(frame, contract, target, split, algorithm=recipe["algorithm"], **told).form
+    made = learn_chosen(
+        frame,
+        contract,
+        target,
+        split,
+        members=chosen["members"],
+        calibration={"kind": "none"},
+        half_width=None,
+        intercepts=chosen["intercepts"],
+        **told,
+    )
+    if chosen["calibration"] == "none":
+        return made.form
+    rows = split.calibration
+    return calibrate(made.form, frame[rows.tolist()], target_values(frame, contract, target)[rows])
+
+
+def _compared(losses: FloatArray, names: Sequence[str], margin: float | None, *, test_share: float) -> dict[str, Any]:
     """Each procedure against the first; less is better, so that a positive difference favours the first."""
     margin = margin if margin is not None else DEFAULT_MARGIN * float(losses[:, 0].mean())
     gains = [losses[:, place] - losses[:, 0] for place in range(1, len(names))]
-    tests = [corrected_t(gain, test_share=TEST_SHARE) for gain in gains]
+    tests = [corrected_t(gain, test_share=test_share) for gain in gains]
     adjusted = holm([test.p for test in tests])
     pairs = []
     for name, gain, test, p in zip(names[1:], gains, tests, adjusted, strict=True):
-        practical = bayesian_t(gain, test_share=TEST_SHARE, margin=margin)
+        practical = bayesian_t(gain, test_share=test_share, margin=margin)
         pairs.append(
             {
                 "first": names[0],
@@ -115,7 +181,7 @@ def _compared(losses: FloatArray, names: Sequence[str], margin: float | None) ->
         )
     return {
         "runs": len(losses),
-        "test_share": TEST_SHARE,
+        "test_share": test_share,
         "margin": margin,
         "losses": dict(zip(names, losses.mean(axis=0).tolist(), strict=True)),
         "pairs": pairs,

@@ -96,6 +96,27 @@ def a_mixed_table(rows: int = 1_500, seed: int = 0, *, task: str = "binary") -> 
     return frame, a_contract(frame, {"target": "target", "day": "time"}, derived)
 
 
+def a_drifting_table(
+    seed: int, rows: int = 1_500, *, moving: float = 1.0, noisier: float = 1.0
+) -> tuple[pl.DataFrame, Contract]:
+    """A slope and a level that rise by .3 over the time, a noise by 15 %, and a bend that no linear model follows.
+
+    Args:
+        moving, noisier: of these rises; 0 where nothing drifts.
+    """
+    rng = np.random.default_rng(seed)
+    moved, size = np.linspace(0.0, 0.15, rows), rng.normal(size=(rows, 3))
+    made = size[:, 0] * (1.0 + 2.0 * moving * moved) + 0.5 * np.sin(2.0 * size[:, 1])
+    frame = pl.DataFrame(
+        {
+            "day": pl.date_range(pl.date(2010, 1, 1), pl.date(2024, 12, 31), eager=True)[:rows],
+            **{f"x{at}": size[:, at] for at in range(3)},
+            "y": made + 2.0 * moving * moved + rng.normal(0.0, 0.5 * (1.0 + noisier * moved)),
+        }
+    )
+    return frame, a_contract(frame, {"y": "target", "day": "time"})
+
+
 def basketball() -> tuple[pl.DataFrame, Contract]:
     """The games of the seasons from 1985 on, as an import would give them; skips where the file is absent."""
     if not NBA.is_file():

@@ -16,6 +16,7 @@ from mcp_server.core.training.calibrate import (
     fit_isotonic,
     fit_platt,
     fit_temperature,
+    relative_scales,
 )
 
 
@@ -58,6 +59,27 @@ def test_an_interval_holds_new_values_as_often_as_it_says() -> None:
         half = conformal_half_width(np.abs(rng.standard_t(3, 99)), level=0.9)
         held.append((np.abs(rng.standard_t(3, 200)) <= half).mean())
     assert np.mean(held) == pytest.approx(0.9, abs=0.01)
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 1e6), st.floats(0.0, 1.0)), min_size=1, max_size=40))
+def test_errors_divided_by_their_scale_never_get_smaller(made: list[tuple[float, float]]) -> None:
+    errors, at = (np.array(one) for one in zip(*made, strict=True))
+    scales = relative_scales(errors, at, ahead=1.25)
+    assert np.all(scales > 0.0)
+    assert np.all(scales <= 1.0 + 1e-9)
+
+
+def test_an_interval_from_errors_that_grow_holds_what_comes_next() -> None:
+    rng = np.random.default_rng(3)
+    held, control = [], []
+    at = np.linspace(0.4, 1.0, 400)
+    for _ in range(200):
+        errors, later = np.abs(rng.normal(0.0, at)), np.abs(rng.normal(0.0, 1.25, 200))
+        scales = relative_scales(errors, at, ahead=1.25)
+        held.append((later <= conformal_half_width(errors / scales)).mean())
+        control.append((later <= conformal_half_width(errors)).mean())
+    assert np.mean(held) == pytest.approx(0.9, abs=0.01)
+    assert np.mean(control) < 0.75
 
 
 def test_few_rows_are_not_calibrated_on() -> None:
