@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,16 @@ _TEXTS: tuple[tuple[Table, tuple[str, ...], frozenset[str] | None], ...] = (
 def words_of(values: Iterable[object]) -> frozenset[str]:
     """The texts to look for: each value as it's written, unless it is too short to tell anything."""
     return frozenset(word for word in (str(value).strip() for value in values) if len(word) >= SHORTEST)
+
+
+def said(words: Collection[str]) -> re.Pattern[str]:
+    """What finds one of some words, each as a word of its own, in text whose case was folded; nothing without any.
+
+    >>> bool(said({"Ann"}).search("for ann's club")), bool(said({"Ann"}).search("annual")), bool(said([]).search("x"))
+    (True, False, False)
+    """
+    values = "|".join(re.escape(written(word)) for word in sorted(words))
+    return re.compile(rf"(?<!\w)(?:{values})(?!\w)" if values else "(?!)")
 
 
 def holds(content: bytes, words: Collection[str]) -> bool:

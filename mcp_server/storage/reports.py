@@ -13,6 +13,7 @@ from sqlalchemy import delete, insert, select
 from mcp_server.core.canonical import digest
 from mcp_server.core.personal.written import written
 from mcp_server.errors import CorruptArtefact, NotFound
+from mcp_server.storage import erasure
 from mcp_server.storage.pages import contains, page_of, rows_wanted, text_after
 from mcp_server.storage.records import Json, MadeReport, Page
 from mcp_server.storage.tables import reports
@@ -123,19 +124,17 @@ async def holding(tx: Transaction, words: Collection[str]) -> list[str]:
     In what a person or a table said, such as titles, notes and names, it's looked for as a word of its own; elsewhere
     only a text that is the value as a whole counts, as our own words and digests hold any short one somewhere.
     """
-    values = {written(word) for word in words}
-    if not values:
-        return []
-    inside = re.compile("|".join(rf"(?<!\w){re.escape(value)}(?!\w)" for value in sorted(values)))
+    values, inside = {written(word) for word in words}, erasure.said(words)
     found: list[str] = []
     after = ""
-    while True:
+    while values:
         query = select(reports).where(reports.c.id > after).order_by(reports.c.id).limit(BATCH)
         rows = (await tx.execute(query)).mappings().all()
         found += [row["id"] for row in rows if _quotes(row, values, inside)]
         if len(rows) < BATCH:
-            return found
+            break
         after = rows[-1]["id"]
+    return found
 
 
 def _quotes(row: Any, values: Collection[str], inside: re.Pattern[str]) -> bool:

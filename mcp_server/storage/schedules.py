@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import delete, func, select, update
 
 from mcp_server.core.canonical import canonical_bytes
 from mcp_server.core.names import check_name, fold_name
+from mcp_server.storage import erasure
 from mcp_server.storage.records import Json, Schedule
 from mcp_server.storage.tables import schedules
 
@@ -57,6 +59,12 @@ async def remove(tx: Transaction, name: str) -> bool:
     return bool((await tx.execute(delete(schedules).where(schedules.c.folded == fold_name(name)))).rowcount)
 
 
+async def owner(tx: Transaction, name: str) -> str | None:
+    """For whom a schedule of that name runs; None where there's none."""
+    query = select(schedules.c.created_by).where(schedules.c.folded == fold_name(name))
+    return (await tx.execute(query)).scalar_one_or_none()
+
+
 async def count(tx: Transaction, *, but: str) -> int:
     """How many there are of other names."""
     query = select(func.count()).select_from(schedules).where(schedules.c.folded != fold_name(but))
@@ -92,6 +100,25 @@ async def ran(tx: Transaction, schedule: Schedule, *, next_at: datetime, ended: 
         update(schedules).where(*_same(schedule)).values(next_at=next_at, recent=[*schedule.recent, ended][-KEPT:])
     )
     return bool((await tx.execute(statement)).rowcount)
+
+
+async def holding(tx: Transaction, words: Collection[str]) -> list[str]:
+    """The names of schedules whose arguments quote one of some values, each as a word of its own."""
+    inside = erasure.said(words)
+    rows = await tx.execute(select(schedules.c.name, schedules.c.arguments).order_by(schedules.c.name))
+    return [row.name for row in rows if any(inside.search(text.casefold()) for text in _texts(row.arguments))]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield name
+            yield from _texts(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts(part)
+    else:
+        yield str(value)
 
 
 def _same(schedule: Schedule) -> tuple[ColumnElement[bool], ...]:

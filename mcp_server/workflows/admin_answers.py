@@ -24,6 +24,7 @@ class Erased(Reply):
     exported: str | None = None
     exports: int = 0
     reports: list[str] = Field(default_factory=list)
+    schedules: list[str] = Field(default_factory=list)
     cleaned: list[str] = Field(default_factory=list)
     not_reached: list[str] = Field(default_factory=list)
     outside: list[dict[str, Any]] = Field(default_factory=list)
@@ -61,8 +62,9 @@ class Erased(Reply):
             told.append(f"The person's rows are in {self.exported} in the data folder.")
         if self.exports:
             told.append(f"{counted(self.exports, 'exported file')} of this person {'went' if done else 'will go'} too.")
-        if self.reports:
-            told.append(f"Reports that quote the value {'went' if done else 'will go'}: {_listed(self.reports)}.")
+        for what, listed in (("Reports", self.reports), ("Schedules", self.schedules)):
+            if listed:
+                told.append(f"{what} that quote the value {'went' if done else 'will go'}: {_listed(listed)}.")
         return told + self._left()
 
     def _outside(self) -> list[str]:

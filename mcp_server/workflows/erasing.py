@@ -57,7 +57,7 @@ class Found:
         not_reached: what was made from these rows and hasn't the column, so that nothing tells which rows are theirs.
         versions: every version that there was.
         outside: rows of theirs by version of other data sets than the one that is meant; these stay.
-        reports: ids of those that quote the value.
+        quoting: reports and schedules that do.
         holding, trained: the models whose files hold something of them, and the others that learned from these rows.
     """
 
@@ -75,12 +75,12 @@ class Found:
     not_reached: list[str]
     versions: frozenset[str]
     outside: dict[str, int]
-    reports: list[str]
+    quoting: reaching.Quoting
 
     @property
     def anything(self) -> bool:
-        held = (self.tables, self.predictions, self.answers, self.exports, self.cleaned, self.reports)
-        return any(map(bool, held))
+        quoting = self.quoting.reports or self.quoting.schedules
+        return bool(self.tables or self.predictions or self.answers or self.exports or self.cleaned or quoting)
 
 
 async def erase(app: App, call: CallContext, subject: Subject, *, confirm: str | None, export: Format | None) -> Erased:
@@ -133,7 +133,7 @@ def _plan(name: str, found: Found) -> dict[str, Any]:
         "answers": found.answers,
         "cleaned": [[_reference(old), old.digest] for old, _ in found.cleaned],
         "models": [_reference(one) for one in found.holding],
-        "reports": found.reports,
+        "quoting": [found.quoting.reports, found.quoting.schedules],
     }
 
 
@@ -147,7 +147,8 @@ def _told(found: Found, **facts: Any) -> Erased:
         models_removed=[_reference(one) for one in found.holding],
         models_to_retrain=[_reference(one) for one in found.trained],
         exports=len(found.exports),
-        reports=found.reports,
+        reports=found.quoting.reports,
+        schedules=found.quoting.schedules,
         cleaned=[_reference(old) for old, _ in found.cleaned],
         not_reached=found.not_reached,
         outside=[{"dataset": reference, "rows": rows} for reference, rows in found.outside.items()],
@@ -156,7 +157,7 @@ def _told(found: Found, **facts: Any) -> Erased:
 
 
 async def _find(app: App, call: CallContext, subject: Subject) -> Found:
-    from mcp_server.storage import datasets, erasure, models, reports
+    from mcp_server.storage import datasets, erasure, models
 
     storage = await app.storage()
     async with storage.database.reading() as tx:
@@ -182,7 +183,7 @@ async def _find(app: App, call: CallContext, subject: Subject) -> Found:
     async with storage.database.reading() as tx:
         ids, requests, last = await _predictions(tx, subject, spellings, of_models, after=None)
         answers = await _answers(tx, spellings, requests)
-        saying = await reports.holding(tx, erasure.words_of(spellings))
+        quoting = await reaching.quoting(tx, erasure.words_of(spellings))
     made = reaching.made_of(every, rows)
     doubtful = {_reference(one): one for one in [*meant, *made] if _reference(one) not in rows}
     note = _note(app, storage, subject, rows=0)
@@ -210,7 +211,7 @@ async def _find(app: App, call: CallContext, subject: Subject) -> Found:
         ],
         versions=frozenset(map(_reference, every)),
         outside={table["reference"]: table["rows"] for table in outside},
-        reports=saying,
+        quoting=quoting,
     )
 
 
@@ -399,7 +400,7 @@ async def _apply(
     storage: Storage, call: CallContext, subject: Subject, found: Found, versions: list[DatasetVersion]
 ) -> None:
     """Everything in one transaction with its audit row; files go after it."""
-    from mcp_server.storage import datasets, erasure, idempotency, models, predictions, removal, reports
+    from mcp_server.storage import datasets, erasure, idempotency, models, predictions, removal
 
     words = erasure.words_of(found.spellings)
     changed = [*zip(found.tables, versions, strict=True), *found.cleaned]
@@ -428,8 +429,7 @@ async def _apply(
             await models.remove(tx, model)
             loose += model.manifest["files"].values()
         await erasure.scrub(tx, words)
-        # Those too that were made since the plan.
-        loose += await reports.remove(tx, {*found.reports, *await reports.holding(tx, words)})
+        loose += await reaching.forget(tx, words)
         loose += [old.source["fitted"] for old, new in changed if "fitted" in old.source and "fitted" not in new.source]
         await removal.note(tx, [*loose, *(old.artefact for old in found.tables)])
         tx.about(

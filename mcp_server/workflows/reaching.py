@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from mcp_server.workflows.describing import content_digest
 
 if TYPE_CHECKING:
     from mcp_server.storage.records import DatasetVersion
+    from mcp_server.storage.transaction import Transaction
 
 # Of a source: what a person or a plan said. The rest is what we measured.
 SAID = ("name", "files", "uri", "url", "query", "parameters", "plan", "time", "options")
@@ -78,6 +79,31 @@ def clean_source(version: DatasetVersion, spellings: Collection[Any], *, unfitte
         for name, part in version.source.items()
         if not (unfitted and name == "fitted")
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Quoting:
+    """What quotes a person's value and goes with it: ids of reports, names of schedules."""
+
+    reports: list[str]
+    schedules: list[str]
+
+
+async def quoting(tx: Transaction, words: Collection[str]) -> Quoting:
+    """What quotes one of some words: neither can be changed, so that it's removed as a whole."""
+    from mcp_server.storage import reports, schedules
+
+    return Quoting(await reports.holding(tx, words), await schedules.holding(tx, words))
+
+
+async def forget(tx: Transaction, words: Collection[str]) -> list[str]:
+    """Remove what quotes one of some words now; the artefacts that this leaves loose."""
+    from mcp_server.storage import reports, schedules
+
+    found = await quoting(tx, words)
+    for name in found.schedules:
+        await schedules.remove(tx, name)
+    return await reports.remove(tx, found.reports)
 
 
 def exports_of(root: Path, own: Path, column: str, spellings: Collection[Any]) -> list[Path]:

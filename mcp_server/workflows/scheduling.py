@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from mcp_server.context import CallContext, Caller
-from mcp_server.errors import CODES, InvalidInput, NotFound, QuotaExceeded
+from mcp_server.errors import CODES, Forbidden, InvalidInput, NotFound, QuotaExceeded
 from mcp_server.workflows.app import App
 from mcp_server.workflows.schedule_answers import Schedules
 
@@ -86,7 +86,7 @@ async def keep(app: App, call: CallContext, request: ScheduleRequest) -> Schedul
 
     Raises:
         InvalidInput: the schedule can't be read or comes too often, or the tool doesn't take the arguments.
-        Forbidden, NotFound: the caller may not call the tool, or it isn't offered here.
+        Forbidden, NotFound: the caller may not call the tool, or it isn't offered here; or the name is another's.
         QuotaExceeded: too many schedules, or too long arguments.
     """
     import orjson
@@ -114,6 +114,7 @@ async def keep(app: App, call: CallContext, request: ScheduleRequest) -> Schedul
         )
     storage = await app.storage()
     async with storage.database.transaction(call) as tx:
+        await _refuse_others(tx, call.caller, request.name)
         if await schedules.count(tx, but=request.name) >= MOST:
             raise QuotaExceeded(f"There are {MOST} schedules.", hint="Remove one that isn't needed any more.")
         await schedules.put(
@@ -142,12 +143,22 @@ async def remove(app: App, call: CallContext, name: str) -> Schedules:
 
     storage = await app.storage()
     async with storage.database.transaction(call) as tx:
+        await _refuse_others(tx, call.caller, name)
         if not await schedules.remove(tx, name):
             raise NotFound("There is no schedule of that name.", hint="schedule_job without arguments lists them.")
         answer = await _told(tx, call.caller, f"{name} is removed.")
         tx.answer(answer.model_dump(mode="json", exclude_none=True))
         tx.about(f"schedule:{name}")
     return answer
+
+
+async def _refuse_others(tx: Transaction, caller: Caller, name: str) -> None:
+    """A schedule is its keeper's: another may put one in its place, or remove it, with the scope admin alone."""
+    from mcp_server.storage import schedules
+
+    keeper = await schedules.owner(tx, name)
+    if keeper is not None and keeper != caller.id and "admin" not in caller.scopes:
+        raise Forbidden("A schedule of that name is somebody else's.", hint="Take another name, or ask who has admin.")
 
 
 async def listed(app: App, call: CallContext) -> Schedules:

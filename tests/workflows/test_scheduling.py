@@ -381,3 +381,31 @@ async def test_arguments_are_shown_to_who_kept_them_and_to_an_admin(server: Guar
 def test_who_called_without_a_key_is_nobody_where_keys_are_needed(tmp_path: Path) -> None:
     assert principal("loopback", Settings(data_dir=tmp_path)) is not None
     assert principal("loopback", Settings(data_dir=tmp_path, api_keys=KEYS)) is None
+
+
+async def test_another_s_schedule_stays_as_it_is_but_for_admins(server: GuardedServer) -> None:
+    ann = principal("key:ann", server.app.settings)
+    assert ann is not None
+    await call(server, "import_data", name="games", text=TABLE, target="y")
+    assert "error" not in await keep(server, name="nightly")
+    assert (await keep(server, ann, name="Nightly"))["error"]["code"] == "E_SCOPE"
+    assert (await call(server, "schedule_job", ann, name="nightly", remove=True))["error"]["code"] == "E_SCOPE"
+    assert (await one(server))["by"] == "local"
+    assert "error" not in await keep(server, ann, name="anns")
+    assert "error" not in await keep(server, name="anns", cron="0 4 * * *"), "admin may"
+
+
+async def test_erasing_a_person_takes_the_schedules_that_name_them(tmp_path: Path, clock: HandClock) -> None:
+    clock.at = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+    server = build_server(Settings(data_dir=tmp_path, toolsets="default,admin", rate_burst=1_000), clock=clock)
+    await call(server, "import_data", name="people", text="who,y\n" + "ann.li,1\nbob,0\n" * 30, target="y")
+    quoting = {"title": "About", "sections": ["note:About Ann.Li, as asked."]}
+    await keep(server, name="anns", tool="create_report", arguments=quoting)
+    await keep(server, name="others", tool="create_report", arguments={**quoting, "sections": ["note:Joann.lime"]})
+    planned = await call(server, "erase_subject", column="who", value="ann.li")
+    assert planned["schedules"] == ["anns"]
+    assert "Schedules that quote the value will go: anns." in planned["text"]
+    done = await call(server, "erase_subject", column="who", value="ann.li", confirm=planned["confirm"])
+    assert done["status"] == "erased", done["text"]
+    assert (await one(server))["name"] == "others"
+    await server.app.close()
