@@ -188,26 +188,6 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
-class MadeReport:
-    """A report as it was made, of the sections that were asked for.
-
-    Args:
-        facts: of each section `kind`, `about`, and `facts`: pairs of path and value.
-        pictures: digest of the artefact that holds them, or None.
-    """
-
-    id: str
-    at: datetime
-    created_by: str
-    title: str
-    asked: list[str]
-    markdown: str
-    facts: list[Json]
-    pictures: str | None
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
 class Approval:
     """An approval of a model version that stands.
 

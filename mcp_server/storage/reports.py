@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,12 +17,10 @@ from mcp_server.core.personal.written import written
 from mcp_server.errors import CorruptArtefact, NotFound
 from mcp_server.storage import erasure
 from mcp_server.storage.pages import contains, page_of, rows_wanted, text_after
-from mcp_server.storage.records import Json, MadeReport, Page
+from mcp_server.storage.records import Json, Page
 from mcp_server.storage.tables import reports
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from mcp_server.storage.artefacts import Artefacts
     from mcp_server.storage.transaction import Transaction
 
@@ -30,6 +30,26 @@ UNTRUSTED = "untrusted."
 ID = re.compile(r"d_[0-9a-v]{39}")
 
 _SAID = ("title", "asked", "markdown", "facts", "pictures")
+
+
+@dataclass(frozen=True, slots=True)
+class MadeReport:
+    """A report as it was made, of the sections that were asked for.
+
+    Args:
+        facts: of each section `kind`, `about`, and `facts`: pairs of path and value.
+        pictures: digest of the artefact that holds them, or None.
+    """
+
+    id: str
+    at: datetime
+    created_by: str
+    title: str
+    asked: list[str]
+    markdown: str
+    facts: list[Json]
+    pictures: str | None
+    digest: str
 
 
 def bundled(pictures: Sequence[bytes]) -> bytes:

@@ -23,7 +23,7 @@ from mcp_server.workflows.report_sections import Section
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from mcp_server.storage.records import MadeReport
+    from mcp_server.storage.reports import MadeReport
 
 Form = Literal["markdown", "html", "pdf", "csv"]
 
