@@ -39,7 +39,7 @@ def _own_space(algorithm: Algorithm, largest: int) -> dict[str, BaseDistribution
     if algorithm == "linear":
         return {"penalty": FloatDistribution(1e-3, 1e3, log=True)}
     if algorithm == "splines":
-        return {"penalty": FloatDistribution(1.0, 3e3, log=True), "products": CategoricalDistribution(PRODUCTS)}
+        return {"penalty": FloatDistribution(0.1, 3e3, log=True), "products": CategoricalDistribution(PRODUCTS)}
     if algorithm == "extra_trees":
         return {
             "minimum_leaf": IntDistribution(1, largest, log=True),
@@ -88,7 +88,7 @@ def _own_defaults(algorithm: Algorithm) -> dict[str, Any]:
     if algorithm == "linear":
         return {"penalty": 1.0}
     if algorithm == "splines":
-        return {"penalty": 30.0, "products": PRODUCTS[0]}
+        return {"penalty": 10.0, "products": PRODUCTS[0]}
     if algorithm == "extra_trees":
         extra = ExtraTreesParameters()
         return {"minimum_leaf": extra.minimum_leaf, "max_features": extra.max_features}
