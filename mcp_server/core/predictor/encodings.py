@@ -21,13 +21,13 @@ Name = Annotated[str, Field(min_length=1, max_length=256)]
 Value = Annotated[str, Field(max_length=500)]
 
 
-class Part(BaseModel):
+class FormPart(BaseModel):
     """A part of a serving form: nothing beyond its fields, no other types, only finite numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class NumberEncoding(Part):
+class NumberEncoding(FormPart):
     """The number itself (true is 1.0); a missing one becomes `fill`, or NaN where that is null."""
 
     column: Name
@@ -39,7 +39,7 @@ class NumberEncoding(Part):
         return 1
 
 
-class OneHotEncoding(Part):
+class OneHotEncoding(FormPart):
     """A 1.0 for each of `values`, then one for any other; a missing value is all zeros."""
 
     column: Name
@@ -51,7 +51,7 @@ class OneHotEncoding(Part):
         return len(self.values) + 1
 
 
-class OrdinalEncoding(Part):
+class OrdinalEncoding(FormPart):
     """The position of the value in `values`; NaN for one that isn't there, or is missing."""
 
     column: Name
@@ -63,7 +63,7 @@ class OrdinalEncoding(Part):
         return 1
 
 
-class CalendarEncoding(Part):
+class CalendarEncoding(FormPart):
     """The year, month (1 to 12) or weekday (1 Monday to 7 Sunday) of a date."""
 
     column: Name
@@ -75,7 +75,7 @@ class CalendarEncoding(Part):
         return 1
 
 
-class LookupEncoding(Part):
+class LookupEncoding(FormPart):
     """The number that belongs to a value in a table, such as a rate; `other` for a value that isn't listed.
 
     Where `other` or `missing` is null, it's NaN.
@@ -93,7 +93,7 @@ class LookupEncoding(Part):
         return 1
 
 
-class HashEncoding(Part):
+class HashEncoding(FormPart):
     """The sign of a value whose hash falls on this place of `places`; 0.0 for all others and a missing one."""
 
     column: Name
@@ -106,7 +106,7 @@ class HashEncoding(Part):
         return 1
 
 
-class HingesEncoding(Part):
+class HingesEncoding(FormPart):
     """The number, held between `low` and `high`: (x - center) / scale, then max(0, x - knot) / scale for each knot.
 
     A missing one counts as `center`. Weighted sums of these are the lines between the knots.
@@ -127,7 +127,7 @@ class HingesEncoding(Part):
         return 1 + len(self.knots)
 
 
-class ProductEncoding(Part):
+class ProductEncoding(FormPart):
     """The product of two numbers of the vector, told by their places, which come before its own."""
 
     as_: Literal["product"] = Field(alias="as")

@@ -34,11 +34,11 @@ from mcp_server.core.predictor.encodings import (
     CalendarEncoding,
     ColumnEncoding,
     Encoding,
+    FormPart,
     LookupEncoding,
     Name,
     NumberEncoding,
     OrdinalEncoding,
-    Part,
     ProductEncoding,
     Value,
     fault,
@@ -55,7 +55,7 @@ Task = Literal["binary", "multiclass", "regression"]
 Kind = Literal["integer", "number", "boolean", "category", "date", "datetime"]
 
 
-class Input(Part):
+class Input(FormPart):
     """What training saw of a column: the range and quantiles are of its training rows, in the column's unit."""
 
     name: Name
@@ -70,19 +70,19 @@ class Input(Part):
     allowed: Annotated[list[Value], Field(max_length=MAX_VALUES)] | None
 
 
-class Linear(Part):
+class Linear(FormPart):
     kind: Literal["linear"]
     coefficients: Annotated[list[list[float]], Field(min_length=1, max_length=MAX_CLASSES)]
     intercepts: Annotated[list[float], Field(min_length=1, max_length=MAX_CLASSES)]
 
 
-class Trees(Part):
+class Trees(FormPart):
     kind: Literal["trees"]
     base: Annotated[list[float], Field(min_length=1, max_length=MAX_CLASSES)]
     trees: list[Any]  # checked node by node where they are built
 
 
-class Averaged(Part):
+class Averaged(FormPart):
     """Trees that are asked in single precision, unless `single` is false.
 
     A leaf's `v` is the index of its row in `leaves`. The rows that the trees reach are averaged. Of two classes a row
@@ -97,7 +97,7 @@ class Averaged(Part):
     single: bool = True
 
 
-class Member(Part):
+class Member(FormPart):
     """One estimator of a blend, on `width` numbers of the vector from `start` on."""
 
     weight: Annotated[float, Field(gt=0.0, le=1_000.0)]
@@ -106,7 +106,7 @@ class Member(Part):
     estimator: Annotated[Linear | Trees | Averaged, Field(discriminator="kind")]
 
 
-class Blend(Part):
+class Blend(FormPart):
     kind: Literal["blend"]
     members: Annotated[list[Member], Field(min_length=2, max_length=MAX_MEMBERS)]
     intercepts: Annotated[list[float], Field(min_length=1, max_length=MAX_CLASSES)] | None = None
@@ -115,18 +115,18 @@ class Blend(Part):
 Estimator = Linear | Trees | Averaged | Blend
 
 
-class Platt(Part):
+class Platt(FormPart):
     kind: Literal["platt"]
     a: float
     b: float
 
 
-class Temperature(Part):
+class Temperature(FormPart):
     kind: Literal["temperature"]
     t: Annotated[float, Field(gt=0.0)]
 
 
-class Isotonic(Part):
+class Isotonic(FormPart):
     """Probabilities `y` at log-odds `x`, straight lines between them and level beyond the ends."""
 
     kind: Literal["isotonic"]
@@ -134,7 +134,7 @@ class Isotonic(Part):
     y: Annotated[list[Annotated[float, Field(gt=0.0, lt=1.0)]], Field(min_length=1, max_length=MAX_VALUES)]
 
 
-class Unsmoothed(Part):
+class Unsmoothed(FormPart):
     """Shares as averaged trees have them: what `floor` added to each of them is taken away again."""
 
     kind: Literal["unsmoothed"]
@@ -145,14 +145,14 @@ class Unsmoothed(Part):
         return min(1.0, max(0.0, smoothed * (1.0 + classes * self.floor) - self.floor))
 
 
-class Uncalibrated(Part):
+class Uncalibrated(FormPart):
     kind: Literal["none"]
 
 
 Calibration = Annotated[Platt | Isotonic | Temperature | Unsmoothed | Uncalibrated, Field(discriminator="kind")]
 
 
-class Interval(Part):
+class Interval(FormPart):
     """`split_conformal` is of rows apart from training, `cross_conformal` of the folds that tuned the model."""
 
     kind: Literal["split_conformal", "cross_conformal"]
@@ -160,7 +160,7 @@ class Interval(Part):
     level: Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
-class Decision(Part):
+class Decision(FormPart):
     """The costs of saying the second class wrongly, and of missing it."""
 
     false_positive: Annotated[float, Field(gt=0.0)]
@@ -172,7 +172,7 @@ class Decision(Part):
         return self.false_positive / (self.false_positive + self.false_negative)
 
 
-class Form(Part):
+class Form(FormPart):
     format: Literal["courtside.model/1"]
     task: Task
     target: Name
