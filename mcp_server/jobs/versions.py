@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-RUNTIME_VERSION = "2"
+RUNTIME_VERSION = "3"
 """Of the jobs' steps: raised when the name, order or meaning of a step changes. A job that an older version began
 starts again then, from its first step; with the same version it goes on after the last completed one."""
 
-ACCEPTED = ("1", RUNTIME_VERSION)
+ACCEPTED = ("1", "2", RUNTIME_VERSION)
 """Versions whose waiting jobs have arguments that this program understands."""
 
 

@@ -12,15 +12,18 @@ from typing import Any
 from mcp_server.jobs.steps import JobRun
 
 TUNED = "tuned"
-CANDIDATES = ("linear", "boosting", "extra_trees")
+CANDIDATES = ("linear", "splines", "boosting", "extra_trees")
 EXTRA = "lightgbm"
 """One more, where the extra `boost` is installed."""
 TRIALS = 30  # where neither bound is stated
 MOST_TRIALS = 500
 BATCH = 4
-# Boosting has the most to tune, a linear model one number.
-_TURNS = ("linear", "boosting", "lightgbm", "extra_trees", "boosting", "lightgbm", "extra_trees", "boosting")
-_LINEAR_TRIALS = 12
+# Boosting has the most to tune, a linear model one number, splines one more.
+_TURNS = (
+    *("linear", "splines", "boosting", "lightgbm", "extra_trees"),
+    *("boosting", "splines", "lightgbm", "extra_trees", "boosting"),
+)
+_ENOUGH = {"linear": 12, "splines": 16}  # trials, where there are other candidates
 
 
 class Tuning:
@@ -59,7 +62,7 @@ class Tuning:
             algorithm = turns[turn % len(turns)]
             turn += 1
             alone = len(self._histories) == 1
-            if algorithm == "linear" and not alone and len(self._histories["linear"]) >= _LINEAR_TRIALS:
+            if not alone and len(self._histories[algorithm]) >= _ENOUGH.get(algorithm, MOST_TRIALS):
                 continue
             await self._batch(algorithm, arguments, share, 1)
         ended_by = "trials" if self._left() <= 0 else "seconds"

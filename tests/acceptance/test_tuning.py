@@ -69,7 +69,7 @@ def test_a_budget_of_trials_gives_a_baseline_a_tuned_version_and_an_account(env,
     assert account["ended_by"] == "trials"
     assert account["trials"] == sum(one["trials"] for one in account["tried"]) == 6
     light = {"lightgbm"} if is_usable() else set()
-    assert {one["algorithm"] for one in account["tried"]} == {"linear", "boosting", "extra_trees"} | light
+    assert {one["algorithm"] for one in account["tried"]} == {"linear", "splines", "boosting", "extra_trees"} | light
     assert sum(member["weight"] for member in account["members"]) == pytest.approx(1.0)
     for one in account["against"]:
         assert one["low"] <= one["difference"] <= one["high"]

@@ -18,7 +18,7 @@ from mcp_server.core.adoption.vector import NAN, CodedText, RawNumber, Vector, V
 from mcp_server.core.contract import Contract
 from mcp_server.core.labels import label
 from mcp_server.core.predictor import FORMAT, read_form
-from mcp_server.core.predictor.form import MAX_VALUES, NUMERIC
+from mcp_server.core.predictor.encodings import MAX_VALUES, NUMERIC
 from mcp_server.core.training.prepare import described_input
 from mcp_server.core.training.target import Target
 from mcp_server.errors import BadTarget, CorruptArtefact, InvalidInput

@@ -20,7 +20,8 @@ from mcp_server.core.adoption.described import refused
 from mcp_server.core.adoption.model import AdoptedModel
 from mcp_server.core.predictor import Predictor, read_form
 from mcp_server.core.predictor.batch import BatchPredictor
-from mcp_server.core.predictor.form import Averaged, Form, NumberEncoding, Trees
+from mcp_server.core.predictor.encodings import NumberEncoding
+from mcp_server.core.predictor.form import Averaged, Form, Trees
 from mcp_server.core.training.adversarial import adversarial_rows
 from mcp_server.core.training.parity import TOLERANCE, Parity
 from mcp_server.errors import InvalidInput, ParityFailed

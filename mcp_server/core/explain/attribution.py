@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from mcp_server.core.explain.tree_shap import TreeShapley, path_columns
 from mcp_server.core.predictor.batch import BatchPredictor
+from mcp_server.core.predictor.encodings import owners, products
 from mcp_server.core.predictor.forest import AveragedForest, outputs_of_means
 from mcp_server.core.predictor.form import Averaged, Form, Linear, Platt, Task, Temperature, Trees
 from mcp_server.errors import ComputeFailed
@@ -60,11 +62,15 @@ class Explainer:
         self._predictor = predictor
         form = predictor.form
         self.columns, players = players_of(form)
+        multiplied = [(at, told.first, told.second) for at, told in products(form.encoder).items()]
         self._base = predictor.score(background).mean(axis=0)
-        self._members = [
-            (weight, part, _explainer(estimator, form.task, players[part], len(self.columns), background[:, part]))
-            for weight, part, estimator in form.members
-        ]
+        self._members = []
+        for weight, part, estimator in form.members:
+            # A member's products are of numbers in its own part.
+            own = [(at - part.start, one - part.start, other - part.start) for at, one, other in multiplied]
+            inside = [told for told in own if 0 <= told[0] < part.stop - part.start]
+            explainer = _explainer(estimator, form.task, players[part], len(self.columns), background[:, part], inside)
+            self._members.append((weight, part, explainer))
         self._exact = form.task == "regression" or not any(
             isinstance(estimator, Averaged) for _, _, estimator in form.members
         )
@@ -100,19 +106,42 @@ class Explainer:
 
 
 class _LinearValues:
-    """Contributions to linear outputs: the distance from the background's mean, times the coefficients."""
+    """Contributions to linear outputs: the distance from the background's mean, times the coefficients.
 
-    def __init__(self, estimator: Linear, players: IntArray, count: int, background: FloatArray) -> None:
+    A product a * b is shared between its two columns by their Shapley values, which for two are the mean of what
+    each moves when it comes first and when it comes second: with E for the background's mean, a's share is
+    ((a * E[b] - E[a * b]) + (a * b - E[a] * b)) / 2, and b's is the same with the two exchanged.
+
+    Args:
+        products: (place, first, second) of those in `background`.
+    """
+
+    def __init__(
+        self,
+        estimator: Linear,
+        players: IntArray,
+        count: int,
+        background: FloatArray,
+        products: Sequence[tuple[int, int, int]],
+    ) -> None:
         self._coefficients = np.array(estimator.coefficients)
         self._mean = background.mean(axis=0)
         self._players = players
         self._count = count
+        self._products = products
 
     def values(self, matrix: FloatArray) -> FloatArray:
-        moved = (matrix - self._mean)[:, :, None] * self._coefficients.T[None]
-        values = np.zeros((len(matrix), self._count, moved.shape[2]))
+        mean, weights = self._mean, self._coefficients.T
+        values = np.zeros((len(matrix), self._count, weights.shape[1]))
+        multiplied = {at for at, _, _ in self._products}
         for at, player in enumerate(self._players):
-            values[:, player] += moved[:, at]
+            if at not in multiplied:
+                values[:, player] += (matrix[:, at] - mean[at])[:, None] * weights[at]
+        for at, first, second in self._products:
+            for one, other in ((first, second), (second, first)):
+                coming_first = matrix[:, one] * mean[other] - mean[at]
+                coming_second = matrix[:, at] - mean[one] * matrix[:, other]
+                values[:, self._players[one]] += ((coming_first + coming_second) / 2.0)[:, None] * weights[at]
         return values
 
 
@@ -158,23 +187,28 @@ class _AveragedValues:
 
 
 def _explainer(
-    estimator: Linear | Trees | Averaged, task: Task, players: IntArray, count: int, background: FloatArray
+    estimator: Linear | Trees | Averaged,
+    task: Task,
+    players: IntArray,
+    count: int,
+    background: FloatArray,
+    products: Sequence[tuple[int, int, int]],
 ) -> _LinearValues | _AveragedValues | TreeShapley:
     if isinstance(estimator, Linear):
-        return _LinearValues(estimator, players, count, background)
+        return _LinearValues(estimator, players, count, background, products)
     if isinstance(estimator, Averaged):
         return _AveragedValues(estimator, task, players, count, background)
     return TreeShapley(estimator, players, count, background)
 
 
 def players_of(form: Form) -> tuple[tuple[str, ...], IntArray]:
-    """The columns that the encoder reads, and for each encoded one its place among them, shape (form.width,)."""
-    places: dict[str, int] = {}
-    players = []
-    for encoding in form.encoder:
-        place = places.setdefault(encoding.column, len(places))
-        players += [place] * encoding.width
-    return tuple(places), np.array(players, dtype=np.int64)
+    """The columns that the encoder reads, and for each encoded one its place among them, shape (form.width,).
+
+    A product is of two columns, and has the place -1.
+    """
+    columns = owners(form.encoder)
+    places = {column: place for place, column in enumerate(dict.fromkeys(one for one in columns if one is not None))}
+    return tuple(places), np.array([-1 if one is None else places[one] for one in columns], dtype=np.int64)
 
 
 def background_size(form: Form) -> int:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from mcp_server.core.contract import Contract
 from mcp_server.core.explain.permutation import given_inputs, used_inputs
-from mcp_server.core.predictor.form import Form, Input, Linear, NumberEncoding, OneHotEncoding, OrdinalEncoding
+from mcp_server.core.predictor.encodings import NumberEncoding, OneHotEncoding, OrdinalEncoding
+from mcp_server.core.predictor.form import Form, Input, Linear
 
 FloatArray = NDArray[np.float64]
 
@@ -129,7 +130,7 @@ def _movable(form: Form, contract: Contract, spec: Input, sample: pl.DataFrame, 
 
 
 def _known_values(form: Form, spec: Input) -> list[str]:
-    for encoding in form.encoder:
+    for encoding in form.single:
         if encoding.column == spec.name and isinstance(encoding, OneHotEncoding | OrdinalEncoding):
             return [one for one in encoding.values if spec.allowed is None or one in set(spec.allowed)]
     return list(spec.allowed or ())
@@ -139,7 +140,7 @@ def _thresholds(form: Form, name: str) -> FloatArray:
     """Where the trees branch on a column of numbers itself, sorted."""
     at, places = 0, set()
     for encoding in form.encoder:
-        if encoding.column == name and isinstance(encoding, NumberEncoding):
+        if isinstance(encoding, NumberEncoding) and encoding.column == name:
             places.add(at)
         at += encoding.width
     return np.unique(

@@ -19,6 +19,7 @@ from mcp_server.core.expressions import parse
 from mcp_server.core.metrics import draw, interval, log_losses
 from mcp_server.core.metrics.measure import MeanLoss, Measure, RootMeanSquare
 from mcp_server.core.predictor.batch import BatchPredictor, calibrated
+from mcp_server.core.predictor.encodings import owners, products
 from mcp_server.core.predictor.form import Form, Linear
 
 FloatArray = NDArray[np.float64]
@@ -89,14 +90,12 @@ def given_inputs(form: Form) -> list[str]:
 
 def used_inputs(form: Form) -> frozenset[str]:
     """The given inputs that can move an answer: a branch or a coefficient other than 0 depends on them."""
-    at = 0
-    used: set[str] = set()
-    live = _live(form)
-    for encoding in form.encoder:
-        if live[at : at + encoding.width].any():
-            used |= sources_of(form, encoding.column)
-        at += encoding.width
-    return frozenset(used)
+    columns, multiplied = owners(form.encoder), products(form.encoder)
+    asked: set[str | None] = set()
+    for place in np.flatnonzero(_live(form)).tolist():
+        factors = (multiplied[place].first, multiplied[place].second) if place in multiplied else (place,)
+        asked |= {columns[factor] for factor in factors}
+    return frozenset().union(*(sources_of(form, column) for column in asked if column is not None))
 
 
 def sources_of(form: Form, column: str) -> frozenset[str]:
@@ -135,11 +134,10 @@ def _shuffled(
     if any(column in parse(one.expression).columns for one in form.derived):
         # What is derived from it is computed anew.
         return predictor.encode(given.with_columns(given.get_column(column).gather(order.tolist()).alias(column)))
-    shuffled, at = matrix.copy(), 0
-    for encoding in form.encoder:
-        if encoding.column == column:
-            shuffled[:, at : at + encoding.width] = matrix[order, at : at + encoding.width]
-        at += encoding.width
+    shuffled = matrix.copy()
+    own = [at for at, owner in enumerate(owners(form.encoder)) if owner == column]
+    shuffled[:, own] = matrix[order][:, own]
+    predictor.encoder.multiply(shuffled)
     return shuffled
 
 

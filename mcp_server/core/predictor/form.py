@@ -4,7 +4,8 @@ A form is a JSON object (`format` is `courtside.model/1`). Its pieces:
 
 - `inputs`: the columns that the model reads, with what training saw of each; a derived one has its
   expression in `derived` and is computed from the others where a row doesn't give it.
-- `encoder`: how columns become the estimator's vector, in order.
+- `encoder`: how columns become the estimator's vector, in order: each part adds numbers of one column, or the
+  product of two numbers before it.
 - `estimator`: `linear` (one row of coefficients for each output), `trees` (tree `j` adds to output
   `j % len(base)`; a binary model has one output, the log-odds of the second class), `averaged` (trees whose leaves
   are rows of shares or values, averaged) or `blend` (a weighted sum of the outputs of several, each on its slice of
@@ -22,35 +23,39 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from mcp_server.core.contract import Derived
 from mcp_server.core.expressions import Expression, parse
 from mcp_server.core.labels import label
+from mcp_server.core.predictor.encodings import (
+    MAX_VALUES,
+    MAX_WIDTH,
+    CalendarEncoding,
+    ColumnEncoding,
+    Encoding,
+    FormPart,
+    LookupEncoding,
+    Name,
+    NumberEncoding,
+    OrdinalEncoding,
+    ProductEncoding,
+    Value,
+    fault,
+    products,
+)
 from mcp_server.errors import CorruptArtefact, DataRejected
 
 FORMAT = "courtside.model/1"
 MAX_INPUTS = 2_000
-MAX_WIDTH = 20_000
-MAX_VALUES = 1_000
-MAX_LOOKED_UP = 10_000
 MAX_CLASSES = 100
 MAX_MEMBERS = 8
 
 Task = Literal["binary", "multiclass", "regression"]
 Kind = Literal["integer", "number", "boolean", "category", "date", "datetime"]
-Name = Annotated[str, Field(min_length=1, max_length=256)]
-Value = Annotated[str, Field(max_length=500)]
-
-NUMERIC = frozenset({"integer", "number", "boolean"})
-CALENDAR = frozenset({"year", "month", "weekday"})
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Input(_Part):
+class Input(FormPart):
     """What training saw of a column: the range and quantiles are of its training rows, in the column's unit."""
 
     name: Name
@@ -65,104 +70,19 @@ class Input(_Part):
     allowed: Annotated[list[Value], Field(max_length=MAX_VALUES)] | None
 
 
-class NumberEncoding(_Part):
-    """The number itself (true is 1.0); a missing one becomes `fill`, or NaN where that is null."""
-
-    column: Name
-    as_: Literal["number"] = Field(alias="as")
-    fill: float | None
-
-    @property
-    def width(self) -> int:
-        return 1
-
-
-class OneHotEncoding(_Part):
-    """A 1.0 for each of `values`, then one for any other; a missing value is all zeros."""
-
-    column: Name
-    as_: Literal["onehot"] = Field(alias="as")
-    values: Annotated[list[Value], Field(max_length=MAX_VALUES)]
-
-    @property
-    def width(self) -> int:
-        return len(self.values) + 1
-
-
-class OrdinalEncoding(_Part):
-    """The position of the value in `values`; NaN for one that isn't there, or is missing."""
-
-    column: Name
-    as_: Literal["ordinal"] = Field(alias="as")
-    values: Annotated[list[Value], Field(max_length=MAX_VALUES)]
-
-    @property
-    def width(self) -> int:
-        return 1
-
-
-class CalendarEncoding(_Part):
-    """The year, month (1 to 12) or weekday (1 Monday to 7 Sunday) of a date."""
-
-    column: Name
-    as_: Literal["year", "month", "weekday"] = Field(alias="as")
-    fill: float | None
-
-    @property
-    def width(self) -> int:
-        return 1
-
-
-class LookupEncoding(_Part):
-    """The number that belongs to a value in a table, such as a rate; `other` for a value that isn't listed.
-
-    Where `other` or `missing` is null, it's NaN.
-    """
-
-    column: Name
-    as_: Literal["lookup"] = Field(alias="as")
-    values: Annotated[list[Value], Field(max_length=MAX_LOOKED_UP)]
-    numbers: Annotated[list[float], Field(max_length=MAX_LOOKED_UP)]
-    other: float | None
-    missing: float | None
-
-    @property
-    def width(self) -> int:
-        return 1
-
-
-class HashEncoding(_Part):
-    """The sign of a value whose hash falls on this place of `places`; 0.0 for all others and a missing one."""
-
-    column: Name
-    as_: Literal["hash"] = Field(alias="as")
-    place: Annotated[int, Field(ge=0)]
-    places: Annotated[int, Field(ge=1, le=MAX_WIDTH)]
-
-    @property
-    def width(self) -> int:
-        return 1
-
-
-Encoding = Annotated[
-    NumberEncoding | OneHotEncoding | OrdinalEncoding | CalendarEncoding | LookupEncoding | HashEncoding,
-    Field(discriminator="as_"),
-]
-
-
-class Linear(_Part):
+class Linear(FormPart):
     kind: Literal["linear"]
     coefficients: Annotated[list[list[float]], Field(min_length=1, max_length=MAX_CLASSES)]
     intercepts: Annotated[list[float], Field(min_length=1, max_length=MAX_CLASSES)]
 
 
-class Trees(_Part):
+class Trees(FormPart):
     kind: Literal["trees"]
     base: Annotated[list[float], Field(min_length=1, max_length=MAX_CLASSES)]
     trees: list[Any]  # checked node by node where they are built
 
 
-class Averaged(_Part):
+class Averaged(FormPart):
     """Trees that are asked in single precision, unless `single` is false.
 
     A leaf's `v` is the index of its row in `leaves`. The rows that the trees reach are averaged. Of two classes a row
@@ -177,7 +97,7 @@ class Averaged(_Part):
     single: bool = True
 
 
-class Member(_Part):
+class Member(FormPart):
     """One estimator of a blend, on `width` numbers of the vector from `start` on."""
 
     weight: Annotated[float, Field(gt=0.0, le=1_000.0)]
@@ -186,7 +106,7 @@ class Member(_Part):
     estimator: Annotated[Linear | Trees | Averaged, Field(discriminator="kind")]
 
 
-class Blend(_Part):
+class Blend(FormPart):
     kind: Literal["blend"]
     members: Annotated[list[Member], Field(min_length=2, max_length=MAX_MEMBERS)]
     intercepts: Annotated[list[float], Field(min_length=1, max_length=MAX_CLASSES)] | None = None
@@ -195,18 +115,18 @@ class Blend(_Part):
 Estimator = Linear | Trees | Averaged | Blend
 
 
-class Platt(_Part):
+class Platt(FormPart):
     kind: Literal["platt"]
     a: float
     b: float
 
 
-class Temperature(_Part):
+class Temperature(FormPart):
     kind: Literal["temperature"]
     t: Annotated[float, Field(gt=0.0)]
 
 
-class Isotonic(_Part):
+class Isotonic(FormPart):
     """Probabilities `y` at log-odds `x`, straight lines between them and level beyond the ends."""
 
     kind: Literal["isotonic"]
@@ -214,7 +134,7 @@ class Isotonic(_Part):
     y: Annotated[list[Annotated[float, Field(gt=0.0, lt=1.0)]], Field(min_length=1, max_length=MAX_VALUES)]
 
 
-class Unsmoothed(_Part):
+class Unsmoothed(FormPart):
     """Shares as averaged trees have them: what `floor` added to each of them is taken away again."""
 
     kind: Literal["unsmoothed"]
@@ -225,14 +145,14 @@ class Unsmoothed(_Part):
         return min(1.0, max(0.0, smoothed * (1.0 + classes * self.floor) - self.floor))
 
 
-class Uncalibrated(_Part):
+class Uncalibrated(FormPart):
     kind: Literal["none"]
 
 
 Calibration = Annotated[Platt | Isotonic | Temperature | Unsmoothed | Uncalibrated, Field(discriminator="kind")]
 
 
-class Interval(_Part):
+class Interval(FormPart):
     """`split_conformal` is of rows apart from training, `cross_conformal` of the folds that tuned the model."""
 
     kind: Literal["split_conformal", "cross_conformal"]
@@ -240,7 +160,7 @@ class Interval(_Part):
     level: Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
-class Decision(_Part):
+class Decision(FormPart):
     """The costs of saying the second class wrongly, and of missing it."""
 
     false_positive: Annotated[float, Field(gt=0.0)]
@@ -252,7 +172,7 @@ class Decision(_Part):
         return self.false_positive / (self.false_positive + self.false_negative)
 
 
-class Form(_Part):
+class Form(FormPart):
     format: Literal["courtside.model/1"]
     task: Task
     target: Name
@@ -281,6 +201,11 @@ class Form(_Part):
     def width(self) -> int:
         """The length of the estimator's vector."""
         return sum(encoding.width for encoding in self.encoder)
+
+    @property
+    def single(self) -> list[ColumnEncoding]:
+        """The encodings of single columns."""
+        return [encoding for encoding in self.encoder if not isinstance(encoding, ProductEncoding)]
 
     @property
     def threshold(self) -> float:
@@ -372,26 +297,9 @@ def _check_columns(form: Form) -> None:
         raise malformed("derived")
     if form.width > MAX_WIDTH:
         raise malformed("encoder")
-    known = kinds.keys() | {derived.name for derived in form.derived}
-    for index, encoding in enumerate(form.encoder):
-        if encoding.column not in known or not _fits(encoding.as_, kinds.get(encoding.column, "number")):
-            raise malformed(f"encoder.{index}")
-        if isinstance(encoding, OneHotEncoding | OrdinalEncoding | LookupEncoding) and len(set(encoding.values)) != len(
-            encoding.values
-        ):
-            raise malformed(f"encoder.{index}.values")
-        if isinstance(encoding, LookupEncoding) and len(encoding.numbers) != len(encoding.values):
-            raise malformed(f"encoder.{index}.numbers")
-        if isinstance(encoding, HashEncoding) and encoding.place >= encoding.places:
-            raise malformed(f"encoder.{index}.place")
-
-
-def _fits(encoding: str, kind: str) -> bool:
-    if encoding == "number":
-        return kind in NUMERIC
-    if encoding in CALENDAR:
-        return kind in ("date", "datetime")
-    return kind == "category"
+    place = fault(form.encoder, kinds | {derived.name: kinds.get(derived.name, "number") for derived in form.derived})
+    if place is not None:
+        raise malformed(f"encoder.{place}")
 
 
 def _check_estimator(form: Form) -> None:
@@ -403,6 +311,10 @@ def _check_estimator(form: Form) -> None:
         raise malformed("estimator.intercepts")
     for index, member in enumerate(estimator.members):
         place = f"estimator.members.{index}"
+        inside = range(member.start, member.start + member.width)
+        for at, product in products(form.encoder).items():
+            if at in inside and not (product.first in inside and product.second in inside):
+                raise malformed(place)
         _check_part(form, member.estimator, _slice(form.encoder, member, place), place)
 
 
@@ -419,6 +331,8 @@ def _slice(encoder: Sequence[Encoding], member: Member, place: str) -> list[Enco
 
 
 def _check_part(form: Form, estimator: Linear | Trees | Averaged, encoder: Sequence[Encoding], place: str) -> None:
+    if not isinstance(estimator, Linear) and any(isinstance(encoding, ProductEncoding) for encoding in encoder):
+        raise malformed(place)  # trees multiply by themselves, and are explained column by column
     if isinstance(estimator, Trees):
         if len(estimator.base) != form.outputs:
             raise malformed(f"{place}.base")

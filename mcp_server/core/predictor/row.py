@@ -12,18 +12,24 @@ from math import exp, isfinite, nan
 from typing import Any
 
 from mcp_server.core.predictor import flags as flagging
-from mcp_server.core.predictor.flags import Flag
-from mcp_server.core.predictor.form import (
+from mcp_server.core.predictor.encodings import (
     NUMERIC,
     CalendarEncoding,
+    ColumnEncoding,
     Encoding,
-    Form,
     HashEncoding,
-    Input,
-    Isotonic,
+    HingesEncoding,
     LookupEncoding,
     NumberEncoding,
     OneHotEncoding,
+    OrdinalEncoding,
+    ProductEncoding,
+)
+from mcp_server.core.predictor.flags import Flag
+from mcp_server.core.predictor.form import (
+    Form,
+    Input,
+    Isotonic,
     Platt,
     Temperature,
     Unsmoothed,
@@ -172,6 +178,9 @@ class Predictor:
         vector: list[float] = []
         has_missing = False
         for style, column, fill, positions, width in self._encoders:
+            if style == "product":
+                vector.append(vector[positions["first"]] * vector[positions["second"]])
+                continue
             value = values[column]
             if style == "number":
                 number = fill if value is None else float(value)
@@ -180,6 +189,11 @@ class Predictor:
                 if value is not None:
                     block[positions.get(value, width - 1)] = 1.0
                 vector += block
+                continue
+            elif style == "hinges":
+                held = fill if value is None else min(max(float(value), positions["low"]), positions["high"])
+                vector.append((held - fill) / positions["scale"])
+                vector += [max(0.0, held - knot) / positions["scale"] for knot in positions["knots"]]
                 continue
             elif style == "ordinal":
                 number = positions.get(value, nan)
@@ -262,13 +276,13 @@ def softmax(values: list[float]) -> list[float]:
 
 def _describe(form: Form, spec: Input) -> _Column:
     numeric = spec.kind in NUMERIC
-    encodings = [encoding for encoding in form.encoder if encoding.column == spec.name]
+    encodings = [encoding for encoding in form.single if encoding.column == spec.name]
     known: frozenset[str] | None = None
     if spec.kind == "category":
         listed = [
             encoding.values
             for encoding in encodings
-            if not isinstance(encoding, NumberEncoding | CalendarEncoding | HashEncoding)
+            if isinstance(encoding, OneHotEncoding | OrdinalEncoding | LookupEncoding)
         ]
         known = frozenset(spec.allowed) if spec.allowed is not None else frozenset(listed[0]) if listed else None
     return _Column(
@@ -282,7 +296,7 @@ def _describe(form: Form, spec: Input) -> _Column:
     )
 
 
-def _treatment(encodings: list[Encoding]) -> str:
+def _treatment(encodings: list[ColumnEncoding]) -> str:
     if not encodings:
         return "what is derived from it is missing too"
     told: dict[str, None] = {}
@@ -291,6 +305,8 @@ def _treatment(encodings: list[Encoding]) -> str:
             told["the model counts it as none of the values it knows"] = None
         elif isinstance(encoding, LookupEncoding | HashEncoding):
             told["the model takes what its preparation made of a missing value"] = None
+        elif isinstance(encoding, HingesEncoding):
+            told[f"the model takes {encoding.center:.6g} for it"] = None
         elif not isinstance(encoding, NumberEncoding | CalendarEncoding) or encoding.fill is None:
             told["the trees take the branch for missing values"] = None
         elif encoding.as_ == encodings[0].as_:  # of a date's parts the first stands for all
@@ -307,6 +323,11 @@ def _encoder(encoding: Encoding) -> tuple[str, str, float, dict[str | None, Any]
         return "lookup", encoding.column, nan if encoding.missing is None else encoding.missing, numbers, 1
     if isinstance(encoding, HashEncoding):
         return "hash", encoding.column, 0.0, {"place": encoding.place, "places": encoding.places}, 1
+    if isinstance(encoding, HingesEncoding):
+        told: dict[str | None, Any] = {name: getattr(encoding, name) for name in ("low", "high", "scale", "knots")}
+        return "hinges", encoding.column, encoding.center, told, encoding.width
+    if isinstance(encoding, ProductEncoding):
+        return "product", "", nan, {"first": encoding.first, "second": encoding.second}, 1
     if isinstance(encoding, OneHotEncoding):
         return "onehot", encoding.column, nan, {value: at for at, value in enumerate(encoding.values)}, encoding.width
     return "ordinal", encoding.column, nan, {value: float(at) for at, value in enumerate(encoding.values)}, 1

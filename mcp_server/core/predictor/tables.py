@@ -11,18 +11,22 @@ from numpy.typing import NDArray
 from mcp_server.core.contract import Derived
 from mcp_server.core.expressions.polars_backend import compute
 from mcp_server.core.labels import label
-from mcp_server.core.predictor.flags import UNIT_FACTORS, FlagKind
-from mcp_server.core.predictor.form import (
+from mcp_server.core.predictor.encodings import (
     NUMERIC,
     CalendarEncoding,
+    ColumnEncoding,
     Encoding,
     HashEncoding,
-    Input,
+    HingesEncoding,
     LookupEncoding,
     NumberEncoding,
     OneHotEncoding,
-    derivations,
+    OrdinalEncoding,
+    ProductEncoding,
+    products,
 )
+from mcp_server.core.predictor.flags import UNIT_FACTORS, FlagKind
+from mcp_server.core.predictor.form import Input, derivations
 from mcp_server.core.predictor.hashing import hashed
 from mcp_server.errors import InvalidInput
 
@@ -44,6 +48,7 @@ class TableEncoder:
         self._computed = {name for name, _ in self._derived}
         self._inputs = list(inputs)
         self._encoder = list(encoder)
+        self._products = [(at, told.first, told.second) for at, told in products(encoder).items()]
         self.width = sum(encoding.width for encoding in encoder)
 
     def columns(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -77,9 +82,18 @@ class TableEncoder:
         matrix = np.empty((columns.height, self.width))
         at = 0
         for encoding in self._encoder:
-            matrix[:, at : at + encoding.width] = _encoded(columns.get_column(encoding.column), encoding)
+            if not isinstance(encoding, ProductEncoding):
+                matrix[:, at : at + encoding.width] = _encoded(columns.get_column(encoding.column), encoding)
             at += encoding.width
+        self.multiply(matrix)
         return matrix
+
+    def multiply(self, matrix: FloatArray) -> None:
+        """Put the products into a matrix that has everything else, shape (n, width)."""
+        # What overflows is infinite, as it is row by row.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for at, first, second in self._products:
+                matrix[:, at] = matrix[:, first] * matrix[:, second]
 
     def flags(self, columns: pl.DataFrame) -> dict[tuple[str, FlagKind], BoolArray]:
         """(column, kind) to the rows so flagged, shape (n,), of what `columns` gave; only pairs with such a row."""
@@ -104,7 +118,7 @@ class TableEncoder:
 
     def _listed(self, column: str) -> list[str] | None:
         for encoding in self._encoder:
-            if encoding.column == column and not isinstance(encoding, NumberEncoding | CalendarEncoding | HashEncoding):
+            if isinstance(encoding, OneHotEncoding | OrdinalEncoding | LookupEncoding) and encoding.column == column:
                 return encoding.values
         return None
 
@@ -151,12 +165,17 @@ def _computed(series: pl.Series) -> pl.Series:
     return pl.Series(series.name, [None], dtype=pl.Float64).new_from_index(0, len(series))
 
 
-def _encoded(series: pl.Series, encoding: Encoding) -> FloatArray:
+def _encoded(series: pl.Series, encoding: ColumnEncoding) -> FloatArray:
     if isinstance(encoding, CalendarEncoding):
         series = {"year": series.dt.year, "month": series.dt.month, "weekday": series.dt.weekday}[encoding.as_]()
     if isinstance(encoding, NumberEncoding | CalendarEncoding):
         fill = np.nan if encoding.fill is None else encoding.fill
         return series.cast(pl.Float64).fill_null(fill).to_numpy().reshape(-1, 1)
+    if isinstance(encoding, HingesEncoding):
+        numbers = series.cast(pl.Float64).fill_null(encoding.center).to_numpy()
+        held = np.minimum(np.maximum(numbers, encoding.low), encoding.high)
+        beyond = [np.maximum(0.0, held - knot) for knot in encoding.knots]
+        return np.column_stack([held - encoding.center, *beyond]) / encoding.scale
     if isinstance(encoding, HashEncoding):
         values = series.drop_nulls().unique().to_list()
         places = _positions(series, values)

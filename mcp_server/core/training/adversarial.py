@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from mcp_server.core.predictor.form import NUMERIC, Averaged, Blend, Form, Input, Linear, Trees
+from mcp_server.core.predictor.encodings import NUMERIC
+from mcp_server.core.predictor.form import Averaged, Blend, Form, Input, Linear, Trees
 
 FloatArray = NDArray[np.float64]
 

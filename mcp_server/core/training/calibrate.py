@@ -19,7 +19,8 @@ from sklearn.isotonic import IsotonicRegression
 
 from mcp_server.core.metrics import Task, log_losses
 from mcp_server.core.predictor.batch import BatchPredictor, calibrated, compile_batch, expit
-from mcp_server.core.predictor.form import MAX_VALUES, Calibration
+from mcp_server.core.predictor.encodings import MAX_VALUES
+from mcp_server.core.predictor.form import Calibration
 from mcp_server.core.training.split import MIN_CALIBRATION
 
 FloatArray = NDArray[np.float64]

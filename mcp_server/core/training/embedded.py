@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from mcp_server.core.contract import Contract
 from mcp_server.core.contract.lineage import MARK
 from mcp_server.core.expressions import parse
-from mcp_server.core.predictor.form import MAX_LOOKED_UP, Form, HashEncoding, LookupEncoding, NumberEncoding, read_form
+from mcp_server.core.predictor.encodings import (
+    MAX_LOOKED_UP,
+    HashEncoding,
+    LookupEncoding,
+    NumberEncoding,
+    ProductEncoding,
+)
+from mcp_server.core.predictor.form import Form, read_form
 from mcp_server.core.predictor.tables import TableEncoder
 from mcp_server.core.training.prepare import described_input
 
@@ -60,7 +67,7 @@ def carry_embeddings(
             needed.append(name)
     if not lookups:
         return dict(form), needed
-    encoder = [lookups.get(part.column, part) for part in typed.encoder]
+    encoder = [part if isinstance(part, ProductEncoding) else lookups.get(part.column, part) for part in typed.encoder]
     inputs = [part for part in typed.inputs if part.name not in lookups]
     there = {part.name for part in inputs}
     for source in dict.fromkeys(part.column for part in lookups.values()):
@@ -95,7 +102,7 @@ def _embedded(
     derived = {name for part in form.derived for name in (part.name, *parse(part.expression).columns)}
     for part in form.inputs:
         made_of = contract.ingredients.get(part.name, frozenset())
-        plain = all(isinstance(one, NumberEncoding) for one in form.encoder if one.column == part.name)
+        plain = all(isinstance(one, NumberEncoding) for one in form.single if one.column == part.name)
         embedding = next((one for one in embeddings if part.name in one["columns"]), None)
         if len(made_of) == 1 and embedding is not None:
             yield part.name, next(iter(made_of)), embedding if plain and part.name not in derived else None

@@ -1,4 +1,4 @@
-"""The estimators: a linear baseline, boosted trees and extremely randomised trees.
+"""The estimators: a linear baseline, alone or on splines, boosted trees and extremely randomised trees.
 
 Source: Friedman (2001), Annals of Statistics 29(5), for boosting; Ke et al. (2017), NeurIPS, for its histograms;
 Geurts, Ernst & Wehenkel (2006), Machine Learning 63(1), for extra trees.
@@ -34,12 +34,12 @@ from mcp_server.errors import TrainingRefused
 
 FloatArray = NDArray[np.float64]
 
-Algorithm = Literal["linear", "boosting", "lightgbm", "extra_trees"]
+Algorithm = Literal["linear", "splines", "boosting", "lightgbm", "extra_trees"]
 
 MAX_NODES = 300_000
 """Of all trees of a model together: a serving form of about 15 MB."""
 
-BESIDES = ("balance", "categories")
+BESIDES = ("balance", "categories", "products")
 """Of an algorithm's parameters, what isn't the estimator's own: how rows and columns reach it."""
 
 _LARGEST = 1e100  # squares of larger numbers, which the scaler takes, leave the range of a double
@@ -84,8 +84,9 @@ def fit(
     weights = None
     if balanced is not None:
         matrix, target, weights = matrix[balanced.rows], target[balanced.rows], balanced.weights
-    if algorithm == "linear":
+    if algorithm in ("linear", "splines"):
         fitted = fit_linear(matrix, target, task=task, weights=weights, **own)
+        fitted = replace(fitted, parameters={**fitted.parameters, "algorithm": algorithm})
     elif algorithm == "extra_trees":
         told = ExtraTreesParameters(**own)
         fitted = fit_extra_trees(matrix, target, task=task, parameters=told, weights=weights, rng=rng)
@@ -118,7 +119,7 @@ def fit_linear(
     """Logistic regression, or ridge regression for numbers, on standardised columns.
 
     Args:
-        matrix: shape (n, width), finite, of a `linear` preparation.
+        matrix: shape (n, width), finite, of a `linear`, `splines` or `crossed` preparation.
         target: shape (n,), class indexes, each at least once, or numbers.
         penalty: of the squared coefficients of the standardised columns, at least 0.
         weights: of the rows, shape (n,).

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mcp_server.core.predictor import FORMAT, read_form
 from mcp_server.core.training.estimators import Fitted
 from mcp_server.core.training.prepare import Preparation, Style, style_of
+from mcp_server.core.training.splines import shifted
 from mcp_server.core.training.target import Target
 from mcp_server.errors import TrainingRefused
 
@@ -61,8 +62,9 @@ def blend_form(
     encoder: list[Any] = []
     for style, preparation in preparations.items():
         width = preparation.table_encoder().width
-        slices[style] = (sum(start_width[1] for start_width in slices.values()), width)
-        encoder += preparation.to_dict()["encoder"]
+        start = sum(start_width[1] for start_width in slices.values())
+        slices[style] = (start, width)
+        encoder += [part.model_dump(by_alias=True) for part in shifted(preparation.encoder, start)]
     parts = []
     for weight, fitted in members:
         start, width = slices[_style(fitted)]
@@ -79,7 +81,7 @@ def blend_form(
 
 def estimator_part(fitted: Fitted) -> dict[str, Any]:
     """The `estimator` of a serving form. Raises TrainingRefused where a coefficient isn't finite."""
-    read_out = {"linear": _linear, "boosting": _trees, "lightgbm": _trees, "extra_trees": _averaged}
+    read_out = {"linear": _linear, "splines": _linear, "boosting": _trees, "lightgbm": _trees, "extra_trees": _averaged}
     return read_out[fitted.parameters["algorithm"]](fitted.estimator)
 
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from mcp_server.core.contract import Contract
 from mcp_server.core.training.calibrate import LEVEL, calibrate
-from mcp_server.core.training.estimators import Algorithm, Fitted, fit, fit_boosting, fit_extra_trees, fit_linear
+from mcp_server.core.training.estimators import Algorithm, Fitted, fit, fit_boosting, fit_extra_trees
 from mcp_server.core.training.forming import blend_form, to_form
 from mcp_server.core.training.parameters import BoostingParameters, ExtraTreesParameters
 from mcp_server.core.training.prepare import STYLES, Preparation, Style, prepare, style_of
@@ -69,16 +69,16 @@ def learn(
     encoder = preparation.table_encoder()
     matrix = encoder.encode(encoder.columns(frame))
     values = target_values(frame, contract, target)
-    if algorithm == "linear":
-        fitted = fit_linear(matrix[train], values[train], task=target.task)
+    if algorithm in ("linear", "splines"):
+        fitted = fit(algorithm, matrix[train], values[train], task=target.task, parameters={}, rng=rng)
     elif algorithm == "extra_trees":
         told = parameters if isinstance(parameters, ExtraTreesParameters) else None
         fitted = fit_extra_trees(matrix[train], values[train], task=target.task, parameters=told, rng=rng)
     else:
-        fit, validation = split.fit, split.validation
+        learned, validation = split.fit, split.validation
         fitted = fit_boosting(
-            matrix[fit],
-            values[fit],
+            matrix[learned],
+            values[learned],
             task=target.task,
             validation=(matrix[validation], values[validation]) if len(validation) else None,
             parameters=parameters if isinstance(parameters, BoostingParameters) else None,

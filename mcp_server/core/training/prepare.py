@@ -13,24 +13,34 @@ from numpy.typing import NDArray
 from mcp_server.core.contract import Contract, Derived
 from mcp_server.core.expressions import parse
 from mcp_server.core.labels import label
-from mcp_server.core.predictor.form import (
+from mcp_server.core.predictor.encodings import (
     NUMERIC,
     CalendarEncoding,
+    ColumnEncoding,
     Encoding,
-    Input,
     NumberEncoding,
     OneHotEncoding,
     OrdinalEncoding,
 )
+from mcp_server.core.predictor.form import Input
 from mcp_server.core.predictor.tables import TableEncoder
+from mcp_server.core.training.splines import hinges, knots_each, products
 from mcp_server.errors import LeakFound, TrainingRefused
 
-Style = Literal["linear", "trees", "ranked"]
+Style = Literal["linear", "trees", "ranked", "splines", "crossed"]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-STYLES: dict[str, Style] = {"linear": "linear", "boosting": "trees", "lightgbm": "trees", "extra_trees": "trees"}
+STYLES: dict[str, Style] = {
+    "linear": "linear",
+    "splines": "splines",
+    "boosting": "trees",
+    "lightgbm": "trees",
+    "extra_trees": "trees",
+}
 """Algorithm to the style of encoding that it learns from, unless its parameters say otherwise."""
+
+_TREES = frozenset({"trees", "ranked"})
 
 CATEGORIES = ("named", "ranked")
 """What the parameter `categories` of trees may say."""
@@ -83,7 +93,9 @@ class Preparation:
 
 def style_of(algorithm: str, parameters: Mapping[str, Any]) -> Style:
     """The style of encoding that an algorithm with these parameters learns from."""
-    return "ranked" if parameters.get("categories") == "ranked" else STYLES[algorithm]
+    if parameters.get("categories") == "ranked":
+        return "ranked"
+    return "crossed" if parameters.get("products") == "pairs" else STYLES[algorithm]
 
 
 def default_features(contract: Contract) -> tuple[str, ...]:
@@ -112,7 +124,8 @@ def prepare(
         rows: indexes of the rows that are learned from: nothing else is looked at.
         style: `linear` (medians for missing values, a column for each of the 50 most frequent categories) or `trees`
             (missing values stay missing, categories become their position by name) or `ranked` (as trees, but by the
-            mean outcome, so that one split parts those with high rates from those with low ones).
+            mean outcome, so that one split parts those with high rates from those with low ones) or `splines` (as
+            linear, with hinges of the numbers) or `crossed` (as splines, with products of pairs of columns).
         outcomes: shape (n,): numbers, or 0.0 and 1.0; `ranked` needs them, of `rows`.
         allow_leaks: whether a column that is known only after the event may be a feature.
     Raises:
@@ -130,8 +143,9 @@ def prepare(
     columns = TableEncoder(derived, plain, []).columns(learned)
 
     inputs: list[Input] = []
-    encoder: list[Encoding] = []
+    encoder: list[ColumnEncoding] = []
     notes: list[str] = []
+    knots = knots_each(sum(_kind(contract, name) in NUMERIC for name in chosen))
     for name in [*raw, *(part.name for part in derived)]:
         column = contract.column(name)
         series = columns.get_column(name)
@@ -142,7 +156,9 @@ def prepare(
         if series.null_count() == len(series):
             notes.append(f"{label(name)} has no value in the rows to learn from and is left out.")
             continue
-        encoder += _encodings(spec, series, style, outcomes, notes)
+        # What was made of another column is told by that one when the model predicts: a plain number can be.
+        bent = style in ("splines", "crossed") and spec.kind in NUMERIC and name not in contract.ingredients
+        encoder += [hinges(spec, series, knots)] if bent else _encodings(spec, series, style, outcomes, notes)
     if not encoder:
         raise TrainingRefused(
             "There is no feature to learn from.",
@@ -150,7 +166,8 @@ def prepare(
         )
     position = {name: at for at, name in enumerate(chosen)}
     encoder.sort(key=lambda encoding: position[encoding.column])
-    return Preparation(tuple(derived), tuple(inputs), tuple(encoder), tuple(notes))
+    crossed = products(encoder) if style == "crossed" else []
+    return Preparation(tuple(derived), tuple(inputs), (*encoder, *crossed), tuple(notes))
 
 
 def _check_feature(contract: Contract, name: str, *, allow_leaks: bool) -> None:
@@ -226,29 +243,30 @@ def described_input(name: str, kind: str, unit: str | None, series: pl.Series) -
 
 def _encodings(
     spec: Input, series: pl.Series, style: Style, outcomes: FloatArray | None, notes: list[str]
-) -> list[Encoding]:
+) -> list[ColumnEncoding]:
+    summed = style not in _TREES
     if spec.kind in NUMERIC:
-        return [_encoding(spec.name, "number", fill=spec.median if style == "linear" else None)]
+        return [_encoding(spec.name, "number", fill=spec.median if summed else None)]
     if spec.kind == "category":
-        limit = ONEHOT_VALUES if style == "linear" else ORDINAL_VALUES
+        limit = ONEHOT_VALUES if summed else ORDINAL_VALUES
         kept, total = _most_frequent(series, limit)
         if len(kept) < total:
             notes.append(f"{label(spec.name)} has {total} values; the {len(kept)} most frequent count apart.")
         if outcomes is not None:
             kept = _by_outcome(series, outcomes, kept)
-        return [_encoding(spec.name, "onehot" if style == "linear" else "ordinal", values=kept)]
-    found: list[Encoding] = []
+        return [_encoding(spec.name, "onehot" if summed else "ordinal", values=kept)]
+    found: list[ColumnEncoding] = []
     for part, numbers in (
         ("year", series.dt.year()),
         ("month", series.dt.month()),
         ("weekday", series.dt.weekday()),
     ):
         middle = float(np.median(numbers.drop_nulls().to_numpy()))
-        found.append(_encoding(spec.name, part, fill=middle if style == "linear" else None))
+        found.append(_encoding(spec.name, part, fill=middle if summed else None))
     return found
 
 
-def _encoding(column: str, style: str, **rest: object) -> Encoding:
+def _encoding(column: str, style: str, **rest: object) -> ColumnEncoding:
     parts: dict[str, type[NumberEncoding] | type[OneHotEncoding] | type[OrdinalEncoding]] = {
         "number": NumberEncoding,
         "onehot": OneHotEncoding,

@@ -208,7 +208,7 @@ def _candidates(histories: Mapping[Algorithm, Sequence[Mapping[str, Any]]]) -> l
 
 def _told(algorithm: Algorithm, trial: Mapping[str, Any]) -> dict[str, Any]:
     own, besides = apart(trial["parameters"])
-    if algorithm == "linear":
+    if algorithm in ("linear", "splines"):
         return own | besides
     if algorithm == "extra_trees":
         return asdict(ExtraTreesParameters(**own)) | besides

@@ -23,6 +23,7 @@ from mcp_server.core.tuning.trials import FoldedTable, run_trial
 # Trials before the sampler goes by what they found.
 _DRAWN = {
     "linear": 4,
+    "splines": 4,
     "extra_trees": 6,
     "boosting": 8,
     "lightgbm": 8,

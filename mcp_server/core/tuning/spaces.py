@@ -11,6 +11,7 @@ from mcp_server.core.training.balance import BALANCES
 from mcp_server.core.training.estimators import MAX_NODES, Algorithm
 from mcp_server.core.training.parameters import BoostingParameters, ExtraTreesParameters
 from mcp_server.core.training.prepare import CATEGORIES
+from mcp_server.core.training.splines import PRODUCTS
 
 _MOST_ITERATIONS = 600
 _MOST_TREES = 3_000  # of all classes together
@@ -29,7 +30,7 @@ def space(
     ranges = _own_space(algorithm, max(30, min(200, rows // 10)))
     if imbalanced:
         ranges["balance"] = CategoricalDistribution(BALANCES)
-    if rankable and algorithm != "linear":
+    if rankable and algorithm not in ("linear", "splines"):
         ranges["categories"] = CategoricalDistribution(CATEGORIES)
     return ranges
 
@@ -37,6 +38,8 @@ def space(
 def _own_space(algorithm: Algorithm, largest: int) -> dict[str, BaseDistribution]:
     if algorithm == "linear":
         return {"penalty": FloatDistribution(1e-3, 1e3, log=True)}
+    if algorithm == "splines":
+        return {"penalty": FloatDistribution(0.1, 3e3, log=True), "products": CategoricalDistribution(PRODUCTS)}
     if algorithm == "extra_trees":
         return {
             "minimum_leaf": IntDistribution(1, largest, log=True),
@@ -62,11 +65,13 @@ def first_trials(algorithm: Algorithm, ranges: Mapping[str, BaseDistribution]) -
 
     That is boosting of the smallest trees, which add columns up rather than combine them, and of small ones that are
     held short; extra trees that look at more features, with more rows in a leaf; a linear model held shorter;
-    categories by the outcome.
+    splines with products, held shorter still; categories by the outcome.
     """
     other: dict[str, Any]
     if algorithm == "linear":
         other = {"penalty": 30.0}
+    elif algorithm == "splines":
+        other = {"penalty": 100.0, "products": PRODUCTS[-1]}
     elif algorithm == "extra_trees":
         other = {"minimum_leaf": 5, "max_features": 0.8}
     else:
@@ -82,6 +87,8 @@ def first_trials(algorithm: Algorithm, ranges: Mapping[str, BaseDistribution]) -
 def _own_defaults(algorithm: Algorithm) -> dict[str, Any]:
     if algorithm == "linear":
         return {"penalty": 1.0}
+    if algorithm == "splines":
+        return {"penalty": 10.0, "products": PRODUCTS[0]}
     if algorithm == "extra_trees":
         extra = ExtraTreesParameters()
         return {"minimum_leaf": extra.minimum_leaf, "max_features": extra.max_features}

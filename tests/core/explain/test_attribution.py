@@ -8,11 +8,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.explain.brute_force import shapley
-from core.predictor.forms import a_form, a_linear_form, a_mixed_form, an_input, grown, leaf, number, stump
+from core.predictor.forms import (
+    a_form,
+    a_linear_form,
+    a_mixed_form,
+    a_spline_blend_form,
+    a_spline_form,
+    an_input,
+    grown,
+    leaf,
+    number,
+    product,
+    stump,
+)
 from mcp_server.core.explain import Explainer, background_size, calibration_effect
 from mcp_server.core.explain import attribution as attributing
 from mcp_server.core.explain.attribution import players_of
-from mcp_server.core.predictor.batch import compile_batch
+from mcp_server.core.predictor.batch import BatchPredictor, compile_batch
 from mcp_server.core.predictor.forest import AveragedForest
 from mcp_server.errors import ComputeFailed
 
@@ -73,6 +85,49 @@ def test_two_columns_that_act_only_together_share_alike():
     )
     found = Explainer(compile_batch(form), np.array([[0.0, 0.0]])).explain(np.array([[1.0, 1.0]]))
     assert found.values[0, :, 0].tolist() == [3.0, 3.0]
+
+
+def without_products(predictor: BatchPredictor) -> np.ndarray:
+    """The places of the vector that aren't products."""
+    return np.flatnonzero(players_of(predictor.form)[1] >= 0)
+
+
+@pytest.mark.parametrize("made", [a_spline_form, a_spline_blend_form], ids=["alone", "in a blend"])
+@pytest.mark.parametrize("task", TASKS)
+def test_products_are_shared_by_the_shapley_values_of_all_sets_of_columns(task, made):
+    """What is mixed of a row and the background are columns; products follow from them."""
+    rng = np.random.default_rng(7)
+    predictor = compile_batch(made(rng, task=task))
+    own = without_products(predictor)
+    matrix = vectors(rng, 9, predictor.form.width, missing=0.0) / 20
+    predictor.encoder.multiply(matrix)
+
+    def score(mixed: np.ndarray) -> np.ndarray:
+        full = np.zeros((len(mixed), predictor.form.width))
+        full[:, own] = mixed
+        predictor.encoder.multiply(full)
+        return predictor.score(full)
+
+    found = Explainer(predictor, matrix[3:]).explain(matrix[:3])
+    assert found.largest_error < 1e-12
+    columns, players = players_of(predictor.form)
+    assert found.columns == columns
+    for at, row in enumerate(matrix[:3]):
+        wanted = shapley(score, row[own], matrix[3:][:, own], players[own])
+        np.testing.assert_allclose(found.values[at], wanted, atol=1e-10)
+
+
+def test_a_product_by_hand_is_shared_between_its_columns():
+    """x * y = 6 against 0 * 0 and 2 * 4 = 8, means 1, 2 and 4: x moves it by 2 first and 4 second, y by -2 and 0."""
+    form = a_linear_form(
+        inputs=[an_input("x"), an_input("y")],
+        encoder=[number("x", 0.0), number("y", 0.0), product(0, 1)],
+        estimator={"kind": "linear", "coefficients": [[0.0, 0.0, 1.0]], "intercepts": [0.0]},
+    )
+    predictor = compile_batch(form)
+    found = Explainer(predictor, np.array([[0.0, 0.0, 0.0], [2.0, 4.0, 8.0]])).explain(np.array([[3.0, 2.0, 6.0]]))
+    assert found.base.tolist() == [4.0]
+    assert found.values[0, :, 0].tolist() == [3.0, -1.0]
 
 
 def test_a_linear_contribution_is_the_coefficient_times_the_distance_from_the_mean():

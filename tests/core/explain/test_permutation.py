@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from core.predictor.forms import a_form, a_linear_form, an_input, number
+from core.predictor.forms import a_form, a_linear_form, an_input, number, product
 from mcp_server.core.explain import permutation_importance
 from mcp_server.core.explain.permutation import used_inputs
 from mcp_server.core.predictor.batch import compile_batch
@@ -76,6 +76,24 @@ def test_what_is_derived_from_a_column_is_shuffled_with_it():
     found = permutation_importance(predictor, frame, home - away, columns=["home", "away"], rng=rng)
     assert [one.column for one in found] == ["home", "away"]
     assert found[1].low > 1.0
+
+
+def test_a_column_of_a_product_is_shuffled_and_the_product_follows():
+    """y = x * z: of a shuffled x the squared error is twice its variance times the mean square of z."""
+    form = a_linear_form(
+        inputs=[an_input(name, low=-10.0, high=10.0) for name in "xzu"],
+        encoder=[*(number(name, 0.0) for name in "xzu"), product(0, 1)],
+        estimator={"kind": "linear", "coefficients": [[0.0, 0.0, 0.0, 1.0]], "intercepts": [0.0]},
+    )
+    predictor = compile_batch(form)
+    assert used_inputs(predictor.form) == {"x", "z"}
+    rng = np.random.default_rng(4)
+    frame = pl.DataFrame({name: rng.normal(size=4_000) for name in "xzu"})
+    target = (frame["x"] * frame["z"]).to_numpy() + rng.normal(size=4_000)
+    found = permutation_importance(predictor, frame, target, columns=["x", "z", "u"], rng=rng)
+    for one in found[:2]:
+        assert one.low < np.sqrt(3.0) - 1.0 < one.high
+    assert (found[2].column, found[2].increase) == ("u", 0.0)
 
 
 def test_classes_are_judged_by_log_loss():

@@ -30,6 +30,18 @@ def number(column: str, fill: float | None = None) -> dict[str, Any]:
     return {"column": column, "as": "number", "fill": fill}
 
 
+def hinges(
+    column: str, low: float, high: float, *knots: float, center: float | None = None, scale: float = 10.0
+) -> dict[str, Any]:
+    middle = (low + high) / 2 if center is None else center
+    told = {"low": low, "high": high, "center": middle, "scale": scale, "knots": list(knots)}
+    return {"column": column, "as": "hinges", **told}
+
+
+def product(first: int, second: int) -> dict[str, Any]:
+    return {"as": "product", "first": first, "second": second}
+
+
 def leaf(value: float) -> list[dict[str, Any]]:
     return [{"v": value}]
 
@@ -110,6 +122,41 @@ def a_blend_form(rng: np.random.Generator, *, task: str = "binary") -> dict[str,
     ]
     return trees | {
         "encoder": linear["encoder"] + trees["encoder"],
+        "estimator": {"kind": "blend", "members": members},
+    }
+
+
+def a_spline_form(rng: np.random.Generator, *, task: str = "binary", before: int = 0) -> dict[str, Any]:
+    """A linear estimator on fourteen numbers: hinges, a category, and products, as after `before` other numbers."""
+    form = a_mixed_form(rng, task=task, linear=True)
+    form["encoder"] = [
+        hinges("home", -40.0, 45.0, -10.0, 12.5),
+        hinges("away", -30.0, 30.0, 0.0, center=2.0),
+        {"column": "team", "as": "onehot", "values": ["BOS", "CHI", "LAL"]},
+        hinges("gap", -80.0, 80.0, scale=160.0),
+        product(before, before + 5),
+        product(before + 2, before + 7),
+        product(before + 3, before + 9),
+        product(before + 4, before + 4),
+    ]
+    outputs = 3 if task == "multiclass" else 1
+    form["estimator"] = {
+        "kind": "linear",
+        "coefficients": (rng.normal(size=(outputs, 14)) / 5).tolist(),
+        "intercepts": rng.normal(size=outputs).tolist(),
+    }
+    return form
+
+
+def a_spline_blend_form(rng: np.random.Generator, *, task: str = "binary") -> dict[str, Any]:
+    """Trees on the first eight numbers, splines on the fourteen after."""
+    trees, splines = a_mixed_form(rng, task=task), a_spline_form(rng, task=task, before=8)
+    members = [
+        {"weight": 0.3, "start": 0, "width": 8, "estimator": trees["estimator"]},
+        {"weight": 0.7, "start": 8, "width": 14, "estimator": splines["estimator"]},
+    ]
+    return trees | {
+        "encoder": trees["encoder"] + splines["encoder"],
         "estimator": {"kind": "blend", "members": members},
     }
 

@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.predictor.forms import a_blend_form, a_form, a_linear_form, a_mixed_form, an_input, averaged, grown, number
+from core.predictor.forms import (
+    a_blend_form,
+    a_form,
+    a_linear_form,
+    a_mixed_form,
+    a_spline_blend_form,
+    a_spline_form,
+    an_input,
+    averaged,
+    grown,
+    number,
+)
 from mcp_server.core.predictor import compile_form
 from mcp_server.core.predictor.batch import compile_batch
 from mcp_server.errors import InvalidInput
@@ -34,13 +45,14 @@ ROWS = st.fixed_dictionaries(
 
 def a_form_of(kind: str, task: str, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
-    if kind == "blend":
-        return a_blend_form(rng, task=task)
+    made = {"blend": a_blend_form, "splines": a_spline_form, "blend with splines": a_spline_blend_form}
+    if kind in made:
+        return made[kind](rng, task=task)
     form = a_mixed_form(rng, task=task, linear=kind == "linear")
     return form | ({"estimator": averaged(rng, 8, task)} if kind == "averaged" else {})
 
 
-@pytest.mark.parametrize("kind", ["trees", "linear", "averaged", "blend"])
+@pytest.mark.parametrize("kind", ["trees", "linear", "averaged", "blend", "splines", "blend with splines"])
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 @settings(max_examples=40, deadline=None)
 @given(rows=st.lists(ROWS, min_size=1, max_size=20), seed=st.integers(0, 2**32))

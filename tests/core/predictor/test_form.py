@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.predictor.forms import a_form, a_linear_form, a_mixed_form, an_input, leaf, number, stump
+from core.predictor.forms import (
+    a_form,
+    a_linear_form,
+    a_mixed_form,
+    a_spline_blend_form,
+    an_input,
+    hinges,
+    leaf,
+    number,
+    product,
+    stump,
+)
 from mcp_server.core.predictor import compile_form
 from mcp_server.errors import CorruptArtefact
 
@@ -58,6 +69,29 @@ def a_hash(place: int, places: int) -> dict[str, Any]:
     return {"column": "team", "as": "hash", "place": place, "places": places}
 
 
+def with_hinges(**changes: Any) -> dict[str, Any]:
+    """Of `height` with one knot, and a product of its two numbers."""
+    encoder = [hinges("height", 0.0, 100.0, 40.0) | changes, product(0, 1)]
+    return a_linear_form(encoder=encoder, estimator=ZERO | {"coefficients": [[1.0, 2.0, 3.0]]})
+
+
+def with_products(*pairs: tuple[Any, Any], before: bool = False) -> dict[str, Any]:
+    encoder = [hinges("height", 0.0, 100.0, 40.0), *(product(*pair) for pair in pairs)]
+    encoder = encoder[::-1] if before else encoder
+    return a_linear_form(encoder=encoder, estimator=ZERO | {"coefficients": [[1.0] * (2 + len(pairs))]})
+
+
+def with_a_member_on_the_products(start: int) -> dict[str, Any]:
+    """Two members: of two numbers, and of their product with what is before it from `start` on."""
+    form = a_linear_form(encoder=[number("height", 1.0), number("height", 2.0), product(0, 1)])
+    linear = {"kind": "linear", "intercepts": [0.0]}
+    members = [
+        {"weight": 1.0, "start": at, "width": width, "estimator": linear | {"coefficients": [[1.0] * width]}}
+        for at, width in ((0, 2), (start, 3 - start))
+    ]
+    return form | {"estimator": {"kind": "blend", "members": members}}
+
+
 def with_derived(**expressions: str) -> dict[str, Any]:
     return a_form(derived=[{"name": name, "expression": text} for name, text in expressions.items()])
 
@@ -85,8 +119,11 @@ def with_blend(**changes: Any) -> dict[str, Any]:
     return a_form(estimator={"kind": "blend", "members": [A_MEMBER, A_MEMBER | changes]})
 
 
-def test_a_blend_and_averaged_leaves_are_sound_before_they_are_spoilt() -> None:
-    for form in (with_averaged(), with_blend()):
+def test_what_is_spoilt_below_is_sound_before() -> None:
+    sound = [with_averaged(), with_blend(), with_hinges(), with_products((0, 1), (1, 1)), with_hinges(knots=[])]
+    sound[-1]["encoder"][1] = number("height", 1.0)
+    sound[-1]["estimator"]["coefficients"] = [[1.0, 2.0]]
+    for form in (*sound, with_a_member_on_the_products(0)):
         compile_form(form)
 
 
@@ -101,6 +138,36 @@ def test_a_blend_and_averaged_leaves_are_sound_before_they_are_spoilt() -> None:
         ("a table in a sum that has NaN for a missing one", summed(with_lookup(missing=None))),
         ("a place beyond the last", a_form(inputs=[an_input("team", "category")], encoder=[a_hash(4, 4)])),
         ("a hash of a number", a_form(encoder=[{**a_hash(0, 4), "column": "height"}])),
+        ("a center beyond the ends", with_hinges(center=100.5)),
+        ("ends the wrong way round", with_hinges(low=60.0)),
+        ("a scale of zero", with_hinges(scale=0.0)),
+        ("a scale so small that numbers overflow", with_hinges(scale=5e-324)),
+        ("a knot that isn't finite", with_hinges(knots=[float("nan")])),
+        ("an infinite knot", with_hinges(knots=[float("inf")])),
+        ("knots that fall", with_hinges(knots=[60.0, 40.0])),
+        ("a knot twice", with_hinges(knots=[40.0, 40.0])),
+        ("a knot beyond the ends", with_hinges(knots=[100.0])),
+        ("more knots than allowed", with_hinges(knots=[float(at) for at in range(1, 22)])),
+        ("a part too many in hinges", with_hinges(degree=3)),
+        ("hinges without a scale", without(with_hinges(), "scale")),
+        ("hinges of a category", with_hinges() | {"inputs": [an_input("height", "category")]}),
+        ("hinges of an unknown column", with_hinges(column="weight")),
+        ("a product with a column", with_products((0, 1)) | {"encoder": [product(0, 0) | {"column": "height"}]}),
+        ("a product of itself", with_products((0, 2))),
+        ("a product of what comes later", with_products((0, 1), before=True)),
+        ("a product of a product", with_products((0, 1), (0, 2))),
+        ("a product with a negative place", with_products((-1, 0))),
+        ("a product with half a place", with_products((0.5, 0))),
+        ("a product with a place that is true", with_products((True, 0))),
+        ("a product of another member's numbers", with_a_member_on_the_products(1)),
+        (
+            "trees on a product",
+            a_form(encoder=[number("height"), product(0, 0)]),
+        ),
+        (
+            "a product of what may be missing in a sum",
+            a_linear_form(encoder=[number("height"), product(0, 0)], estimator=ZERO | {"coefficients": [[1.0, 1.0]]}),
+        ),
         ("another format", a_form(format="courtside.model/2")),
         ("an unknown part", a_form(code="import os")),
         ("a missing part", {key: value for key, value in a_form().items() if key != "target"}),
@@ -213,8 +280,8 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-FORM = a_mixed_form(np.random.default_rng(5))
-PLACES = places(FORM)
+FORMS = [a_mixed_form(np.random.default_rng(5)), a_spline_blend_form(np.random.default_rng(6))]
+PLACES = [(at, place) for at, form in enumerate(FORMS) for place in places(form)]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
@@ -222,10 +289,11 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
-@given(place=st.sampled_from(PLACES), value=JSON)
-def test_a_damaged_form_is_refused_or_still_answers(place: tuple[Any, ...], value: Any) -> None:
-    damaged = copy.deepcopy(FORM)
+@settings(max_examples=250, deadline=None)
+@given(which=st.sampled_from(PLACES), value=JSON)
+def test_a_damaged_form_is_refused_or_still_answers(which: tuple[int, tuple[Any, ...]], value: Any) -> None:
+    at, place = which
+    damaged = copy.deepcopy(FORMS[at])
     part: Any = damaged
     for step in place[:-1]:
         part = part[step]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.predictor.forms import a_form, a_linear_form, a_mixed_form, an_input, number, stump
+from core.predictor.forms import a_form, a_linear_form, a_mixed_form, an_input, hinges, number, product, stump
 from mcp_server.core.predictor import compile_form
 from mcp_server.errors import InvalidInput
 
@@ -62,6 +62,23 @@ def test_a_linear_value_has_its_interval_and_takes_its_fill_for_a_missing_value(
     assert answer.interval == (153.0, 161.0)
     assert answer.probability is None
     assert "takes 50 for it" in answer.flags[0].detail
+
+
+def test_hinges_and_products_by_hand() -> None:
+    """Of height between 0 and 100, center 50: (h - 50) / 10, its hinge at 40, and the product of the two."""
+    form = a_linear_form(
+        encoder=[hinges("height", 0.0, 100.0, 40.0), product(0, 1)],
+        estimator={"kind": "linear", "coefficients": [[1.0, 10.0, 100.0]], "intercepts": [0.5]},
+    )
+    predictor = compile_form(form)
+    heights = {30.0: [-2.0, 0.0, 0.0], 60.0: [1.0, 2.0, 2.0], 1e9: [5.0, 6.0, 30.0], -1e9: [-5.0, 0.0, 0.0]}
+    for height, vector in heights.items():
+        assert predictor.encode({"height": height}) == vector
+    assert predictor.answer({"height": 60.0}).value == 0.5 + 1.0 + 20.0 + 200.0
+    form["inputs"].append(an_input("width"))
+    missing = compile_form(form).answer({"width": 1.0})
+    assert missing.value == 0.5 + 10.0
+    assert "takes 50 for it" in next(flag for flag in missing.flags if flag.column == "height").detail
 
 
 def test_a_temperature_cools_three_classes() -> None:

@@ -50,7 +50,7 @@ def trained(table, *steps, algorithm="linear", features=None, seed=0):
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("algorithm", ["linear", "boosting"])
+@pytest.mark.parametrize("algorithm", ["linear", "splines", "boosting"])
 @pytest.mark.parametrize("step", [TARGET, HASHING], ids=["target", "hashing"])
 def test_a_row_is_answered_from_the_column_itself_as_from_what_was_made_of_it(step, algorithm, classes):
     made = [f"team_{step['by']}{tail}" for tail in ([f"_{at}" for at in range(1, 5)] if step is HASHING else [""])]

@@ -18,7 +18,7 @@ from mcp_server.core.training.split import plan_split
 from mcp_server.core.training.target import describe_target
 from mcp_server.errors import TrainingRefused
 
-ALGORITHMS: list[Algorithm] = ["linear", "boosting", "extra_trees"]
+ALGORITHMS: list[Algorithm] = ["linear", "splines", "boosting", "extra_trees"]
 SMALL = ExtraTreesParameters(trees=20)
 
 

@@ -5,11 +5,14 @@ import polars as pl
 import pytest
 
 from core.training.tables import a_contract, a_mixed_table
+from mcp_server.core.contract import Contract
+from mcp_server.core.predictor.encodings import ProductEncoding
 from mcp_server.core.training.prepare import Style, default_features, prepare
+from mcp_server.core.training.splines import MAX_TERMS
 from mcp_server.errors import InvalidInput, LeakFound, TrainingRefused
 
 
-@pytest.mark.parametrize("style", ["linear", "trees"])
+@pytest.mark.parametrize("style", ["linear", "trees", "splines", "crossed"])
 def test_nothing_but_the_rows_learned_from_is_looked_at(style: Style) -> None:
     frame, contract = a_mixed_table(600)
     rows = np.arange(0, 400)
@@ -45,6 +48,56 @@ def test_categories_are_columns_for_a_linear_model_and_positions_for_trees() -> 
     for style, matrix in expected.items():
         encoder = prepare(frame, contract, ["x"], rows=np.arange(4), style=style).table_encoder()  # type: ignore[arg-type]
         np.testing.assert_array_equal(encoder.encode(encoder.columns(asked)), np.array(matrix, dtype=float))
+
+
+def a_number_and_a_category() -> tuple[pl.DataFrame, Contract]:
+    """x from 0 to 100, evenly, two colours, and a true/false column that is seldom true."""
+    frame = pl.DataFrame({"x": [float(at) for at in range(101)], "colour": ["blue", "red", "red"] * 33 + ["red"] * 2})
+    frame = frame.with_columns(rare=pl.col("x") == 7.0, y=pl.col("x").cast(pl.Int64) % 2)
+    return frame, a_contract(frame, {"y": "target"})
+
+
+def test_hinges_stand_at_quantiles_and_are_level_beyond_the_outer_hundredths() -> None:
+    frame, contract = a_number_and_a_category()
+    made = prepare(frame, contract, ["x", "rare"], rows=np.arange(101), style="splines").to_dict()["encoder"]
+    assert [(part["low"], part["high"], part["center"], part["knots"]) for part in made] == [
+        (1.0, 99.0, 50.0, [20.0, 40.0, 60.0, 80.0]),
+        (0.0, 1.0, 0.0, []),
+    ]
+    assert made[0]["scale"] == 98.0
+
+
+def test_numbers_are_multiplied_with_small_categories_and_with_each_other() -> None:
+    frame, contract = a_number_and_a_category()
+    made = prepare(frame, contract, None, rows=np.arange(101), style="crossed")
+    encoder = made.table_encoder()
+    matrix = encoder.encode(encoder.columns(frame))
+    # x and its hinges are 0 to 4, the colours 5 to 7 (the last one for any other), rare is 8.
+    pairs = [(part.first, part.second) for part in made.encoder if isinstance(part, ProductEncoding)]
+    assert pairs == [*((x, colour) for x in (*range(5), 8) for colour in (5, 6)), (0, 8)]
+    for at, (one, other) in enumerate(pairs):
+        np.testing.assert_array_equal(matrix[:, 9 + at], matrix[:, one] * matrix[:, other])
+    red = (frame["colour"] == "red").to_numpy()
+    np.testing.assert_allclose(matrix[:, 10], np.where(red, (frame["x"].clip(1, 99) - 50) / 98, 0.0))
+
+
+@pytest.mark.parametrize("columns", [5, 25, 70, 300, 500])
+def test_terms_are_bounded_however_wide_the_table_is(columns: int) -> None:
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame(rng.normal(size=(60, columns)), schema=[f"x{at}" for at in range(columns)])
+    frame = frame.with_columns(colour=pl.Series(["blue", "red", "green"] * 20), y=pl.Series([0, 1] * 30))
+    contract = a_contract(frame, {"y": "target"})
+    made = prepare(frame, contract, None, rows=np.arange(60), style="crossed")
+    widths = [part.width for part in made.encoder]
+    crossed = {isinstance(part, ProductEncoding) for part in made.encoder}
+    assert sum(widths) <= max(MAX_TERMS + 4, columns + 4)
+    assert crossed == ({True, False} if columns < 200 and columns != 70 else {False})
+
+
+def test_numbers_without_a_finite_span_are_refused_for_splines() -> None:
+    frame = pl.DataFrame({"x": [-1.7e308, 1.7e308, 0.0, 1.0], "y": [0, 1, 0, 1]})
+    with pytest.raises(TrainingRefused):
+        prepare(frame, a_contract(frame, {"y": "target"}), ["x"], rows=np.arange(4), style="splines")
 
 
 def test_only_the_most_frequent_categories_get_a_column() -> None:

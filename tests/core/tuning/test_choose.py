@@ -103,8 +103,9 @@ def test_a_blend_of_all_kinds_serves_as_its_estimators_answer(task: str) -> None
     split = plan_split(frame, contract, target, calibrated_on_folds=True, rng=np.random.default_rng(0))
     members = [
         {"algorithm": "extra_trees", "parameters": {"trees": 20}, "weight": 0.25},
-        {"algorithm": "linear", "parameters": {"penalty": 2.0}, "weight": 0.5},
+        {"algorithm": "linear", "parameters": {"penalty": 2.0}, "weight": 0.3},
         {"algorithm": "boosting", "parameters": {"iterations": 15}, "weight": 0.25},
+        {"algorithm": "splines", "parameters": {"penalty": 30.0, "products": "pairs"}, "weight": 0.2},
     ]
     learned = learn_chosen(
         frame,
@@ -122,6 +123,34 @@ def test_a_blend_of_all_kinds_serves_as_its_estimators_answer(task: str) -> None
     estimator[0], estimator[1] = learned.estimator[0], estimator[1].set_params(scale="passthrough")
     assert parity(learned.form, estimator, held_out, rng=np.random.default_rng(1)).largest > 1e-6, "the control"
     assert len(compile_batch(learned.form).form.encoder) > len(learned.form["inputs"])
+
+
+def a_crossed_table(rows: int = 1_500) -> tuple[pl.DataFrame, Any]:
+    """A bend in x and a slope of z that two colours turn round, some of all missing: no plain sum follows either."""
+    rng = np.random.default_rng(3)
+    x, z, colour = rng.normal(size=rows), rng.normal(size=rows), rng.choice(["blue", "red"], rows)
+    frame = pl.DataFrame({"x": x, "z": z, "colour": colour})
+    holes = [
+        pl.when(pl.Series(rng.random(rows) < 0.05)).then(None).otherwise(pl.col(name)).alias(name)
+        for name in frame.columns
+    ]
+    made = np.maximum(x, 0.0) + np.where(colour == "red", z, -z) + rng.normal(0.0, 0.3, rows)
+    frame = frame.with_columns(holes).with_columns(y=made)
+    return frame, a_contract(frame, {"y": "target"})
+
+
+def test_bends_and_slopes_that_differ_by_category_are_found_by_splines_with_products() -> None:
+    frame, contract = a_crossed_table()
+    target, split, choice, learned = tuned(frame, contract, algorithms=("linear", "splines"))
+    losses = {one["name"]: one["loss"] for one in choice.account["candidates"]}
+    assert losses["splines tuned"] < 0.7 * losses["splines by default"] < 0.7 * losses["linear by default"]
+    assert choice.account["winner"] == "splines"
+    assert choice.account["members"][0]["products"] == "pairs"
+    estimator = load_training_form(training_form_bytes(learned.estimator))
+    held_out = frame[split.test.tolist()]
+    require_parity(parity(learned.form, estimator, held_out, rng=np.random.default_rng(1)))
+    found = evaluate(learned.form, frame, contract, target, split, rng=np.random.default_rng(0), resamples=100)
+    assert found["metrics"]["r2"]["value"] > 0.75
 
 
 def test_the_interval_of_the_folds_holds_new_rows() -> None:

@@ -30,7 +30,7 @@ def table() -> FoldedTable:
     return a_folded_table()
 
 
-@pytest.mark.parametrize("algorithm", ["linear", "boosting", "extra_trees"])
+@pytest.mark.parametrize("algorithm", ["linear", "splines", "boosting", "extra_trees"])
 def test_a_batch_depends_on_the_history_and_not_on_threads_or_on_who_runs_it(
     table: FoldedTable, algorithm: Algorithm
 ) -> None:
@@ -66,7 +66,7 @@ def test_more_classes_and_larger_trees_leave_fewer_iterations() -> None:
     assert all(2 * 63 * outputs * most_iterations({"leaves": 63}, outputs) <= 300_000 for outputs in (1, 10, 50))
 
 
-@pytest.mark.parametrize("algorithm", ["linear", "boosting", "lightgbm", "extra_trees"])
+@pytest.mark.parametrize("algorithm", ["linear", "splines", "boosting", "lightgbm", "extra_trees"])
 def test_what_is_tried_first_lies_in_the_ranges(algorithm: Algorithm) -> None:
     for imbalanced, rankable, rows in ((False, False, 100), (True, True, 100_000)):
         ranges = space(algorithm, rows, imbalanced=imbalanced, rankable=rankable)
