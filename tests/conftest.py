@@ -13,6 +13,10 @@ import pytest
 
 from mcp_server.storage import sqlite_library
 
+# Before anything loads OpenMP. Two processes of tests on two processors: threads that spin while they wait for each
+# other made boosting take twenty times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # Before anything imports sqlite3, as in every process of ours.
 sqlite_library.install()
 
