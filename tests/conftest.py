@@ -11,7 +11,12 @@ from typing import Any
 import hypothesis
 import pytest
 
+from mcp_server.jobs.environment import PATIENT
 from mcp_server.storage import sqlite_library
+
+# Before anything loads numpy: the processes of tests share few processors.
+for _name, _value in PATIENT.items():
+    os.environ.setdefault(_name, _value)
 
 # Before anything imports sqlite3, as in every process of ours.
 sqlite_library.install()

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from acceptance.processes import with_two_versions
+from acceptance.processes import end_server, with_two_versions
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ends_its_server() -> Iterator[None]:
+    """No server of a module is there in the next one."""
+    yield
+    end_server()
 
 
 @pytest.fixture(scope="session")

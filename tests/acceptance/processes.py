@@ -14,11 +14,12 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from anyio.from_thread import start_blocking_portal
 from mcp import Client, StdioServerParameters
 
 from jobs.waiting import until
@@ -90,6 +91,49 @@ async def stdio_client(arguments: list[str], env: dict[str, str], era: str, log:
         parameters = StdioServerParameters(command=sys.executable, args=arguments, env=env)
         async with Client(transport(parameters, errlog=stderr), mode=era) as client:
             yield client
+
+
+class Playing:
+    """A server in this process that plays scene after scene: to open its folder and to start its child takes longer.
+
+    Args:
+        env: its environment, as `environment` makes it.
+    """
+
+    def __init__(self, env: dict[str, str]) -> None:
+        self.env = dict(env)
+        self._stack = contextlib.ExitStack()
+        with contextlib.ExitStack() as stack:
+            self._portal = stack.enter_context(start_blocking_portal())
+            client = Client(build_server(settings.load(env)))
+            self._client = stack.enter_context(self._portal.wrap_async_context_manager(client))
+            self._stack = stack.pop_all()
+
+    def play(self, scene: Callable[[Client], Awaitable[Any]]) -> Any:
+        return self._portal.call(scene, self._client)
+
+    def end(self) -> None:
+        self._stack.close()
+
+
+_playing: list[Playing] = []
+
+
+def in_server(env: dict[str, str], scene: Callable[[Client], Awaitable[Any]]) -> Any:
+    """What a scene returns that is played in a server in this process.
+
+    It's the server of the scene before where that had the same environment; otherwise that one is ended first.
+    """
+    if not _playing or _playing[0].env != env:
+        end_server()
+        _playing.append(Playing(env))
+    return _playing[0].play(scene)
+
+
+def end_server() -> None:
+    """End the server of the last scene; nothing happens where there is none."""
+    if _playing:
+        _playing.pop().end()
 
 
 def text_of(result: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,11 +10,9 @@ import pytest
 from mcp import Client, MCPError
 from mcp.types import ResourceTemplateReference
 
-from acceptance.processes import environment, refused, told
-from mcp_server import settings
+from acceptance.processes import environment, in_server, refused, told
 from mcp_server.core.contract.great_expectations import from_great_expectations
 from mcp_server.core.contract.pandera import from_pandera
-from mcp_server.server import build_server
 
 ROWS = [f"G-{i:04d},2015-01-{i % 28 + 1:02d},{'BOS' if i % 2 else 'NYK'},{i % 7 + 1},{i % 5}" for i in range(200)]
 TABLE = "game,day,team,home,away\n" + "\n".join(ROWS) + "\n"
@@ -38,14 +35,6 @@ def env(tmp_path_factory):
 
     in_server(env, scene)
     return env
-
-
-def in_server(env, scene):
-    async def run():
-        async with Client(build_server(settings.load(env))) as client:
-            return await scene(client)
-
-    return asyncio.run(run())
 
 
 async def document(client: Client, uri: str) -> dict:

@@ -1,6 +1,5 @@
 """A person is erased everywhere: in tables, predictions, answers and models, to the last byte."""
 
-import asyncio
 import json
 import sqlite3
 from pathlib import Path
@@ -9,9 +8,7 @@ import polars as pl
 import pytest
 from mcp import Client
 
-from acceptance.processes import environment, refused, text_of, told
-from mcp_server import settings
-from mcp_server.server import build_server
+from acceptance.processes import environment, in_server, refused, text_of, told
 
 CANARY = "zoe.canary@example.org"
 OTHER = "someone.else@example.org"
@@ -23,14 +20,6 @@ def table(*, with_canary: bool = True, extra: int = 0) -> str:
         rows[40] = f"{CANARY},3.25,2,1"
         rows[41] = f"{CANARY.upper()},4.75,2,0"
     return "mail,x,z,y\n" + "\n".join(rows) + "\n"
-
-
-def in_server(env, scene):
-    async def run():
-        async with Client(build_server(settings.load(env))) as client:
-            return await scene(client)
-
-    return asyncio.run(run())
 
 
 def offered(tmp_path, **further) -> dict[str, str]:

@@ -10,9 +10,8 @@ import pytest
 from mcp import Client
 from mcp.types import ResourceTemplateReference
 
-from acceptance.processes import environment, refused, text_of, told
+from acceptance.processes import environment, in_server, refused, text_of, told
 from mcp_server import settings
-from mcp_server.server import build_server
 from mcp_server.storage import predictions
 from mcp_server.workflows.app import own_app
 
@@ -37,14 +36,6 @@ async def trained(client: Client, model: str, dataset: str, **arguments) -> dict
     job = await told(client, "get_job", job=model, wait=50.0)
     assert job.structured_content["state"] == "succeeded", text_of(job)
     return job.structured_content["result"]
-
-
-def in_server(env, scene):
-    async def run():
-        async with Client(build_server(settings.load(env))) as client:
-            return await scene(client)
-
-    return asyncio.run(run())
 
 
 def test_a_comparison_leaves_out_rows_that_a_model_has_seen_under_another_name(env):

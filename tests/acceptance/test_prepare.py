@@ -1,15 +1,11 @@
 """A new version by a plan, through the real server: shown, stored once, replayed, refused, and trained on."""
 
-import asyncio
 import json
 from pathlib import Path
 
 import pytest
-from mcp import Client
 
-from acceptance.processes import environment, refused, text_of, told
-from mcp_server import settings
-from mcp_server.server import build_server
+from acceptance.processes import environment, in_server, refused, text_of, told
 
 GAMES = Path(__file__).parents[3] / "shared" / "data" / "nba" / "nba_games_1947_2015.csv"
 
@@ -37,14 +33,6 @@ def env(tmp_path_factory):
 
     in_server(env, scene)
     return env
-
-
-def in_server(env, scene):
-    async def run():
-        async with Client(build_server(settings.load(env))) as client:
-            return await scene(client)
-
-    return asyncio.run(run())
 
 
 async def versions(client) -> dict:

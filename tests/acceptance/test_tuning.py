@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from mcp import Client
 
-from acceptance.processes import environment, refused, text_of, told
-from acceptance.test_path import in_server
+from acceptance.processes import environment, in_server, refused, text_of, told
 from acceptance.worker_kills import WorkerKills
 from mcp_server import settings
 from mcp_server.core.training.light import is_usable

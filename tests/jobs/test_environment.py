@@ -18,6 +18,8 @@ def test_a_child_gets_what_a_python_needs_and_nothing_of_ours(tmp_path):
     assert given["PATH"] == "/usr/bin"
     assert given["HOME"] == given["TMPDIR"] == str(tmp_path)
     assert given["OMP_NUM_THREADS"] == given["POLARS_MAX_THREADS"] == "2"
+    assert given["OMP_WAIT_POLICY"] == "PASSIVE", "threads that wait leave the processor to the others"
+    assert given["OPENBLAS_THREAD_TIMEOUT"] == "4", "2 ** 4 cycles, which is the least"
     assert not {"COURTSIDE_API_KEYS", "COURTSIDE_DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "SSH_AUTH_SOCK"} & set(given)
 
 
