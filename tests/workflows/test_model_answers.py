@@ -43,3 +43,10 @@ def test_a_curve_of_losses_before_calibration_says_so_where_the_loss_is_one_afte
     assert "calibrated (isotonic), loss .1" in after[1]
     assert "before calibration: 400 rows .2" in after[2]
     assert not any("calibrat" in line for line in account_lines(ACCOUNT, "none"))
+
+
+def test_that_a_simpler_model_was_taken_is_told():
+    ahead = {"simpler_than": {"name": "boosting tuned", "difference": -0.01, "low": -0.03, "high": 0.01}}
+    told = "boosting tuned was ahead by less than a standard error of the rows: the simpler one is taken."
+    assert told in account_lines({**ACCOUNT, **ahead}, "none")
+    assert told not in account_lines(ACCOUNT, "none")

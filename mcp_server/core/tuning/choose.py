@@ -35,6 +35,8 @@ IntArray = NDArray[np.int64]
 COMBINATIONS = {"blend": blend, "stack": stack}
 AHEAD = 1.0 + TEST_SHARE / (1.0 - TEST_SHARE)
 """Up to where an interval is to hold, of the rows learned from: as many rows after them as judge by default."""
+SIMPLEST: tuple[Algorithm, ...] = ("linear", "splines")
+"""Kinds that are read more easily than averaged or boosted trees, the simplest first."""
 _WIDTH = 1.96  # standard errors on either side of a 95 % interval
 
 
@@ -81,8 +83,9 @@ def choose(
         seed: of the fits and of the intervals.
         threads: fits at once; the result doesn't depend on it.
     Returns:
-        the best candidate by its loss over the folds, calibrated; or a blend or a stack where its loss, as the other
-        folds made it, is lower by more than a standard error of the paired difference.
+        the simplest kind of candidate whose loss over the folds, calibrated, isn't above the least by more than a
+        standard error of the paired difference; or a blend or a stack where its loss, as the other folds made it, is
+        lower than that one's by more than such an error, and than any single one's.
     Raises:
         TrainingRefused: no trial is complete.
     """
@@ -95,11 +98,13 @@ def choose(
 
     # Calibration follows whatever is chosen, so everything is judged with it.
     singles = [_judged(one, target, parts, task) for one in outputs]
-    at = min(range(len(candidates)), key=lambda index: float(singles[index].losses.mean()))
+    means = [float(one.losses.mean()) for one in singles]
+    ahead = min(range(len(candidates)), key=means.__getitem__)
+    at = _simplest(candidates, singles, ahead)
     taken, judged = Combination([float(index == at) for index in range(len(candidates))]), singles[at]
     kind, together = "single", {}
     if len(candidates) > 1:
-        least = float(judged.losses.mean())
+        least = means[ahead]
         for name, combine in COMBINATIONS.items():
             whole = combine(outputs, target, task)
             # Combined by the other folds: its own rows would flatter it.
@@ -136,6 +141,9 @@ def choose(
         ],
         **{name: together.get(name) for name in COMBINATIONS},
         "calibrations": judged.tried,
+        "simpler_than": None
+        if kind != "single" or at == ahead
+        else {"name": candidates[ahead].name, **_paired(singles[ahead].losses - judged.losses)},
         "curve": _curve(table, members, seed, threads),
         "against": [
             {"what": one.name, **_difference(target, judged.forecast, found.forecast, task, rng)}
@@ -144,6 +152,23 @@ def choose(
         ],
     }
     return Choice(members, taken.intercepts, calibration, half_width, account)
+
+
+def _simplest(candidates: Sequence[Candidate], singles: Sequence[_Judged], ahead: int) -> int:
+    """The best candidate of the simplest kind that the best of all doesn't beat beyond an error.
+
+    On few rows a hair decides among many candidates, and what wins by it is as often worse on other rows.
+
+    Source:
+        Breiman, Friedman, Olshen & Stone (1984), Classification and Regression Trees, section 3.4.3 (the rule of one
+        standard error), here of the paired difference.
+    """
+    for kind in (*SIMPLEST, None):
+        of_kind = [at for at, one in enumerate(candidates) if kind in (one.algorithm, None)]
+        best_of = min(of_kind, key=lambda at: float(singles[at].losses.mean()), default=ahead)
+        if best_of == ahead or not _beyond_an_error(_paired(singles[ahead].losses - singles[best_of].losses)):
+            break
+    return best_of
 
 
 def _half_width(errors: FloatArray, folds: Sequence[Fold], parts: IntArray) -> float:

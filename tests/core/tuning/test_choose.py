@@ -22,7 +22,7 @@ from mcp_server.core.training.split import Split, plan_split
 from mcp_server.core.training.target import Target, describe_target, target_values
 from mcp_server.core.training.training_form import load_training_form, training_form_bytes
 from mcp_server.core.tuning.blending import Combination, blend_weights, cross_fitted
-from mcp_server.core.tuning.choose import Choice, _beyond_an_error, _paired, choose
+from mcp_server.core.tuning.choose import Candidate, Choice, _beyond_an_error, _Judged, _paired, _simplest, choose
 from mcp_server.core.tuning.folds import plan_folds
 from mcp_server.core.tuning.search import run_batch
 from mcp_server.core.tuning.trials import FoldedTable
@@ -90,7 +90,9 @@ def test_what_was_chosen_is_accounted_for_and_serves_exactly() -> None:
     assert account["winner"] in ("linear", "extra_trees", "blend", "stack")
     assert account["rows"] == len(split.train)
     assert {one["name"] for one in account["candidates"]} >= {"linear by default", "extra_trees by default"}
-    assert account["loss"] <= min(one["loss"] for one in account["candidates"]) + 1e-9
+    simpler = account["simpler_than"]
+    behind = 0.0 if simpler is None else -simpler["difference"]
+    assert account["loss"] == pytest.approx(min(one["loss"] for one in account["candidates"]) + behind, abs=1e-9)
     found = evaluate(learned.form, frame, contract, target, split, rng=np.random.default_rng(0), resamples=100)
     assert found["metrics"]["accuracy"]["value"] > 0.9
     assert 0.0 < found["chance"] < 0.5
@@ -226,6 +228,31 @@ def test_a_gain_of_more_than_a_standard_error_is_enough_to_combine() -> None:
     assert _beyond_an_error(_paired(gaps - 1.05 * error))
     assert not _beyond_an_error(_paired(gaps - 0.95 * error))
     assert not _beyond_an_error(_paired(gaps + 5.0 * error))
+
+
+@pytest.mark.parametrize(
+    ("gains", "taken"),
+    [
+        ({"linear": 0.0, "splines": 0.0, "boosting": 0.9, "extra_trees": 0.5}, "linear"),
+        ({"linear": 0.0, "splines": 1.5, "boosting": 2.0, "extra_trees": 0.0}, "splines"),
+        ({"linear": 0.0, "splines": 0.0, "boosting": 1.5, "extra_trees": 1.4}, "boosting"),
+        ({"boosting": 0.1, "extra_trees": 0.9}, "extra_trees"),
+        ({"boosting": 0.0}, "boosting"),
+    ],
+)
+def test_of_what_a_standard_error_can_t_tell_apart_the_simplest_is_taken(gains: dict[Any, float], taken: str) -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.uniform(0.5, 1.5, 400)
+    candidates = [Candidate(name, {}, tuned=False) for name in gains]
+    # Each one's gain over those of gain 0, in standard errors of that difference.
+    noises = [(noise - noise.mean()) / noise.std(ddof=1) for noise in rng.normal(size=(len(gains), 400))]
+    singles = [
+        _Judged(rows, rows - 0.01 * (gain / 20.0 + noise * (gain != 0.0)), {})
+        for gain, noise in zip(gains.values(), noises, strict=True)
+    ]
+    means = [one.losses.mean() for one in singles]
+    ahead = int(np.argmin(means))
+    assert candidates[_simplest(candidates, singles, ahead)].algorithm == taken
 
 
 def test_models_that_err_apart_are_blended_and_one_that_errs_like_another_is_not() -> None:
