@@ -79,7 +79,9 @@ def account_lines(account: dict[str, Any], calibration: str) -> list[str]:
         f"{number(account['gap']['test'])} on the test rows.",
     ]
     if (better := account.get("simpler_than")) is not None:
-        told.append(f"{better['name']} was ahead by less than a standard error of the rows: the simpler one is taken.")
+        told.append(
+            f"{better['name']} was ahead by less than a standard error: the simpler is taken, defaults before tuned."
+        )
     told += [f"- against {one['what']}: {gain(one)}" for one in account["against"]]
     if account.get("absent"):
         told.append("LightGBM took no part: it comes with the extra boost, which isn't installed or doesn't load.")

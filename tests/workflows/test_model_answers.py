@@ -47,6 +47,6 @@ def test_a_curve_of_losses_before_calibration_says_so_where_the_loss_is_one_afte
 
 def test_that_a_simpler_model_was_taken_is_told():
     ahead = {"simpler_than": {"name": "boosting tuned", "difference": -0.01, "low": -0.03, "high": 0.01}}
-    told = "boosting tuned was ahead by less than a standard error of the rows: the simpler one is taken."
+    told = "boosting tuned was ahead by less than a standard error: the simpler is taken, defaults before tuned."
     assert told in account_lines({**ACCOUNT, **ahead}, "none")
     assert told not in account_lines(ACCOUNT, "none")

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mcp_server.core.comparison import compare_predictions
 from mcp_server.core.metrics import Task, log_losses
+from mcp_server.core.predictor.form import MAX_MEMBERS
 from mcp_server.core.training.calibrate import LEVEL, choose_calibration, conformal_half_width, relative_scales
 from mcp_server.core.training.estimators import Algorithm, apart, fit
 from mcp_server.core.training.outputs import score
@@ -83,9 +84,9 @@ def choose(
         seed: of the fits and of the intervals.
         threads: fits at once; the result doesn't depend on it.
     Returns:
-        the simplest kind of candidate whose loss over the folds, calibrated, isn't above the least by more than a
-        standard error of the paired difference; or a blend or a stack where its loss, as the other folds made it, is
-        lower than that one's by more than such an error, and than any single one's.
+        the simplest kind of candidate, by default before tuned, whose loss over the folds, calibrated, isn't above the
+        least by more than a standard error of the paired difference; or a blend or a stack where its loss, as the
+        other folds made it, is lower than that one's by more than such an error, and than any single one's.
     Raises:
         TrainingRefused: no trial is complete.
     """
@@ -105,10 +106,13 @@ def choose(
     kind, together = "single", {}
     if len(candidates) > 1:
         least = means[ahead]
+        # As many as a form holds, the best.
+        some = sorted(sorted(range(len(candidates)), key=means.__getitem__)[:MAX_MEMBERS])
+        chosen = [outputs[index] for index in some]
         for name, combine in COMBINATIONS.items():
-            whole = combine(outputs, target, task)
+            whole = _of_all(combine(chosen, target, task), some, len(candidates))
             # Combined by the other folds: its own rows would flatter it.
-            honest = _judged(cross_fitted(outputs, target, parts, task, combine), target, parts, task)
+            honest = _judged(cross_fitted(chosen, target, parts, task, combine), target, parts, task)
             gain = _paired(honest.losses - singles[at].losses)
             several = sum(weight > 0.0 for weight in whole.weights) > 1
             together[name] = {**gain, "taken": False}
@@ -154,10 +158,20 @@ def choose(
     return Choice(members, taken.intercepts, calibration, half_width, account)
 
 
-def _simplest(candidates: Sequence[Candidate], singles: Sequence[_Judged], ahead: int) -> int:
-    """The best candidate of the simplest kind that the best of all doesn't beat beyond an error.
+def _of_all(combination: Combination, some: Sequence[int], count: int) -> Combination:
+    """A combination of some candidates as one of all of them, in which the others weigh nothing."""
+    weights = [0.0] * count
+    for index, weight in zip(some, combination.weights, strict=True):
+        weights[index] = weight
+    return Combination(weights, combination.intercepts)
 
-    On few rows a hair decides among many candidates, and what wins by it is as often worse on other rows.
+
+def _simplest(candidates: Sequence[Candidate], singles: Sequence[_Judged], ahead: int) -> int:
+    """The first candidate that the best of all doesn't beat beyond an error: the simplest kind first, and of each kind
+    the defaults before what was tuned.
+
+    On few rows a hair decides among many candidates, and what wins by it is as often worse on other rows; most so
+    what was searched for on these very folds.
 
     Source:
         Breiman, Friedman, Olshen & Stone (1984), Classification and Regression Trees, section 3.4.3 (the rule of one
@@ -165,10 +179,10 @@ def _simplest(candidates: Sequence[Candidate], singles: Sequence[_Judged], ahead
     """
     for kind in (*SIMPLEST, None):
         of_kind = [at for at, one in enumerate(candidates) if kind in (one.algorithm, None)]
-        best_of = min(of_kind, key=lambda at: float(singles[at].losses.mean()), default=ahead)
-        if best_of == ahead or not _beyond_an_error(_paired(singles[ahead].losses - singles[best_of].losses)):
-            break
-    return best_of
+        for at in sorted(of_kind, key=lambda at: (candidates[at].tuned, float(singles[at].losses.mean()))):
+            if at == ahead or not _beyond_an_error(_paired(singles[ahead].losses - singles[at].losses)):
+                return at
+    return ahead
 
 
 def _half_width(errors: FloatArray, folds: Sequence[Fold], parts: IntArray) -> float:

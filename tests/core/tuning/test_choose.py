@@ -21,6 +21,7 @@ from mcp_server.core.training.parity import parity, require_parity
 from mcp_server.core.training.split import Split, plan_split
 from mcp_server.core.training.target import Target, describe_target, target_values
 from mcp_server.core.training.training_form import load_training_form, training_form_bytes
+from mcp_server.core.tuning import choose as choosing
 from mcp_server.core.tuning.blending import Combination, blend_weights, cross_fitted
 from mcp_server.core.tuning.choose import Candidate, Choice, _beyond_an_error, _Judged, _paired, _simplest, choose
 from mcp_server.core.tuning.folds import plan_folds
@@ -238,12 +239,15 @@ def test_a_gain_of_more_than_a_standard_error_is_enough_to_combine() -> None:
         ({"linear": 0.0, "splines": 0.0, "boosting": 1.5, "extra_trees": 1.4}, "boosting"),
         ({"boosting": 0.1, "extra_trees": 0.9}, "extra_trees"),
         ({"boosting": 0.0}, "boosting"),
+        ({"boosting": 0.0, "boosting tuned": 0.9}, "boosting"),
+        ({"boosting": 0.0, "boosting tuned": 1.5}, "boosting tuned"),
+        ({"linear": 0.0, "linear tuned": 2.0, "extra_trees": 2.3}, "linear tuned"),
     ],
 )
 def test_of_what_a_standard_error_can_t_tell_apart_the_simplest_is_taken(gains: dict[Any, float], taken: str) -> None:
     rng = np.random.default_rng(0)
     rows = rng.uniform(0.5, 1.5, 400)
-    candidates = [Candidate(name, {}, tuned=False) for name in gains]
+    candidates: list[Any] = [Candidate(name.split()[0], {}, tuned=name.endswith("tuned")) for name in gains]
     # Each one's gain over those of gain 0, in standard errors of that difference.
     noises = [(noise - noise.mean()) / noise.std(ddof=1) for noise in rng.normal(size=(len(gains), 400))]
     singles = [
@@ -252,7 +256,27 @@ def test_of_what_a_standard_error_can_t_tell_apart_the_simplest_is_taken(gains: 
     ]
     means = [one.losses.mean() for one in singles]
     ahead = int(np.argmin(means))
-    assert candidates[_simplest(candidates, singles, ahead)].algorithm == taken
+    assert list(gains)[_simplest(candidates, singles, ahead)] == taken
+
+
+def test_no_more_models_are_combined_than_a_form_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def even(outputs: Any, target: Any, task: Any) -> Combination:
+        seen.append(len(outputs))
+        return Combination([1.0 / len(outputs)] * len(outputs))
+
+    monkeypatch.setattr(choosing, "MAX_MEMBERS", 2)
+    monkeypatch.setattr(choosing, "COMBINATIONS", {"blend": even})
+    monkeypatch.setattr(choosing, "_beyond_an_error", lambda gain: gain["difference"] < 1.0)
+    frame, contract = a_mixed_table(400)
+    _, _, choice, _ = tuned(frame, contract, algorithms=("linear", "splines", "extra_trees"), folds=2)
+    assert len(choice.account["candidates"]) > 2
+    assert set(seen) == {2}
+    losses = {one["name"]: one["loss"] for one in choice.account["candidates"]}
+    best = set(sorted(losses, key=losses.__getitem__)[:2])
+    names = {f"{one['algorithm']} {'tuned' if one['tuned'] else 'by default'}" for one in choice.members}
+    assert names == best or len(choice.members) == 1
 
 
 def test_models_that_err_apart_are_blended_and_one_that_errs_like_another_is_not() -> None:
