@@ -115,7 +115,9 @@ def side_by_side(runs: Sequence[Run]) -> dict[str, Any]:
     same = _same_rows(runs)
     curves = {run.id: curve for run in runs if (curve := _curve(run)) is not None}
     differs = _differences(runs, apart)
-    drawn = {"curves_drawn": f"experiment://curves/{','.join(curves)}"} if curves else {}
+    drawable = [run for run in runs if _drawable(run, "") is not None]
+    alike = len({(_deciding(run), run.target) for run in drawable}) == 1
+    drawn = {"curves_drawn": f"experiment://curves/{','.join(run.id for run in drawable)}"} if alike else {}
     return {
         "runs": [_in_short(run, metrics=False) for run in runs],
         "same_test_rows": same,

@@ -10,7 +10,7 @@ import pytest
 from mcp import Client
 from sqlalchemy import delete, insert, select, update
 
-from acceptance.processes import text_of, told
+from acceptance.processes import text_of, told, with_two_versions
 from mcp_server import settings
 from mcp_server.server import build_server
 from mcp_server.storage import tables
@@ -19,9 +19,10 @@ from mcp_server.workflows import auditing, gating, signing
 ROW = {"x": 3, "z": 1}
 
 
-@pytest.fixture
-def env(two_versions):
-    return two_versions
+@pytest.fixture(scope="module")
+def env(tmp_path_factory):
+    """A folder of its own: what another module leaves in one would be as untrue as what is forged here."""
+    return with_two_versions(tmp_path_factory.mktemp("tampering"))
 
 
 async def code_of(client: Client, tool: str, **arguments) -> str:

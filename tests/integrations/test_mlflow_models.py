@@ -172,7 +172,7 @@ def test_a_run_that_is_refused_leaves_the_others_and_comes_next_time(env):
 
     here(env, more)
     memory = Memory()
-    memory.refuses = lambda _, path, body: 400 if path.endswith("runs/create") and "m1" in json.dumps(body) else None
+    memory.refuses = lambda _, path, body: 400 if path.endswith("runs/create") and '"m1 ' in json.dumps(body) else None
     every = len(recorded(env))
     done = export(env, memory)
     assert (done.written, done.refused) == (every - 1, 1)

@@ -103,6 +103,31 @@ def test_what_cant_be_made_again_is_named(tmp_path, monkeypatch, recipe):
         retrained(stored(tmp_path), LINEAR, recipe)
 
 
+def test_of_rows_that_share_their_times_no_run_judges_what_another_did(tmp_path, monkeypatch):
+    table = stored(tmp_path, timed=True)
+    frame = pl.read_parquet(table["path"])
+    # 20 seasons of 40 games, each on one day.
+    season = (frame["day"].rank("ordinal").cast(pl.Int64) - 1) // 40
+    days = [datetime.date(2000 + int(one), 1, 1) for one in season]
+    frame.with_columns(day=pl.Series(days)).write_parquet(table["path"])
+    splits = []
+    planned = retraining.plan_split
+
+    def noted(*given, **told):
+        splits.append(planned(*given, **told))
+        return splits[-1]
+
+    monkeypatch.setattr(retraining, "plan_split", noted)
+    found = retrained(table, LINEAR, LINEAR, runs=4)
+    judged = np.concatenate([split.test for split in splits])
+    assert len(set(judged.tolist())) == len(judged) == 400
+    assert {len(split.test) for split in splits} == {80, 120}
+    assert found["test_share"] == pytest.approx(np.mean([80 / 480, 120 / 600, 80 / 680, 120 / 800]), abs=0.03)
+    with pytest.raises(InvalidInput) as refused:
+        retrained(table, LINEAR, LINEAR, runs=20)
+    assert refused.value.hint == "Retrain 10 times at most."
+
+
 def test_too_few_rows_in_time_are_refused(tmp_path):
     with pytest.raises(TrainingRefused):
         retrained(stored(tmp_path, rows=120, timed=True), LINEAR, LINEAR, runs=20)

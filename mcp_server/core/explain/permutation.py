@@ -135,8 +135,8 @@ def _shuffled(
         # What is derived from it is computed anew.
         return predictor.encode(given.with_columns(given.get_column(column).gather(order.tolist()).alias(column)))
     shuffled = matrix.copy()
-    own = [at for at, owner in enumerate(owners(form.encoder)) if owner == column]
-    shuffled[:, own] = matrix[order][:, own]
+    own = np.array([at for at, owner in enumerate(owners(form.encoder)) if owner == column], dtype=np.intp)
+    shuffled[:, own] = matrix[np.ix_(order, own)]
     predictor.encoder.multiply(shuffled)
     return shuffled
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from math import isfinite
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -205,7 +206,8 @@ def _fault(encoding: ColumnEncoding) -> str | None:
     if isinstance(encoding, HingesEncoding):
         if not encoding.low <= encoding.center <= encoding.high:
             return "center"
-        if not encoding.high - encoding.low <= encoding.scale * _STEEPEST:
+        span = encoding.high - encoding.low
+        if not (isfinite(span) and span <= encoding.scale * _STEEPEST):
             return "scale"
         if encoding.knots and any(
             low >= high for low, high in pairwise([encoding.low, *encoding.knots, encoding.high])

@@ -28,6 +28,7 @@ FloatArray = NDArray[np.float64]
 LEVEL = 0.9
 _MIN_CLASS = 10  # rows of each of two classes, below which two parameters would be guesses
 
+_EXTREME, _TURNS = 4.0, 10  # times the line, beyond which an error counts as that much
 _LEAST_SCALE = 0.2  # of the mean: that of the earliest errors
 _MIN_ISOTONIC = 1_000  # rows, below which its steps follow chance
 _CALIBRATION: TypeAdapter[Calibration] = TypeAdapter(Calibration)
@@ -221,7 +222,8 @@ def relative_scales(errors: FloatArray, at: FloatArray, *, ahead: float) -> Floa
     """How large errors were in their time, of what a straight line through them expects at a later one.
 
     An interval from errors that grow with time is too narrow for what comes next; divided by these they are as large
-    as the next ones are expected to be. Errors that don't grow stay as they are: an interval never gets narrower.
+    as the next ones are expected to be. Errors that don't grow stay as they are: an interval never gets narrower. One
+    of over four times the line counts as four times, so that no single error bends it.
 
     Source: Lei et al. (2018), JASA 113(523), section 5.2, for errors that are divided by their scale.
 
@@ -237,13 +239,17 @@ def relative_scales(errors: FloatArray, at: FloatArray, *, ahead: float) -> Floa
     >>> relative_scales(np.array([3.0, 1.0]), np.array([1.0, 2.0]), ahead=4.0).tolist()
     [1.0, 1.0]
     """
-    from_middle, level = at - at.mean(), float(errors.mean())
+    from_middle = at - at.mean()
     spread = float(from_middle @ from_middle)
-    slope = float(from_middle @ errors) / spread if spread > 0.0 else 0.0
+    usual, line = errors, np.zeros(0)
+    for _ in range(_TURNS):
+        level = float(usual.mean())
+        slope = float(from_middle @ usual) / spread if spread > 0.0 else 0.0
+        # A line that is steep may pass below 0 at its beginning.
+        line = np.maximum(level + slope * from_middle, _LEAST_SCALE * level)
+        usual = np.minimum(errors, _EXTREME * line)
     if slope <= 0.0:
         return np.ones(len(errors))
-    # A line that is steep may pass below 0 at its beginning.
-    line = np.maximum(level + slope * from_middle, _LEAST_SCALE * level)
     return np.asarray(line / (level + slope * (ahead - float(at.mean()))), dtype=np.float64)
 
 

@@ -341,8 +341,9 @@ def _curve(trial: Any, best: int) -> dict[str, Any]:
     shown = np.unique(np.append(np.linspace(0, last, min(last + 1, MOST_CURVE_POINTS)).round().astype(int), best))
     return {
         "iterations": shown.tolist(),
-        "train": [round(-float(trial.train_score_[i]), 6) for i in shown],
-        "validation": [round(-float(trial.validation_score_[i]), 6) for i in shown],
+        # Six significant digits: a target may be in any unit.
+        "train": [float(f"{-float(trial.train_score_[i]):.6g}") for i in shown],
+        "validation": [float(f"{-float(trial.validation_score_[i]):.6g}") for i in shown],
         "chosen": best,
     }
 

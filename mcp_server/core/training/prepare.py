@@ -24,7 +24,7 @@ from mcp_server.core.predictor.encodings import (
 )
 from mcp_server.core.predictor.form import Input
 from mcp_server.core.predictor.tables import TableEncoder
-from mcp_server.core.training.splines import hinges, knots_each, products
+from mcp_server.core.training.splines import hinges, knots_each, most_terms, products
 from mcp_server.errors import LeakFound, TrainingRefused
 
 Style = Literal["linear", "trees", "ranked", "splines", "crossed"]
@@ -145,7 +145,9 @@ def prepare(
     inputs: list[Input] = []
     encoder: list[ColumnEncoding] = []
     notes: list[str] = []
-    knots = knots_each(sum(_kind(contract, name) in NUMERIC for name in chosen))
+    bent: list[tuple[Input, pl.Series]] = []
+    # Of all rows, so that the folds' vectors may be as wide as that of the model.
+    terms = most_terms(frame.height)
     for name in [*raw, *(part.name for part in derived)]:
         column = contract.column(name)
         series = columns.get_column(name)
@@ -157,8 +159,12 @@ def prepare(
             notes.append(f"{label(name)} has no value in the rows to learn from and is left out.")
             continue
         # What was made of another column is told by that one when the model predicts: a plain number can be.
-        bent = style in ("splines", "crossed") and spec.kind in NUMERIC and name not in contract.ingredients
-        encoder += [hinges(spec, series, knots)] if bent else _encodings(spec, series, style, outcomes, notes)
+        if style in ("splines", "crossed") and spec.kind in NUMERIC and name not in contract.ingredients:
+            bent.append((spec, series))
+        else:
+            encoder += _encodings(spec, series, style, outcomes, notes)
+    knots = knots_each(len(bent), terms - sum(encoding.width for encoding in encoder))
+    encoder += [hinges(spec, series, knots) for spec, series in bent]
     if not encoder:
         raise TrainingRefused(
             "There is no feature to learn from.",
@@ -166,7 +172,7 @@ def prepare(
         )
     position = {name: at for at, name in enumerate(chosen)}
     encoder.sort(key=lambda encoding: position[encoding.column])
-    crossed = products(encoder) if style == "crossed" else []
+    crossed = products(encoder, terms) if style == "crossed" else []
     return Preparation(tuple(derived), tuple(inputs), (*encoder, *crossed), tuple(notes))
 
 

@@ -25,17 +25,31 @@ PRODUCTS = ("none", "pairs")
 """What the parameter `products` of splines may say."""
 
 MAX_TERMS = 400
+MAX_CELLS = 6_000_000
+"""Numbers in the matrix of a table's rows: tuning holds five such for each style, of 8 bytes each."""
 _KNOTS = 4
 _SMALL = 10  # values of a category that numbers are multiplied with
 
 
-def knots_each(numbers: int) -> int:
-    """How many hinges each of so many numbers may have: fewer where there are many.
+def most_terms(rows: int) -> int:
+    """How wide the vector may become by hinges and products, in a table of so many rows.
 
-    >>> [knots_each(count) for count in (1, 64, 100, 200, 1_000)]
+    >>> [most_terms(rows) for rows in (1_000, 15_000, 60_000, 5_000_000)]
+    [400, 400, 100, 1]
+    """
+    return min(MAX_TERMS, MAX_CELLS // max(1, rows))
+
+
+def knots_each(numbers: int, terms: int) -> int:
+    """How many hinges each of so many numbers may have.
+
+    Args:
+        terms: that these numbers may take in all; each has one without any hinge.
+
+    >>> [knots_each(count, 400) for count in (1, 64, 100, 200, 1_000)]
     [4, 4, 3, 1, 0]
     """
-    return max(0, min(_KNOTS, MAX_TERMS // max(1, numbers) - 1))
+    return max(0, min(_KNOTS, terms // max(1, numbers) - 1))
 
 
 def hinges(spec: Input, series: pl.Series, knots: int) -> HingesEncoding:
@@ -51,7 +65,7 @@ def hinges(spec: Input, series: pl.Series, knots: int) -> HingesEncoding:
     values = series.drop_nulls().cast(pl.Float64).to_numpy()
     low, high = float(values.min()), float(values.max())
     # Where nearly all are alike, the few others are what there is to learn from.
-    if spec.p01 is not None and spec.p99 is not None and low < spec.p01 < spec.p99 < high:
+    if spec.p01 is not None and spec.p99 is not None and low <= spec.p01 < spec.p99 <= high:
         low, high = spec.p01, spec.p99
     with np.errstate(over="ignore"):
         if not np.isfinite(np.float64(high) - np.float64(low)):
@@ -72,13 +86,14 @@ def hinges(spec: Input, series: pl.Series, knots: int) -> HingesEncoding:
     return HingesEncoding.model_validate(told)
 
 
-def products(encoder: Sequence[Encoding]) -> list[ProductEncoding]:
+def products(encoder: Sequence[Encoding], terms: int) -> list[ProductEncoding]:
     """Products of what a vector has: of numbers, with their hinges, and small categories; and of two numbers.
 
     Args:
         encoder: of single columns, with `hinges`; the products come after it.
+        terms: how wide the vector may become.
     Returns:
-        as many whole groups as leave the vector with at most `MAX_TERMS` numbers: first the categories, those of few
+        as many whole groups as fit: first the categories, those of few
         values before others, where they don't fit with hinges without them; then all pairs of numbers.
     """
     numbers: list[range] = []
@@ -99,7 +114,7 @@ def products(encoder: Sequence[Encoding]) -> list[ProductEncoding]:
     groups.append((pairs, []))
     made: list[ProductEncoding] = []
     for tried in groups:
-        fitting = next((group for group in tried if at + len(made) + len(group) <= MAX_TERMS), [])
+        fitting = next((group for group in tried if at + len(made) + len(group) <= terms), [])
         made += [
             ProductEncoding.model_validate({"as": "product", "first": one, "second": other}) for one, other in fitting
         ]

@@ -86,7 +86,7 @@ def choose(
     Returns:
         the simplest kind of candidate, by default before tuned, whose loss over the folds, calibrated, isn't above the
         least by more than a standard error of the paired difference; or a blend or a stack where its loss, as the
-        other folds made it, is lower than that one's by more than such an error, and than any single one's.
+        other folds made it, is lower than any single one's by more than such an error.
     Raises:
         TrainingRefused: no trial is complete.
     """
@@ -113,7 +113,7 @@ def choose(
             whole = _of_all(combine(chosen, target, task), some, len(candidates))
             # Combined by the other folds: its own rows would flatter it.
             honest = _judged(cross_fitted(chosen, target, parts, task, combine), target, parts, task)
-            gain = _paired(honest.losses - singles[at].losses)
+            gain = _paired(honest.losses - singles[ahead].losses)
             several = sum(weight > 0.0 for weight in whole.weights) > 1
             together[name] = {**gain, "taken": False}
             if several and _beyond_an_error(gain) and float(honest.losses.mean()) < least:

@@ -6,6 +6,7 @@ The parts are random; where the rows have a time, each is judged by what came be
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, get_args
 
 import numpy as np
@@ -32,6 +33,7 @@ from mcp_server.workflows.operations.reading import stored_table
 Report = Callable[[float, str], None]
 FloatArray = NDArray[np.float64]
 
+LEAST_RUNS = 3
 _FIRST = 0.5  # of the rows in time: what the first part in time is judged by
 DEFAULT_MARGIN = 0.01
 """Of the first procedure's loss, where no margin is stated."""
@@ -65,14 +67,18 @@ def retrain(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     target = describe_target(frame, contract)
     runs = arguments["runs"]
     losses, shares = np.empty((runs, len(recipes))), []
+    in_time = contract.time is not None
+    parts = _parts_in_time(frame, contract, target, runs) if in_time else []
     for run in range(runs):
         seed = [arguments["seed"], run]
-        table, share = (frame, None) if contract.time is None else _until(frame, contract, target, run, runs)
+        table, share = frame, None
+        if in_time:
+            last, share = parts[run]
+            table = _until(frame, contract, target, last)
         split = plan_split(table, contract, target, test=share, rng=np.random.default_rng([*seed, 0]))
         losses[run] = _run(table, contract, target, recipes, split, seed=[*seed, 1])
         shares.append(len(split.test) / (len(split.test) + len(split.seen)))
         report((run + 1) / runs, f"Trained {run + 1} of {runs} times")
-    in_time = contract.time is not None
     test_share = float(np.mean(shares)) if in_time else TEST_SHARE
     return {
         **_compared(losses, arguments["names"], arguments["margin"], test_share=test_share),
@@ -87,22 +93,37 @@ def _repeatable(recipe: Mapping[str, Any]) -> bool:
     return all(name in get_args(Algorithm) and (name != "lightgbm" or is_usable()) for name in algorithms)
 
 
-def _until(frame: pl.DataFrame, contract: Contract, target: Target, run: int, runs: int) -> tuple[pl.DataFrame, float]:
-    """The table as it was known when this run's part had just ended, and the share of its rows that are the part.
+def _parts_in_time(frame: pl.DataFrame, contract: Contract, target: Target, runs: int) -> list[tuple[int, float]]:
+    """The last moment of each run's part, and what share of the rows until then the part is.
 
-    The later half of the rows in time is parted among the runs; what came after a part has no outcome yet.
+    The later half of the rows in time is parted among the runs, whole moments each; no row is in two parts.
+
+    Raises:
+        InvalidInput: it has fewer different times than there are runs.
     """
     moments = row_moments(frame, contract)
     assert moments is not None
     usable = ~np.isnan(target_values(frame, contract, target)) & (moments >= 0) & ~synthetic_rows(frame, contract)
-    ordered = np.sort(moments[usable])
-    width = (1.0 - _FIRST) / runs
-    end = _FIRST + width * (run + 1)
-    if not len(ordered):
-        return frame, width / end
-    last = ordered[min(len(ordered), round(end * len(ordered))) - 1]
+    distinct, counts = np.unique(moments[usable], return_counts=True)
+    until = np.cumsum(counts)
+    rows = int(counts.sum())
+    wanted = _FIRST * rows + (1.0 - _FIRST) * rows * np.arange(runs + 1) / runs
+    ends = np.unique(np.searchsorted(until, np.round(wanted)).clip(max=max(0, len(distinct) - 1)))
+    if len(ends) <= runs:
+        possible = max(0, len(ends) - 1)
+        raise InvalidInput(
+            f"The later half of the rows has too few different times for {runs} parts.",
+            hint=f"Retrain {possible} times at most." if possible >= LEAST_RUNS else "Leave retrain out.",
+        )
+    return [(int(distinct[end]), float((until[end] - until[begin]) / until[end])) for begin, end in pairwise(ends)]
+
+
+def _until(frame: pl.DataFrame, contract: Contract, target: Target, last: int) -> pl.DataFrame:
+    """The table as it was known at a moment: what came after has no outcome yet."""
+    moments = row_moments(frame, contract)
+    assert moments is not None
     outcome = pl.when(pl.Series(moments <= last)).then(pl.col(target.name)).alias(target.name)
-    return frame.with_columns(outcome), width / end
+    return frame.with_columns(outcome)
 
 
 def _run(

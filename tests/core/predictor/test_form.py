@@ -142,6 +142,7 @@ def test_what_is_spoilt_below_is_sound_before() -> None:
         ("ends the wrong way round", with_hinges(low=60.0)),
         ("a scale of zero", with_hinges(scale=0.0)),
         ("a scale so small that numbers overflow", with_hinges(scale=5e-324)),
+        ("a span beyond all numbers", with_hinges(low=-1e308, high=1e308, center=0.0, scale=1e300, knots=[])),
         ("a knot that isn't finite", with_hinges(knots=[float("nan")])),
         ("an infinite knot", with_hinges(knots=[float("inf")])),
         ("knots that fall", with_hinges(knots=[60.0, 40.0])),

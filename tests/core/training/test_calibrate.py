@@ -82,6 +82,18 @@ def test_an_interval_from_errors_that_grow_holds_what_comes_next() -> None:
     assert np.mean(control) < 0.75
 
 
+def test_one_error_doesnt_bend_the_line_of_the_others() -> None:
+    rng = np.random.default_rng(4)
+    at = np.repeat([0.4, 0.55, 0.7, 0.85], 25)
+    widths = []
+    for outlier in (None, 20.0, 200.0):
+        errors = np.abs(np.random.default_rng(5).normal(size=100))
+        if outlier is not None:
+            errors[rng.integers(75, 100)] = outlier
+        widths.append(conformal_half_width(errors / relative_scales(errors, at, ahead=1.25)))
+    assert max(widths) < 1.25 * widths[0]
+
+
 def test_few_rows_are_not_calibrated_on() -> None:
     form = a_form()
     rows = pl.DataFrame({"height": np.linspace(0, 100, 199)})

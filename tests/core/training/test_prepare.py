@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from core.training.tables import a_contract, a_mixed_table
 from mcp_server.core.contract import Contract
 from mcp_server.core.predictor.encodings import ProductEncoding
+from mcp_server.core.training import splines
 from mcp_server.core.training.prepare import Style, default_features, prepare
 from mcp_server.core.training.splines import MAX_TERMS
 from mcp_server.errors import InvalidInput, LeakFound, TrainingRefused
@@ -92,6 +95,19 @@ def test_terms_are_bounded_however_wide_the_table_is(columns: int) -> None:
     crossed = {isinstance(part, ProductEncoding) for part in made.encoder}
     assert sum(widths) <= max(MAX_TERMS + 4, columns + 4)
     assert crossed == ({True, False} if columns < 200 and columns != 70 else {False})
+
+
+def test_a_table_of_many_rows_has_fewer_terms_and_as_many_in_each_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame, contract = a_number_and_a_category()
+
+    def width(rows: np.ndarray, style: Any = "crossed") -> int:
+        return sum(part.width for part in prepare(frame, contract, None, rows=rows, style=style).encoder)
+
+    whole = width(np.arange(101))
+    monkeypatch.setattr(splines, "MAX_CELLS", 101 * 12)
+    assert width(np.arange(101)) == width(np.arange(80)) == 12 < whole
+    monkeypatch.setattr(splines, "MAX_CELLS", 101)
+    assert width(np.arange(101)) == width(np.arange(101), "linear"), "no hinge and no product"
 
 
 def test_numbers_without_a_finite_span_are_refused_for_splines() -> None:
