@@ -29,7 +29,7 @@ async def create_report(
     export: Annotated[list[Form] | None, Field(max_length=4)] = None,
     report: Annotated[str | None, Field(max_length=64, description="id of one made before, to export")] = None,
 ) -> Reported:
-    """Make a report that stays at report://ID, and files of it.
+    """Put what several tools say into one document that stays at report://ID, and into files.
 
     Sections: data, validation, model, explanation, fairness, lineage (each as model:NAME@V), comparison:A,B,
     history:MODEL, health, note:TEXT. Next: read report://ID.
