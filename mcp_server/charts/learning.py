@@ -10,7 +10,7 @@ from typing import Literal
 
 from mcp_server.charts.history import TITLE_X, axes
 from mcp_server.charts.lettering import shorten, width, wrap
-from mcp_server.charts.theme import FIGURE_SIZE, SUBTITLE_SIZE, TITLE_SIZE, Form, Spec, frame, token
+from mcp_server.charts.theme import FIGURE_SIZE, SUBTITLE_SIZE, TITLE_SIZE, Form, Spec, dots, frame, line
 from mcp_server.charts.trend import apart, beside
 from mcp_server.errors import InvalidInput
 
@@ -111,28 +111,5 @@ def _line(curve: LossCurve, name: str, tone: str, x: Spec, y: Spec, *, front: bo
         {"run": step, "value": loss, "said": f"{name}: {loss:.4g} after {step:,} {unit}"}
         for step, loss in zip(curve.steps, curve.losses, strict=True)
     ]
-    line: Spec = {
-        "data": {"values": points},
-        "mark": {
-            "type": "line",
-            "color": token(tone),
-            "aria": False,
-            "opacity": 1,
-            "strokeWidth": 2.25 if front else 1.5,
-        },
-        "encoding": {"x": x, "y": y},
-    }
-    dots: Spec = {
-        "data": {"values": points if len(points) <= _DOTTED else points[-1:]},
-        "mark": {
-            "type": "point",
-            "filled": True,
-            "color": token(tone),
-            "size": 56 if front else 30,
-            "opacity": 1,
-            "stroke": token("surface"),
-            "strokeWidth": 1.5,
-        },
-        "encoding": {"x": x, "y": y, "description": {"field": "said", "type": "nominal"}},
-    }
-    return [line, dots]
+    shown = points if len(points) <= _DOTTED else points[-1:]
+    return [line(points, tone, x, y, front=front), dots(shown, tone, x, y, size=56 if front else 30)]

@@ -65,6 +65,32 @@ def token(name: str) -> str:
     return f"var(--{name})"
 
 
+def line(points: list[Spec], tone: str, x: Spec, y: Spec, *, front: bool) -> Spec:
+    """A line through points; one that stands in front is thicker."""
+    return {
+        "data": {"values": points},
+        "mark": {
+            "type": "line",
+            "color": token(tone),
+            "aria": False,
+            "opacity": 1,
+            "strokeWidth": 2.25 if front else 1.5,
+        },
+        "encoding": {"x": x, "y": y},
+    }
+
+
+def dots(points: list[Spec], tone: str, x: Spec, y: Spec, *, size: int = 56) -> Spec:
+    """Points on the surface, each told by its `said` where it has one."""
+    said = {"description": {"field": "said", "type": "nominal"}} if points and "said" in points[0] else {}
+    mark = {"type": "point", "filled": True, "color": token(tone), "size": size, "opacity": 1}
+    return {
+        "data": {"values": points},
+        "mark": {**mark, "stroke": token("surface"), "strokeWidth": 1.5},
+        "encoding": {"x": x, "y": y, **said},
+    }
+
+
 def frame(title: list[str], subtitle: list[str], *, padding: int = 18) -> Spec:
     """What every chart starts from: schema, surface, title that states the finding, and type settings.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mcp_server.charts.history import TITLE_X, axes
 from mcp_server.charts.lettering import shorten, width, wrap
-from mcp_server.charts.theme import FIGURE_SIZE, SUBTITLE_SIZE, TITLE_SIZE, Form, Spec, frame, token
+from mcp_server.charts.theme import FIGURE_SIZE, SUBTITLE_SIZE, TITLE_SIZE, Form, Spec, dots, frame, line, token
 from mcp_server.errors import InvalidInput
 
 MOST_SERIES = 6
@@ -70,7 +70,7 @@ def trend(
         layers.append(beside(names[at], _TONES[min(at, 2)], plot, height - places[at], bold=at == 0))
     if not drawn:
         points = [{"run": number, "value": 0} for number in range(1, len(versions) + 1)]
-        layers.append(_points(points, "good", x, y))
+        layers.append(dots(points, "good", x, y))
     room = max((width(name, FIGURE_SIZE) for name in names), default=0) + 16
     total = plot - TITLE_X + room
     return {
@@ -125,28 +125,7 @@ def _line(one: Series, versions: Sequence[int], tone: str, x: Spec, y: Spec, *, 
         {"run": number, "value": count, "said": f"validation {number} of version {version}, {one.name}: {count}"}
         for number, (count, version) in enumerate(zip(one.counts, versions, strict=True), start=1)
     ]
-    line: Spec = {
-        "data": {"values": points},
-        "mark": {
-            "type": "line",
-            "color": token(tone),
-            "aria": False,
-            "opacity": 1,
-            "strokeWidth": 2.25 if front else 1.5,
-        },
-        "encoding": {"x": x, "y": y},
-    }
-    return [line, _points(points, tone, x, y, size=56 if front else 30)]
-
-
-def _points(points: list[Spec], tone: str, x: Spec, y: Spec, *, size: int = 56) -> Spec:
-    said = {"description": {"field": "said", "type": "nominal"}} if points and "said" in points[0] else {}
-    mark = {"type": "point", "filled": True, "color": token(tone), "size": size, "opacity": 1}
-    return {
-        "data": {"values": points},
-        "mark": {**mark, "stroke": token("surface"), "strokeWidth": 1.5},
-        "encoding": {"x": x, "y": y, **said},
-    }
+    return [line(points, tone, x, y, front=front), dots(points, tone, x, y, size=56 if front else 30)]
 
 
 def beside(name: str, tone: str, plot: int, at: float, *, bold: bool) -> Spec:

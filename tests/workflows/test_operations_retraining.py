@@ -47,6 +47,19 @@ def retrained(table: dict[str, Any], *recipes: dict[str, Any], runs: int = 3) ->
     return retraining.retrain({**table, "recipes": list(recipes), "names": names, "runs": runs}, lambda *_: None)
 
 
+def noted_splits(monkeypatch) -> list[Any]:
+    """The splits that are planned from now on."""
+    splits: list[Any] = []
+    planned = retraining.plan_split
+
+    def noted(*given, **told):
+        splits.append(planned(*given, **told))
+        return splits[-1]
+
+    monkeypatch.setattr(retraining, "plan_split", noted)
+    return splits
+
+
 @pytest.mark.parametrize("calibration", ["none", "platt"])
 def test_what_was_tuned_is_made_again_from_its_parameters_and_weights(tmp_path, calibration):
     table = stored(tmp_path)
@@ -67,14 +80,7 @@ def test_a_tuned_regression_is_made_again(tmp_path):
 def test_rows_with_a_time_are_judged_by_what_came_before_and_each_once(tmp_path, monkeypatch):
     table = stored(tmp_path, timed=True)
     days = pl.read_parquet(table["path"])["day"].to_numpy()
-    splits = []
-    planned = retraining.plan_split
-
-    def noted(*given, **told):
-        splits.append(planned(*given, **told))
-        return splits[-1]
-
-    monkeypatch.setattr(retraining, "plan_split", noted)
+    splits = noted_splits(monkeypatch)
     found = retrained(table, LINEAR, tuned(), runs=5)
     assert found["in_time"]
     for split in splits:
@@ -110,14 +116,7 @@ def test_of_rows_that_share_their_times_no_run_judges_what_another_did(tmp_path,
     season = (frame["day"].rank("ordinal").cast(pl.Int64) - 1) // 40
     days = [datetime.date(2000 + int(one), 1, 1) for one in season]
     frame.with_columns(day=pl.Series(days)).write_parquet(table["path"])
-    splits = []
-    planned = retraining.plan_split
-
-    def noted(*given, **told):
-        splits.append(planned(*given, **told))
-        return splits[-1]
-
-    monkeypatch.setattr(retraining, "plan_split", noted)
+    splits = noted_splits(monkeypatch)
     found = retrained(table, LINEAR, LINEAR, runs=4)
     judged = np.concatenate([split.test for split in splits])
     assert len(set(judged.tolist())) == len(judged) == 400
