@@ -23,6 +23,8 @@ FOLDERS = ("artefacts", "exports", "reports", "logs", "scratch", "keys")
 """Of the data folder; the files beside them are the databases'."""
 MOST_LISTED = 10
 MOST_LOOKED_AT = 50
+LOOKED_AT = 100
+"""The newest model versions, which are looked at one by one; the others are counted."""
 MOST_RULES = 3
 # Runbooks of requests that were refused for what they asked, which nobody has to attend to.
 REFUSALS = (
@@ -130,8 +132,12 @@ async def _models(app: App, attention: list[dict[str, str]]) -> dict[str, Any]:
 
     storage = await app.storage()
     async with storage.database.reading() as tx:
-        page = await models.list_page(tx, limit=100)
-        total = await models.count(tx)
+        page = await models.list_page(tx, limit=LOOKED_AT)
+        older, cursor = [], page.next_cursor
+        while cursor is not None:
+            more = await models.list_page(tx, cursor=cursor, limit=10 * LOOKED_AT)
+            older += [(f"{one.name}@{one.version}", one.verdict) for one in more.items]
+            cursor = more.next_cursor
         wrong = [f"{name}@{version}" for name, version in await ledger.not_as_sealed(tx)]
     if wrong:
         what = f"Not as signed, so without answers: {_first(wrong)}."
@@ -162,8 +168,9 @@ async def _models(app: App, attention: list[dict[str, str]]) -> dict[str, Any]:
                 {"what": f"{reference} was trained {age.days} days ago.", "runbook": "runbook://stale-model"}
             )
     return {
-        "versions": total,
-        "verified": sum(row["verification"] == "passed" for row in rows),
+        "versions": len(rows) + len(older),
+        "verified": sum(row["verification"] == "passed" for row in rows)
+        + sum(verdict == "passed" and reference not in silent for reference, verdict in older),
         "newest": rows[:MOST_LISTED],
     }
 

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from mcp_server import telemetry
 from mcp_server.context import CallContext, Caller, SystemClock
 from mcp_server.core.canonical import canonical_bytes
 from mcp_server.serving.seals import sealed
 from mcp_server.settings import Settings
-from mcp_server.storage import governance, jobs, models
+from mcp_server.storage import governance, jobs, models, tables
 from mcp_server.storage.ids import new_id
 from mcp_server.workflows import health, signing
 from mcp_server.workflows.app import App
@@ -97,5 +98,25 @@ async def test_versions_whose_key_was_revoked_are_named_though_they_once_passed(
         call = CallContext(Caller("local", frozenset()), request_id="1", tool="review_model", clock=app.clock)
         told = await review(app, call, Review("games@1"))
         assert told.lines()[1].startswith("An approval for staging doesn't count")
+    finally:
+        await app.close()
+
+
+async def test_older_versions_are_counted_too_and_those_that_dont_answer_are_not(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(health, "LOOKED_AT", 1)
+    app = App(Settings(data_dir=tmp_path), SystemClock())
+    try:
+        storage = await app.storage()
+        for number in range(1, 14):
+            record = await add_model(storage, "games", number)
+            if number != 3:
+                async with storage.database.transaction() as tx:
+                    checks = sealed(storage.keys, record, "passed", [])
+                    await models.set_verification(tx, "games", number, verdict="passed", checks=checks)
+        told = await health.report(app)
+        assert (told.models["versions"], told.models["verified"]) == (13, 12)
+        async with storage.database.transaction() as tx:
+            await tx.execute(update(tables.models).where(tables.models.c.version == 2).values(created_by="key:eve"))
+        assert (await health.report(app)).models["verified"] == 11
     finally:
         await app.close()
