@@ -18,7 +18,9 @@ class Reported(Reply):
     digest: str
 
     def lines(self) -> list[str]:
-        told = [f"Report {self.report}: {counted(len(self.sections), 'section')}, {counted(self.drawn, 'picture')}."]
+        # Of one that was made before, its sections aren't told again.
+        made = f"{counted(len(self.sections), 'section')}, " if self.sections else ""
+        told = [f"Report {self.report}: {made}{counted(self.drawn, 'picture')}."]
         told += [f"- {one['in_short']}" for one in self.sections]
         if self.files:
             told += ["Written, in the data folder of the server:", *(f"- {file}" for file in self.files)]
