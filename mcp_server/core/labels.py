@@ -35,6 +35,11 @@ def label(text: str, limit: int = 64) -> str:
     return "".join(shown)
 
 
+def visible(text: str) -> str:
+    """The whole of a text, with hidden characters as in `label`."""
+    return label(text, len(text) * 10 + 1)
+
+
 def _hidden(character: str) -> bool:
     point = ord(character)
     selector = 0xFE00 <= point <= 0xFE0F or 0xE0100 <= point <= 0xE01EF

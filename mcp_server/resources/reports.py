@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 
 from mcp_server.guard.server import GuardedServer
+from mcp_server.guard.text import clean_json
 from mcp_server.workflows import reporting
 from mcp_server.workflows.app import App
 
@@ -14,7 +15,7 @@ def register(server: GuardedServer) -> None:
     @server.resource("report://list{?cursor}", title="Reports", mime_type="application/json")
     async def listed(cursor: str | None = None) -> str:
         """The reports that were made, the newest first; 20 on a page."""
-        return orjson.dumps(await reporting.listed(server.app, cursor), option=orjson.OPT_INDENT_2).decode()
+        return orjson.dumps(clean_json(await reporting.listed(server.app, cursor)), option=orjson.OPT_INDENT_2).decode()
 
     @server.resource("report://{id}", title="Report", mime_type="text/markdown")
     async def report(id: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from sqlalchemy import delete, func, select, update
 
 from mcp_server.core.canonical import canonical_bytes
 from mcp_server.core.names import check_name, fold_name
+from mcp_server.core.reports.sheet import leaves
 from mcp_server.storage import erasure
 from mcp_server.storage.records import Json, Schedule
 from mcp_server.storage.tables import schedules
@@ -106,19 +107,11 @@ async def holding(tx: Transaction, words: Collection[str]) -> list[str]:
     """The names of schedules whose arguments quote one of some values, each as a word of its own."""
     inside = erasure.said(words)
     rows = await tx.execute(select(schedules.c.name, schedules.c.arguments).order_by(schedules.c.name))
-    return [row.name for row in rows if any(inside.search(text.casefold()) for text in _texts(row.arguments))]
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for name, part in value.items():
-            yield name
-            yield from _texts(part)
-    elif isinstance(value, list):
-        for part in value:
-            yield from _texts(part)
-    else:
-        yield str(value)
+    return [
+        row.name
+        for row in rows
+        if any(inside.search(str(text).casefold()) for fact in leaves(row.arguments, "") for text in fact)
+    ]
 
 
 def _same(schedule: Schedule) -> tuple[ColumnElement[bool], ...]:

@@ -23,7 +23,6 @@ MOST_ABREAST = 3
 MOST_NOTE = 2_000
 MOST_LEAD = 400
 _FIGURES = 4
-_UNSAID = frozenset({"next"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +187,9 @@ async def _model(app: App, _call: CallContext, reference: str) -> Section:
     tested = list(record.metrics.get("test", {}).items())[:_FIGURES]
     told = ", ".join(f"{metric} {number(one['value'])}{bounds(one)}" for metric, one in tested)
     lead = f"{name}: {record.metrics['algorithm']}, {told or 'not measured'}."
-    return Section("model", name, f"Model {name}", lead, [_cut(body)], flattened(figures), apart=apart.names)
+    return Section(
+        "model", name, f"Model {name}", lead, [writing.cut(body, MOST_LETTERS)], flattened(figures), apart=apart.names
+    )
 
 
 def _measured(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -316,14 +317,7 @@ def _said(kind: str, about: str, title: str, answer: Reply, *further: str) -> Se
 
 def _facts(answer: Reply) -> list[Fact]:
     """Everything that a tool's answer states; what is from data stands under `untrusted`."""
-    stated = answer.model_dump(mode="json", exclude_none=True)
-    return flattened({name: part for name, part in stated.items() if name not in _UNSAID})
-
-
-def _cut(text: str) -> str:
-    if len(text) <= MOST_LETTERS:
-        return text
-    return f"{text[:MOST_LETTERS].rpartition(chr(10))[0]}\n\n{writing.CUT}"
+    return flattened(answer.model_dump(mode="json", exclude_none=True, exclude={"next"}))
 
 
 MAKERS: dict[str, Maker] = {

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mcp_server.context import CallContext
-from mcp_server.core.labels import label
 from mcp_server.core.reports import writing
 from mcp_server.errors import Conflict, InvalidInput, NotFound, QuotaExceeded, Unsupported
 from mcp_server.workflows import report_sections
@@ -30,7 +29,6 @@ Form = Literal["markdown", "html", "pdf", "csv"]
 SUFFIXES: dict[Form, str] = {"markdown": "md", "html": "html", "pdf": "pdf", "csv": "csv"}
 FOLDER = "reports"
 TAKE_AWAY = ("erase_subject", "delete_item")
-LONGEST_TITLE = 250
 MOST_BYTES = 50_000
 """Of a report's text: what a resource may give at once."""
 MOST_PICTURES = 20
@@ -116,7 +114,7 @@ async def export(app: App, call: CallContext, id: str, forms: Sequence[Form]) ->
 
 async def read(app: App, id: str) -> str:
     """The text of a report. Raises NotFound."""
-    return (await _kept(app, id))[0].markdown
+    return (await _record(app, id)).markdown
 
 
 async def read_as(app: App, id: str, form: Form) -> bytes:
@@ -152,7 +150,7 @@ async def listed(app: App, cursor: str | None) -> dict[str, Any]:
         {"report": one["id"], "uri": _uri(one["id"]), "at": f"{one['at']:%Y-%m-%dT%H:%M:%SZ}", "by": one["created_by"]}
         for one in page.items
     ]
-    titles = {one["id"]: label(one["title"], LONGEST_TITLE) for one in page.items}
+    titles = {one["id"]: one["title"] for one in page.items}
     return {
         "reports": found,
         **({"cursor": page.next_cursor} if page.next_cursor else {}),
@@ -179,7 +177,7 @@ def text(id: str, title: str, by: str, at: datetime, sections: Sequence[Section]
             if number <= MOST_PICTURES:
                 told.append(writing.picture(number, says))
         if section.apart:
-            said = _json(section.apart)
+            said = json.dumps(section.apart, ensure_ascii=False)
             more = f"\n(cut; {len(said):,} characters in all, whole in the csv)" if len(said) > MOST_APART else ""
             told.append(writing.apart(said[:MOST_APART] + more))
     whole = "\n\n".join(part for part in told if part) + "\n"
@@ -225,13 +223,18 @@ def _refuse_missing(forms: Sequence[Form]) -> None:
 _RENDERED = ("id", "at", "title", "markdown", "facts")
 
 
+async def _record(app: App, id: str) -> MadeReport:
+    from mcp_server.storage import reports
+
+    async with (await app.storage()).database.reading() as tx:
+        return await reports.get(tx, id)
+
+
 async def _kept(app: App, id: str) -> tuple[MadeReport, list[bytes]]:
     from mcp_server.storage import reports
 
-    storage = await app.storage()
-    async with storage.database.reading() as tx:
-        report = await reports.get(tx, id)
-    return report, await reports.pictures_of(storage.artefacts, report)
+    report = await _record(app, id)
+    return report, await reports.pictures_of((await app.storage()).artefacts, report)
 
 
 async def _rendered(
@@ -260,8 +263,10 @@ async def _rendered(
 def _publish(folder: Path, files: dict[str, bytes]) -> None:
     from mcp_server.storage.private_files import make_folder, replace_whole
 
+    if files:
+        make_folder(folder)
     for name, content in files.items():
-        replace_whole(make_folder(folder) / name, content)
+        replace_whole(folder / name, content)
 
 
 def _answer(report: MadeReport, made: Sequence[Section], pictures: int, files: list[str]) -> Reported:
@@ -283,7 +288,3 @@ def _uri(id: str) -> str:
 
 def _path(id: str, name: str) -> str:
     return f"{FOLDER}/{id}/{name}"
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mcp_server.context import CallContext, Caller
+from mcp_server.core.reports import writing
 from mcp_server.errors import CorruptArtefact, InvalidInput, NotFound, QuotaExceeded, Unsupported
 from mcp_server.guard.calls import LOCAL
 from mcp_server.guard.server import GuardedServer
@@ -149,6 +150,7 @@ async def test_files_of_an_earlier_report_are_written_later(server: GuardedServe
     written = await call(server, "create_report", report=made["report"], export=["csv"])
     assert (written["files"], written["digest"]) == ([f"reports/{made['report']}/report.csv"], made["digest"])
     assert (tmp_path / written["files"][0]).exists()
+    assert written["text"].startswith(f"Report {made['report']}: 0 pictures.\nWritten")
     both = await call(server, "create_report", report=made["report"], title="Another", export=["csv"])
     assert both["error"]["code"] == "E_ARG"
     assert (await call(server, "create_report", report="d_none", export=["csv"]))["error"]["code"] == "E_NOT_FOUND"
@@ -370,7 +372,7 @@ async def test_every_kind_says_how_it_s_written() -> None:
 async def test_the_health_of_a_busy_service_is_cut_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report_sections, "MOST_LETTERS", 100)
     long = "\n".join(f"- line {number}" for number in range(50))
-    assert report_sections._cut(long).endswith("tells the rest.)")
+    assert writing.cut(long, report_sections.MOST_LETTERS).endswith("tells the rest.)")
 
 
 def test_pictures_are_read_back_as_they_were() -> None:

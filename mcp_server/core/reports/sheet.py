@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mcp_server.core.labels import label
+from mcp_server.core.labels import visible
 
 MOST_FACTS = 2_000
-_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+FORMULA = r"^(?:\s*[=+\-@＝＋－＠]|[\t\r])"
+"""How a cell begins that a spreadsheet could take for a formula."""
 HEAD = ("section", "about", "fact", "value")
 
 Fact = tuple[str, str | float | int | bool | None]
@@ -27,20 +29,21 @@ def flattened(value: Any, most: int = MOST_FACTS) -> list[Fact]:
     >>> flattened({"a": 1, "b": 2, "c": 3}, most=2)
     [('a', 1), ('b', 2), ('left out', 1)]
     """
-    found = list(_leaves(value, ""))
+    found = list(leaves(value, ""))
     if len(found) <= most:
         return found
     by_weight = sorted(range(len(found)), key=lambda at: not isinstance(found[at][1], str))
     return [*(found[at] for at in sorted(by_weight[:most])), ("left out", len(found) - most)]
 
 
-def _leaves(value: Any, path: str) -> Iterator[Fact]:
+def leaves(value: Any, path: str) -> Iterator[Fact]:
+    """Every number, text and such in a JSON value, with the names and places that lead to it behind `path`."""
     if isinstance(value, dict):
         for name, part in value.items():
-            yield from _leaves(part, f"{path}.{name}" if path else str(name))
+            yield from leaves(part, f"{path}.{name}" if path else str(name))
     elif isinstance(value, list | tuple):
         for number, part in enumerate(value, start=1):
-            yield from _leaves(part, f"{path}.{number}" if path else str(number))
+            yield from leaves(part, f"{path}.{number}" if path else str(number))
     else:
         yield (path, value)
 
@@ -75,5 +78,5 @@ def _plain(cell: object) -> object:
         return "true" if cell else "false"
     if not isinstance(cell, str):
         return cell
-    shown = "\n".join(label(line, len(line) * 10 + 1) for line in cell.split("\n"))
-    return f"'{shown}" if shown.lstrip().startswith(_STARTS) else shown
+    shown = "\n".join(visible(line) for line in cell.split("\n"))
+    return f"'{shown}" if re.match(FORMULA, shown) else shown

@@ -18,6 +18,7 @@ from mcp_server.core.personal.subject import matching
 from mcp_server.core.personal.written import written
 from mcp_server.core.preparing.table import DataTable
 from mcp_server.core.profile import profile
+from mcp_server.core.reports.sheet import FORMULA
 from mcp_server.workflows.operations.reading import stored_column, stored_table
 
 Report = Callable[[float, str], None]
@@ -25,7 +26,6 @@ Report = Callable[[float, str], None]
 MOST_SPELLINGS = 100
 SHORTEST = 4
 """Letters of a value that is looked for inside files; a shorter one would be found in anything."""
-_FORMULA = r"^[=+\-@\t\r]"
 _NUMBER = r"^-?[0-9.]+$"
 
 
@@ -181,7 +181,7 @@ def _as_text(reference: str, rows: pl.DataFrame) -> pl.DataFrame:
     """Rows for a spreadsheet: no cell of them is a formula."""
     text = rows.with_columns(pl.all().cast(pl.String))
     guarded = [
-        pl.when(pl.col(name).str.contains(_FORMULA) & ~pl.col(name).str.contains(_NUMBER))
+        pl.when(pl.col(name).str.contains(FORMULA) & ~pl.col(name).str.contains(_NUMBER))
         .then(pl.lit("'") + pl.col(name))
         .otherwise(pl.col(name))
         .alias(name)

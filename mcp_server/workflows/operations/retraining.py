@@ -32,6 +32,7 @@ from mcp_server.workflows.operations.reading import stored_table
 
 Report = Callable[[float, str], None]
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 LEAST_RUNS = 3
 _FIRST = 0.5  # of the rows in time: what the first part in time is judged by
@@ -67,22 +68,24 @@ def retrain(arguments: dict[str, Any], report: Report) -> dict[str, Any]:
     target = describe_target(frame, contract)
     runs = arguments["runs"]
     losses, shares = np.empty((runs, len(recipes))), []
-    in_time = contract.time is not None
-    parts = _parts_in_time(frame, contract, target, runs) if in_time else []
+    moments = row_moments(frame, contract)
+    parts = [] if moments is None else _parts_in_time(frame, contract, target, moments, runs)
     for run in range(runs):
         seed = [arguments["seed"], run]
         table, share = frame, None
-        if in_time:
+        if moments is not None:
             last, share = parts[run]
-            table = _until(frame, contract, target, last)
+            # As it was known then: what came after has no outcome yet.
+            outcome = pl.when(pl.Series(moments <= last)).then(pl.col(target.name)).alias(target.name)
+            table = frame.with_columns(outcome)
         split = plan_split(table, contract, target, test=share, rng=np.random.default_rng([*seed, 0]))
         losses[run] = _run(table, contract, target, recipes, split, seed=[*seed, 1])
         shares.append(len(split.test) / (len(split.test) + len(split.seen)))
         report((run + 1) / runs, f"Trained {run + 1} of {runs} times")
-    test_share = float(np.mean(shares)) if in_time else TEST_SHARE
+    test_share = TEST_SHARE if moments is None else float(np.mean(shares))
     return {
         **_compared(losses, arguments["names"], arguments["margin"], test_share=test_share),
-        "in_time": in_time,
+        "in_time": moments is not None,
         "reused": [name for name, recipe in zip(arguments["names"], recipes, strict=True) if recipe.get("chosen")],
     }
 
@@ -93,7 +96,9 @@ def _repeatable(recipe: Mapping[str, Any]) -> bool:
     return all(name in get_args(Algorithm) and (name != "lightgbm" or is_usable()) for name in algorithms)
 
 
-def _parts_in_time(frame: pl.DataFrame, contract: Contract, target: Target, runs: int) -> list[tuple[int, float]]:
+def _parts_in_time(
+    frame: pl.DataFrame, contract: Contract, target: Target, moments: IntArray, runs: int
+) -> list[tuple[int, float]]:
     """The last moment of each run's part, and what share of the rows until then the part is.
 
     The later half of the rows in time is parted among the runs, whole moments each; no row is in two parts.
@@ -101,8 +106,6 @@ def _parts_in_time(frame: pl.DataFrame, contract: Contract, target: Target, runs
     Raises:
         InvalidInput: it has fewer different times than there are runs.
     """
-    moments = row_moments(frame, contract)
-    assert moments is not None
     usable = ~np.isnan(target_values(frame, contract, target)) & (moments >= 0) & ~synthetic_rows(frame, contract)
     distinct, counts = np.unique(moments[usable], return_counts=True)
     until = np.cumsum(counts)
@@ -116,14 +119,6 @@ def _parts_in_time(frame: pl.DataFrame, contract: Contract, target: Target, runs
             hint=f"Retrain {possible} times at most." if possible >= LEAST_RUNS else "Leave retrain out.",
         )
     return [(int(distinct[end]), float((until[end] - until[begin]) / until[end])) for begin, end in pairwise(ends)]
-
-
-def _until(frame: pl.DataFrame, contract: Contract, target: Target, last: int) -> pl.DataFrame:
-    """The table as it was known at a moment: what came after has no outcome yet."""
-    moments = row_moments(frame, contract)
-    assert moments is not None
-    outcome = pl.when(pl.Series(moments <= last)).then(pl.col(target.name)).alias(target.name)
-    return frame.with_columns(outcome)
 
 
 def _run(
