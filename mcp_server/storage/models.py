@@ -113,20 +113,28 @@ async def get(tx: Transaction, name: str, version: int | None = None) -> ModelVe
     raise NotFound(f"There is no model {name}.", hint="Call search_models for the names, or train_model to make it.")
 
 
-async def resolve(tx: Transaction, reference: str) -> ModelVersion:
-    """The version that `name@version`, `name@production` or `name@staging` stands for, or `name` where there is one.
+async def named(tx: Transaction, reference: str) -> ModelVersion:
+    """The version that `name@version`, `name@production` or `name@staging` stands for; the newest for `name`.
 
     Raises:
-        Conflict: the name has several versions and the reference says none; the stage has several.
+        Conflict: the stage has several.
         Unverified: a version is in the stage, but not as it was sealed.
         DataRejected, NotFound: as for `get`; no version is in the stage.
     """
     bare, _, alias = reference.partition("@")
     if (stage := ALIASES.get(alias)) is not None:
         return await _in_stage(tx, await get(tx, bare), stage)
-    name, number = parse_reference(reference)
-    version = await get(tx, name, number)
-    if number is None and version.version > 1 and (several := await _versions(tx, name)) > 1:
+    return await get(tx, *parse_reference(reference))
+
+
+async def resolve(tx: Transaction, reference: str) -> ModelVersion:
+    """As `named`, but `name` alone is meant where it has one version.
+
+    Raises:
+        Conflict: also where the name has several versions and the reference says none.
+    """
+    version = await named(tx, reference)
+    if "@" not in reference and version.version > 1 and (several := await _versions(tx, version.name)) > 1:
         raise Conflict(
             f"Model {version.name} has {several} versions.",
             hint=f"Say which one: {version.name}@{version.version} is the newest; search_models shows all.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mcp_server.core.names import parse_reference
 from mcp_server.workflows.app import App
 from mcp_server.workflows.explanation_answers import fairness_lines
 from mcp_server.workflows.fairness import column_apart
@@ -33,7 +32,7 @@ async def written(app: App, reference: str, apart: Apart) -> tuple[str, ModelVer
 
     storage = await app.storage()
     async with storage.database.reading() as tx:
-        record = await models.get(tx, *parse_reference(reference))
+        record = await models.named(tx, reference)
         verification = await models.latest_verification(tx, record.name, record.version)
         assessment = await assessments.latest(tx, record.name, record.version)
         standing = await governance.get(tx, record)

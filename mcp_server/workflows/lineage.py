@@ -52,11 +52,14 @@ async def trace(app: App, reference: str) -> dict[str, Any]:
 
 
 async def _traced(app: App, reference: str) -> _Told:
-    from mcp_server.storage import predictions
+    from mcp_server.storage import models, predictions
 
     storage = await app.storage()
-    told = _Told(reference)
     async with storage.database.reading() as tx:
+        if reference.partition("@")[2] in models.ALIASES:
+            # A stage is a model's alone, and another version has it tomorrow.
+            reference = _reference(await models.named(tx, reference))
+        told = _Told(reference)
         if reference.startswith("p_"):
             made = await predictions.get(tx, reference)
             told.document["prediction"] = {

@@ -73,3 +73,19 @@ async def test_a_report_of_every_kind_of_section_reads_back_as_every_file(env: d
         assert uri in listed
         lost = await refused(client, "create_report", title="x", sections=["model:y@9"])
         assert lost["code"] == "E_NOT_FOUND"
+
+
+async def test_a_stage_stands_for_its_version_in_every_section(env: dict[str, str], tmp_path: Path) -> None:
+    env = {**env, "COURTSIDE_TOOLSETS": "default,admin"}
+    async with stdio_client(["-m", "mcp_server", "serve"], env, "auto", tmp_path / "stderr.log") as client:
+        nobody = await refused(client, "create_report", title="x", sections=["model:y@production"])
+        assert nobody["code"] == "E_NOT_FOUND"
+        await told(client, "review_model", model="y@1", stage="production")
+        sections = [f"{kind}:y@production" for kind in ("model", "lineage", "explanation")]
+        made = await told(client, "create_report", title="x", sections=sections)
+        assert [one["title"] for one in made.structured_content["sections"]] == [
+            *("Model y@1", "Lineage of y@1", "What y@1 goes by"),
+        ]
+        card = (await client.read_resource("model://y@production/card")).contents[0].text
+        assert card.startswith("# y@1\n")
+        assert (await client.read_resource("model://y/card")).contents[0].text.startswith("# y@2\n")
